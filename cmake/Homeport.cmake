@@ -1,0 +1,97 @@
+# What every target of Homeport shares: the language, the warnings, the sanitizers,
+# and the rule that dependencies point one way only.
+
+option(HOMEPORT_TESTS "Build the tests, the lab and the benches" ON)
+set(HOMEPORT_SANITIZE "" CACHE STRING "Value for -fsanitize=, empty for none")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "" FORCE)
+endif()
+
+find_program(HOMEPORT_CCACHE ccache)
+if(HOMEPORT_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${HOMEPORT_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${HOMEPORT_CCACHE})
+endif()
+
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+find_package(Boost 1.81 REQUIRED COMPONENTS json url)
+find_package(OpenSSL 3.0 REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(libnl REQUIRED IMPORTED_TARGET libnl-3.0 libnl-route-3.0)
+pkg_check_modules(libbpf REQUIRED IMPORTED_TARGET libbpf)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
+pkg_check_modules(tomlplusplus REQUIRED IMPORTED_TARGET tomlplusplus)
+
+add_library(homeport_settings INTERFACE)
+target_include_directories(homeport_settings INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(homeport_settings INTERFACE
+  BOOST_ASIO_NO_DEPRECATED SPDLOG_FMT_EXTERNAL HOMEPORT_VERSION="${PROJECT_VERSION}")
+target_compile_options(homeport_settings INTERFACE
+  -Wall -Wextra -Werror $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor -Woverloaded-virtual>)
+target_link_libraries(homeport_settings INTERFACE Threads::Threads fmt::fmt spdlog::spdlog)
+if(HOMEPORT_SANITIZE)
+  add_compile_options(-fsanitize=${HOMEPORT_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${HOMEPORT_SANITIZE})
+  # GCC's maybe-uninitialized analysis reports false positives in instrumented code.
+  add_compile_options(-Wno-maybe-uninitialized)
+  # GCC does not model fences under TSan; Asio's use of them is covered by its own annotations.
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-error=tsan>)
+endif()
+
+set(HOMEPORT_LAYERS policy overlay migration agent)
+
+# homeport_library(NAME SOURCES file... [PROTOS file...] [DEPS target...])
+#   A static library that belongs to the top-level folder it is declared in. A dependency on a
+#   library of a folder further right in HOMEPORT_LAYERS stops the configuration.
+function(homeport_library name)
+  cmake_parse_arguments(arg "" "" "SOURCES;PROTOS;DEPS" ${ARGN})
+  file(RELATIVE_PATH place ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  string(REGEX REPLACE "/.*" "" layer ${place})
+  list(FIND HOMEPORT_LAYERS ${layer} mine)
+  add_library(${name} STATIC ${arg_SOURCES})
+  target_link_libraries(${name} PUBLIC homeport_settings ${arg_DEPS})
+  set_target_properties(${name} PROPERTIES HOMEPORT_LAYER ${mine})
+  foreach(dep IN LISTS arg_DEPS)
+    if(TARGET ${dep})
+      get_target_property(theirs ${dep} HOMEPORT_LAYER)
+      if(theirs MATCHES "^[0-9]+$" AND theirs GREATER mine)
+        message(FATAL_ERROR "${name} (${layer}) must not depend on ${dep}: "
+          "dependencies point policy <- overlay <- migration <- agent")
+      endif()
+    endif()
+  endforeach()
+  if(arg_PROTOS)
+    # Included as "<folder>/<name>.pb.h", from the build tree.
+    add_library(${name}_proto STATIC ${arg_PROTOS})
+    target_link_libraries(${name}_proto PUBLIC protobuf::libprotobuf)
+    target_include_directories(${name}_proto SYSTEM PUBLIC ${PROJECT_BINARY_DIR})
+    protobuf_generate(TARGET ${name}_proto LANGUAGE cpp
+      IMPORT_DIRS ${PROJECT_SOURCE_DIR} PROTOC_OUT_DIR ${PROJECT_BINARY_DIR})
+    target_link_libraries(${name} PUBLIC ${name}_proto)
+  endif()
+endfunction()
+
+# homeport_test(NAME SOURCES file... [DEPS target...] [LABEL unit|root|lab])
+#   A GoogleTest program, run by ctest under that label (default: unit).
+function(homeport_test name)
+  cmake_parse_arguments(arg "" "LABEL" "SOURCES;DEPS" ${ARGN})
+  if(NOT arg_LABEL)
+    set(arg_LABEL unit)
+  endif()
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE homeport_settings ${arg_DEPS} GTest::gmock GTest::gtest_main)
+  include(GoogleTest)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${arg_LABEL} TIMEOUT 120)
+endfunction()

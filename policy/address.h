@@ -1,0 +1,68 @@
+// The value types of the virtual network, in the field's own terms.
+#pragma once
+
+#include <boost/asio/ip/address.hpp>
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace homeport::policy {
+
+using IpAddress = boost::asio::ip::address;
+
+/// VXLAN network identifier (RFC 7348). Homeport uses 1 .. 2^23 - 1: bit 23 is the mark on
+/// forwarded frames.
+using Vni = std::uint32_t;
+inline constexpr Vni kVniForwardedBit = 1u << 23;
+inline constexpr Vni kVniMax = kVniForwardedBit - 1;
+
+/// How many times an application's bindings have been written by a move or a roll-back. The
+/// highest generation is the true one (compare RFC 7432, section 15: MAC mobility).
+using Generation = std::uint64_t;
+
+/// A 48-bit IEEE 802 MAC address.
+struct MacAddress {
+  std::array<std::uint8_t, 6> bytes{};
+
+  auto operator<=>(const MacAddress&) const = default;
+  bool multicast() const { return (bytes[0] & 1) != 0; }
+
+  /// Six pairs of hexadecimal digits with colons; nullopt for anything else.
+  static std::optional<MacAddress> parse(std::string_view text);
+  std::string to_string() const;
+};
+
+inline std::optional<MacAddress> MacAddress::parse(std::string_view text) {
+  if (text.size() != 17) return std::nullopt;
+  auto nibble = [](char c) -> int {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return -1;
+  };
+  MacAddress mac;
+  for (std::size_t i = 0; i < 6; ++i) {
+    int high = nibble(text[3 * i]);
+    int low = nibble(text[3 * i + 1]);
+    if (high < 0 || low < 0 || (i < 5 && text[3 * i + 2] != ':')) return std::nullopt;
+    mac.bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
+  }
+  return mac;
+}
+
+inline std::string MacAddress::to_string() const {
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string text;
+  for (std::uint8_t byte : bytes) {
+    if (!text.empty()) text += ':';
+    text += digits[byte >> 4];
+    text += digits[byte & 15];
+  }
+  return text;
+}
+
+}  // namespace homeport::policy
