@@ -1,0 +1,151 @@
+// What one agent knows at one instant, as plain values: the input of the JSON, of the metrics
+// and of the web server, filled by the wiring on the control executor.
+//
+// Counters are totals since the datapath was set up or the agent was started, times are points
+// of the system clock, durations are milliseconds, sizes are bytes, rates are bytes per second.
+#pragma once
+
+#include "policy/address.h"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace homeport::agent {
+
+using SystemTime = std::chrono::system_clock::time_point;
+
+/// The session with the control database. `synchronizing`: connected, but the first contents are
+/// not complete yet.
+enum class DatabaseState { disconnected, synchronizing, synchronized };
+std::string_view to_string(DatabaseState state);
+
+struct DatabaseStatus {
+  DatabaseState state = DatabaseState::disconnected;
+  std::string remote;  ///< e.g. "ssl:192.0.2.1:6642"
+  std::optional<SystemTime> since;
+  std::uint64_t commits_unknown = 0;  ///< Transactions whose outcome had to be read again.
+};
+
+struct PeerStatus {
+  std::string host;
+  bool alive = false;
+  bool connected = false;  ///< A control channel is open now.
+  std::vector<policy::IpAddress> vteps;
+  std::optional<SystemTime> last_seen;
+};
+
+struct NetworkStatus {
+  std::string name;
+  policy::Vni vni = 0;
+  std::vector<std::string> subnets;  ///< CIDR
+  std::optional<std::uint32_t> mtu;
+};
+
+/// Frames of one application port. "Delivered" goes to the application, "received" comes from it.
+struct PortTraffic {
+  std::uint64_t delivered_packets = 0;
+  std::uint64_t delivered_bytes = 0;
+  std::uint64_t received_packets = 0;
+  std::uint64_t received_bytes = 0;
+  std::uint64_t dropped_packets = 0;
+};
+
+/// One binding: a port of an application in a network.
+struct PortStatus {
+  std::string binding;
+  std::string network;
+  std::string device;  ///< Empty unless the port is on this host.
+  policy::MacAddress mac;
+  std::vector<policy::IpAddress> prior_addresses;
+  std::vector<policy::IpAddress> current_addresses;
+  bool held = false;                   ///< Waits at the destination of a move.
+  std::optional<PortTraffic> traffic;  ///< Only for a port on this host.
+};
+
+struct ApplicationStatus {
+  std::string name;
+  std::string driver;    ///< "qemu" or "netdev"
+  std::string location;  ///< The host that owns it; empty when nowhere.
+  policy::Generation generation = 0;
+  std::string state;  ///< "running", "stopped", "moving", "incoming", "remote", ...
+  std::vector<PortStatus> ports;
+};
+
+struct TaskStatus {
+  std::string id;  ///< UUID of the task's row.
+  std::string kind;
+  std::string application;
+  std::string host;   ///< The host that executes it.
+  std::string state;  ///< "running", "succeeded", "failed", "cancelled", "rolled-back", "in-doubt"
+  std::string phase;
+  std::string source;
+  std::string destination;
+  std::string error;  ///< Empty unless it went wrong.
+  std::optional<SystemTime> started;
+  std::optional<SystemTime> finished;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_total = 0;
+  std::uint64_t ram_bytes = 0;
+  std::uint64_t rounds = 0;
+  std::uint64_t rate = 0;
+  std::optional<std::uint64_t> eta_ms;
+  std::optional<std::uint64_t> total_ms;
+  std::optional<std::uint64_t> downtime_ms;
+};
+
+struct DatapathStatus {
+  std::string kind;  ///< "ebpf"
+  std::uint64_t ports = 0;
+  std::uint64_t addresses = 0;
+  std::uint64_t delivered_packets = 0;  ///< To ports of this host.
+  std::uint64_t sent_packets = 0;       ///< To other hosts.
+  std::uint64_t forwarded_packets = 0;  ///< Marked and sent on to where the application went.
+  std::uint64_t answered_packets = 0;   ///< ARP and neighbor discovery answered in place.
+  std::map<std::string, std::uint64_t> dropped_packets;  ///< By reason.
+};
+
+/// Moves that this host was the source of and that have ended since the agent was started.
+struct MoveHistory {
+  std::map<std::string, std::uint64_t> ended;  ///< By final task state.
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t total_ms = 0;     ///< Sum over succeeded moves.
+  std::uint64_t downtime_ms = 0;  ///< Sum over succeeded moves.
+  std::optional<std::uint64_t> last_downtime_ms;
+  std::optional<std::uint64_t> worst_downtime_ms;
+};
+
+struct StatusModel {
+  std::string host;
+  std::string version;
+  SystemTime now;
+  SystemTime started;
+  DatabaseStatus database;
+  std::vector<std::string> not_ready;  ///< One sentence per reason; empty: ready for moves.
+  std::vector<PeerStatus> peers;
+  std::vector<NetworkStatus> networks;
+  std::vector<ApplicationStatus> applications;
+  std::vector<TaskStatus> tasks;
+  DatapathStatus datapath;
+  MoveHistory moves;
+
+  bool ready() const { return not_ready.empty(); }
+};
+
+inline std::string_view to_string(DatabaseState state) {
+  switch (state) {
+    case DatabaseState::disconnected:
+      return "disconnected";
+    case DatabaseState::synchronizing:
+      return "synchronizing";
+    case DatabaseState::synchronized:
+      return "synchronized";
+  }
+  return "unknown";
+}
+
+}  // namespace homeport::agent
