@@ -1,0 +1,132 @@
+// The datapath: carries frames between application ports of this host and, over VXLAN, those of
+// other hosts. docs/life-of-a-packet.md walks through it.
+//
+// State is desired state: apply() reads back what is programmed, compares, and changes only what
+// differs. What is programmed goes on forwarding when the agent is gone, and is adopted when it
+// comes back.
+#pragma once
+
+#include "policy/address.h"
+#include "policy/error.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace homeport::overlay {
+
+using policy::Result;
+
+/// On this host: the name of a network device in the agent's network namespace.
+struct LocalPort {
+  std::string device;
+  auto operator<=>(const LocalPort&) const = default;
+};
+
+/// On another host, named by its underlay address (VTEP, RFC 7348).
+struct RemoteHost {
+  policy::IpAddress vtep;
+  auto operator<=>(const RemoteHost&) const = default;
+};
+
+using Location = std::variant<LocalPort, RemoteHost>;
+
+/// Where one application's MAC address is, and which IP addresses are asked for it.
+struct AddressEntry {
+  policy::Vni vni = 0;
+  policy::MacAddress mac;
+  std::vector<policy::IpAddress> ips;  ///< ARP and ND for these are answered with `mac`.
+  Location location;
+  policy::Generation generation = 0;
+  auto operator<=>(const AddressEntry&) const = default;
+};
+
+/// An application's device on this host.
+struct Port {
+  std::string device;
+  policy::Vni vni = 0;
+  policy::MacAddress mac;
+  /// A destination that waits for its application: frames for (vni, mac) are delivered here
+  /// although the address is still elsewhere, if they carry the forwarded mark or come from the
+  /// very host the address entry points to, which only happens when that host redirects them.
+  bool held = false;
+  auto operator<=>(const Port&) const = default;
+};
+
+/// A network that has ports on this host.
+struct NetworkEntry {
+  policy::Vni vni = 0;
+  /// Largest IP packet that fits the tunnel, usually tunnel_mtu(underlay MTU). Bigger ones are
+  /// answered with "too big", or fragmented outside where that is allowed. 0 does not check.
+  std::uint32_t mtu = 0;
+  auto operator<=>(const NetworkEntry&) const = default;
+};
+
+struct DesiredState {
+  std::vector<NetworkEntry> networks;
+  std::vector<Port> ports;
+  std::vector<AddressEntry> addresses;
+  /// Underlay addresses of the known hosts: frames from any other are dropped.
+  std::vector<policy::IpAddress> vteps;
+  bool operator==(const DesiredState&) const = default;
+};
+
+/// Sorts everything, so that equal states compare equal.
+void normalize(DesiredState& state);
+
+/// A packet is counted once however many segments it carries (GSO), as devices count it.
+struct PortCounters {
+  std::uint64_t delivered_packets = 0, delivered_bytes = 0;  ///< Handed to the port's device.
+  std::uint64_t received_packets = 0, received_bytes = 0;    ///< Sent by the application.
+};
+
+/// Events and drops of the whole datapath since it was first set up. What each one means and
+/// where it happens: docs/life-of-a-packet.md.
+struct TotalCounters {
+  std::uint64_t forwarded = 0;          ///< Sent on to another host, marked.
+  std::uint64_t delivered_held = 0;     ///< Delivered to a held port.
+  std::uint64_t neighbor_answers = 0;   ///< ARP requests and neighbor solicitations answered.
+  std::uint64_t announcements = 0;      ///< Gratuitous ARP, unsolicited NA: taken note of.
+  std::uint64_t too_big_answers = 0;    ///< ICMP "fragmentation needed" / ICMPv6 "too big" sent.
+  std::uint64_t fragmented = 0;         ///< Too big, sent with outer fragmentation.
+  std::uint64_t drop_unknown_port = 0;  ///< From a device that is no port.
+  std::uint64_t drop_unknown_address = 0;
+  std::uint64_t drop_unknown_neighbor = 0;  ///< ARP or ND for an address nobody has.
+  std::uint64_t drop_multicast = 0;         ///< Other broadcast or multicast: never flooded.
+  std::uint64_t drop_unknown_network = 0;   ///< VNI without a network here.
+  std::uint64_t drop_unknown_vtep = 0;      ///< Outer source is no known host.
+  std::uint64_t drop_forwarded_twice = 0;   ///< Marked, and not for anyone here.
+  std::uint64_t drop_malformed = 0;         ///< Too short, or no tunnel key.
+  bool operator==(const TotalCounters&) const = default;
+};
+
+/// Used from one thread. Calls block for some system calls each, none waits for the network.
+class Datapath {
+ public:
+  virtual ~Datapath() = default;
+
+  /// Makes the datapath be `desired`. Everything that can be done is done even when something
+  /// cannot (a port whose device is missing, say); the error then names all that could not.
+  virtual Result<void> apply(const DesiredState& desired) = 0;
+
+  /// What is programmed now, read from the kernel, sorted. A port without its filter is left
+  /// out; a device that is gone is named "#<index>".
+  virtual Result<DesiredState> read_back() = 0;
+
+  /// Programs one entry at once (microseconds): the redirect just before an application stops.
+  /// Takes the entry's place in the state last applied; the next apply() decides anew.
+  virtual Result<void> set_address(const AddressEntry& entry) = 0;
+
+  virtual Result<PortCounters> counters(const std::string& device) = 0;
+  virtual Result<TotalCounters> counters() = 0;
+};
+
+/// The outer headers of the largest encapsulation: IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14.
+inline constexpr std::uint32_t kTunnelOverhead = 70;
+constexpr std::uint32_t tunnel_mtu(std::uint32_t underlay_mtu) {
+  return underlay_mtu - kTunnelOverhead;
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,36 @@
+// The datapath as eBPF programs at tc (clsact) of the ports and of one VXLAN device.
+#pragma once
+
+#include "overlay/datapath/datapath.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace homeport::overlay {
+
+struct EbpfOptions {
+  /// Where the maps are pinned: a directory on a mounted bpffs, made if it is missing. One
+  /// directory per agent.
+  std::filesystem::path pin_directory = "/sys/fs/bpf/homeport";
+  std::string vxlan_device = "hpvxlan";  ///< Created if it is missing.
+  std::uint16_t udp_port = 8472;         ///< Of every host; other overlays use 4789.
+  /// Outer source address per family; the kernel's routing chooses where there is none.
+  std::optional<boost::asio::ip::address_v4> local_vtep_v4;
+  std::optional<boost::asio::ip::address_v6> local_vtep_v6;
+};
+
+/// Loads the programs and adopts the pinned maps of an earlier agent if they have this version's
+/// layout. Nothing changes for traffic until the first apply(), which fills the maps and then
+/// puts the programs in place of the ones before.
+///
+/// Errors: no bpffs at the directory, no VXLAN device and none can be made, a kernel that refuses
+/// the programs (needs CAP_BPF and CAP_NET_ADMIN).
+Result<std::unique_ptr<Datapath>> make_ebpf_datapath(const EbpfOptions& options);
+
+/// Removes what a datapath leaves behind: filters of all its ports, pinned maps, VXLAN device.
+Result<void> remove_ebpf_datapath(const EbpfOptions& options);
+
+}  // namespace homeport::overlay

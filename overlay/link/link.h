@@ -1,0 +1,91 @@
+// Network devices of this host: what there is, creating and removing them, their addresses and
+// their counters. Route netlink (rtnetlink(7)) through libnl.
+//
+// Every function acts in the network namespace of the calling thread, blocks for one or a few
+// netlink round trips (tens of microseconds), and keeps no state.
+//
+// Errors name the device. "No such device" is errc::no_such_device, "exists already" is
+// errc::file_exists; anything else carries the kernel's own reason.
+#pragma once
+
+#include "policy/address.h"
+#include "policy/error.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay {
+
+using policy::Result;
+
+/// A network device as the kernel reports it.
+struct Link {
+  int index = 0;
+  std::string name;
+  std::string kind;  ///< "veth", "vxlan", "tun", ...; empty for hardware and loopback.
+  policy::MacAddress mac;
+  std::uint32_t mtu = 0;  ///< Bytes of network-layer packet.
+  std::uint32_t tx_queue_length = 0;
+  bool up = false;       ///< Administratively up (IFF_UP).
+  bool carrier = false;  ///< Up and able to carry packets (IFF_LOWER_UP).
+  /// A veth whose other end is in another network namespace.
+  bool peer_elsewhere = false;
+
+  bool operator==(const Link&) const = default;
+};
+
+/// Packets and bytes as the device counts them: `tx` is towards the device, so for a tap what its
+/// reader has taken out of the queue; `rx` is from it.
+struct LinkCounters {
+  std::uint64_t rx_packets = 0, rx_bytes = 0, rx_dropped = 0;
+  std::uint64_t tx_packets = 0, tx_bytes = 0, tx_dropped = 0;
+};
+
+struct LinkAddress {
+  int link_index = 0;
+  policy::IpAddress address;
+  int prefix_length = 0;
+
+  bool operator==(const LinkAddress&) const = default;
+};
+
+Result<std::vector<Link>> list_links();
+Result<Link> find_link(const std::string& name);
+Result<LinkCounters> link_counters(const std::string& name);
+
+Result<void> set_link_up(const std::string& name, bool up);
+Result<void> set_link_mtu(const std::string& name, std::uint32_t mtu);
+Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets);
+Result<void> set_link_mac(const std::string& name, const policy::MacAddress& mac);
+Result<void> delete_device(const std::string& name);
+
+/// One VXLAN device for all networks and peers of the host: "external" (collect metadata: VNI and
+/// outer addresses are chosen per packet), no learning, zero UDP checksums accepted over IPv6,
+/// which is how RFC 7348 senders commonly write them. `udp_port` is free to choose: the kernel
+/// takes one such device per port, and other overlays use 4789. Comes back up.
+Result<Link> create_vxlan(const std::string& name, std::uint16_t udp_port);
+
+/// A VXLAN device's own settings, for checking one that exists already.
+struct VxlanSettings {
+  bool external = false;
+  bool udp6_zero_checksum_rx = false;
+  std::uint16_t udp_port = 0;
+};
+Result<VxlanSettings> vxlan_settings(const std::string& name);
+
+/// A pair of virtual Ethernet devices; `peer` is made in the network namespace `peer_namespace`
+/// (a file descriptor of /proc/PID/ns/net) when given. Both ends are left down.
+Result<void> create_veth(const std::string& name, const std::string& peer,
+                         std::optional<int> peer_namespace = std::nullopt);
+
+Result<std::vector<LinkAddress>> list_addresses();
+/// Adding an address that is there, or removing one that is not, is not an error. IPv6 addresses
+/// are added without duplicate address detection, so that they serve at once.
+Result<void> add_address(const std::string& name, const policy::IpAddress& address,
+                         int prefix_length);
+Result<void> remove_address(const std::string& name, const policy::IpAddress& address,
+                            int prefix_length);
+
+}  // namespace homeport::overlay
