@@ -1,0 +1,85 @@
+// What a move needs from the rest of the agent, as small interfaces: who owns an application, and
+// where its traffic goes on this host. The wiring implements them over the control database and the
+// datapath; tests over fakes.
+#pragma once
+
+#include "overlay/link/unique_fd.h"
+#include "policy/address.h"
+#include "policy/error.h"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+namespace homeport::migration {
+
+using policy::Generation;
+using policy::Result;
+
+/// Where the control database says an application is.
+struct Owner {
+  std::string host;
+  Generation generation = 0;
+  bool operator==(const Owner&) const = default;
+};
+
+enum class CommitOutcome {
+  committed,
+  not_committed,  ///< certain: the server said no, or it was never sent
+  unknown,        ///< it may have happened, or may still: read again, and advance the generation
+};
+
+/// The fence against two owners: the conditional transactions on an application's bindings.
+class Ownership {
+ public:
+  virtual ~Ownership() = default;
+
+  /// In one transaction over all bindings of the application: requires that they are at `from`
+  /// with `generation`, then writes `to` and `generation + 1`. With `to` equal to `from` this is
+  /// the roll-back: afterwards no earlier transaction can take effect any more.
+  virtual boost::asio::awaitable<CommitOutcome> pass(std::string application, std::string from,
+                                                     std::string to, Generation generation) = 0;
+
+  /// The owner by contents read from the server after this call began; waits for the session for
+  /// as long as it takes. An error only where the application has no binding, or on cancellation.
+  virtual boost::asio::awaitable<Result<Owner>> owner(std::string application) = 0;
+
+  /// A round trip to the database: true if it answers within `timeout`.
+  virtual boost::asio::awaitable<bool> answers(std::chrono::milliseconds timeout) = 0;
+};
+
+/// One network port of an application: a row of the Binding table and its device here.
+struct PortSpec {
+  std::string binding;
+  policy::Vni vni = 0;
+  policy::MacAddress mac;
+  std::uint32_t mtu = 0;
+  std::string device;  ///< name of its tap on this host
+
+  bool operator==(const PortSpec&) const = default;
+};
+
+/// The application's traffic on this host. Calls take effect before they return.
+class Traffic {
+ public:
+  virtual ~Traffic() = default;
+
+  /// Destination: makes the port's tap, opens its queue and lets redirected frames in (`held`).
+  virtual Result<overlay::UniqueFd> provide(const std::string& application,
+                                            const PortSpec& port) = 0;
+  /// Destination, agent restarted: the tap is there and its reader holds the queue.
+  virtual Result<void> provide_again(const std::string& application, const PortSpec& port) = 0;
+  /// Destination: the application's addresses are here from now on.
+  virtual Result<void> take(const std::string& application) = 0;
+  /// Source: what arrives for the application is sent on to `host`.
+  virtual Result<void> redirect(const std::string& application, const std::string& host) = 0;
+  /// Source: undoes redirect().
+  virtual Result<void> reinstate(const std::string& application) = 0;
+  /// The application's devices here are removed, and everything said above is forgotten: the
+  /// control database alone says where it is.
+  virtual void release(const std::string& application) = 0;
+};
+
+}  // namespace homeport::migration

@@ -1,0 +1,126 @@
+#include "migration/move/journal.h"
+
+#include <boost/json.hpp>
+#include <fmt/format.h>
+
+#include <fstream>
+#include <iterator>
+
+namespace homeport::migration {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kSuffix = ".json";
+
+std::string_view role_name(JournalEntry::Role role) {
+  return role == JournalEntry::Role::source ? "source" : "destination";
+}
+
+json::value to_json(const JournalEntry& entry) {
+  json::array ports;
+  for (const PortSpec& port : entry.ports) {
+    ports.push_back({{"binding", port.binding},
+                     {"vni", port.vni},
+                     {"mac", port.mac.to_string()},
+                     {"mtu", port.mtu},
+                     {"device", port.device}});
+  }
+  return {{"role", role_name(entry.role)},
+          {"decided", entry.phase == JournalPhase::decided},
+          {"move_id", entry.move_id},
+          {"application", entry.application},
+          {"peer", entry.peer},
+          {"generation", entry.generation},
+          {"qmp_socket", entry.qmp_socket},
+          {"memory_file", entry.memory_file},
+          {"ports", std::move(ports)}};
+}
+
+/// Throws boost::system::system_error or std::exception on anything that is not what to_json wrote.
+JournalEntry from_json(const json::value& value) {
+  const json::object& object = value.as_object();
+  auto text = [&](std::string_view key) { return json::value_to<std::string>(object.at(key)); };
+  JournalEntry entry;
+  entry.role = text("role") == "source" ? JournalEntry::Role::source
+                                        : JournalEntry::Role::destination;
+  entry.phase = object.at("decided").as_bool() ? JournalPhase::decided : JournalPhase::under_way;
+  entry.move_id = text("move_id");
+  entry.application = text("application");
+  entry.peer = text("peer");
+  entry.generation = object.at("generation").to_number<Generation>();
+  entry.qmp_socket = text("qmp_socket");
+  entry.memory_file = text("memory_file");
+  for (const json::value& item : object.at("ports").as_array()) {
+    const json::object& port = item.as_object();
+    auto mac = policy::MacAddress::parse(json::value_to<std::string>(port.at("mac")));
+    if (!mac) throw std::runtime_error("a MAC address does not parse");
+    entry.ports.push_back({json::value_to<std::string>(port.at("binding")),
+                           port.at("vni").to_number<policy::Vni>(), *mac,
+                           port.at("mtu").to_number<std::uint32_t>(),
+                           json::value_to<std::string>(port.at("device"))});
+  }
+  return entry;
+}
+
+}  // namespace
+
+Result<Journal> Journal::open(fs::path directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (!error) fs::permissions(directory, fs::perms::owner_all, error);
+  if (error) {
+    return policy::Error{error, fmt::format("cannot use {} for the journal of moves: {}",
+                                            directory.string(), error.message())};
+  }
+  return Journal(std::move(directory));
+}
+
+/// Names of applications are limited to letters, digits, '.', '-' and '_' by the control database.
+fs::path Journal::path_of(const JournalEntry& entry) const {
+  return directory_ / fmt::format("{}.{}{}", entry.application, role_name(entry.role), kSuffix);
+}
+
+Result<void> Journal::write(const JournalEntry& entry) const {
+  const fs::path path = path_of(entry);
+  const fs::path fresh = path.string() + ".new";
+  std::ofstream file(fresh, std::ios::trunc);
+  file << json::serialize(to_json(entry)) << '\n';
+  file.close();
+  std::error_code error;
+  if (file) fs::rename(fresh, path, error);
+  if (!file || error) {
+    return policy::errno_error(fmt::format("cannot write the journal {}", path.string()),
+                               error ? error.value() : errno);
+  }
+  return {};
+}
+
+void Journal::remove(const JournalEntry& entry) const {
+  std::error_code ignored;  // a file left over is seen, and settled again, at the next start
+  fs::remove(path_of(entry), ignored);
+}
+
+Journal::Contents Journal::read() const {
+  Contents contents;
+  std::error_code error;
+  for (const fs::directory_entry& file : fs::directory_iterator(directory_, error)) {
+    if (file.path().extension() != kSuffix) continue;
+    std::ifstream stream(file.path());
+    const std::string text{std::istreambuf_iterator<char>(stream), {}};
+    try {
+      contents.entries.push_back(from_json(json::parse(text)));
+    } catch (const std::exception& problem) {
+      contents.unreadable.push_back(policy::make_error(
+          boost::system::errc::bad_message,
+          fmt::format("cannot understand the journal {} ({}): look after the guest it speaks of, "
+                      "then remove it",
+                      file.path().string(), problem.what())));
+    }
+  }
+  return contents;
+}
+
+}  // namespace homeport::migration
