@@ -1,0 +1,160 @@
+// The control database as this host sees it: a typed copy that follows the server, and the
+// operations of an agent and of the command line on it.
+//
+// Everything runs on the executor given (the control io_context). The copy is the truth to act on
+// only while synced(); when the server is away it stays as it was last seen.
+#pragma once
+
+#include "agent/control/records.h"
+#include "overlay/ovsdb/session.h"
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace homeport::agent {
+
+using overlay::ovsdb::Outcome;
+
+/// The tables, keyed by name where they have one, else by row. Rows that do not parse are not in
+/// here: they are in `problems`, so that one bad row does not stop the rest.
+struct Contents {
+  Global global;
+  std::map<std::string, Host> hosts;
+  std::map<std::string, HostStatus> host_status;  ///< by host
+  std::map<Uuid, Interface> interfaces;
+  std::map<std::string, Network> networks;
+  std::map<std::string, Binding> bindings;
+  std::map<std::string, Application> applications;
+  std::map<std::string, Policy> policies;
+  std::map<Uuid, Task> tasks;
+  std::map<Uuid, TaskStatus> task_status;  ///< by Task::uuid
+  std::map<Uuid, Reservation> reservations;
+  std::map<std::string, Storage> storages;
+  std::map<Uuid, PathStatus> path_status;
+  std::map<std::pair<std::string, Uuid>, policy::Error> problems;  ///< by table and row
+
+  std::vector<const Binding*> bindings_of(std::string_view application) const;
+};
+
+/// Who owns an application, judged by all of its bindings together.
+struct Ownership {
+  enum class Kind {
+    owned,         ///< Every binding names the same location and generation.
+    nowhere,       ///< It has bindings, and all have an empty location.
+    inconsistent,  ///< Bindings differ: somebody wrote them one by one.
+    unknown        ///< No such application, or it has no binding.
+  } kind = Kind::unknown;
+  std::string location;
+  policy::Generation generation = 0;
+};
+Ownership ownership(const Contents& contents, std::string_view application);
+
+/// What the contents say about a commit_move() or roll_back_move() whose outcome was unknown.
+enum class MoveTruth {
+  untouched,    ///< Still (from, generation): it did not happen; a roll-back may be tried.
+  moved,        ///< (to, generation + 1): the move is committed.
+  rolled_back,  ///< (from, generation + 1): the roll-back is committed.
+  superseded    ///< Anything else: somebody else has written since. Neither happened last.
+};
+MoveTruth read_move(const Contents& contents, std::string_view application, std::string_view from,
+                    std::string_view to, policy::Generation generation);
+
+struct DatabaseOptions {
+  overlay::ovsdb::SessionOptions session;
+  /// How long an operation waits for the database to be in sync, and in doubt for it to come back.
+  std::chrono::milliseconds operation_timeout{30000};
+};
+
+class ControlDatabase {
+ public:
+  /// Throws like overlay::ovsdb::Session.
+  ControlDatabase(boost::asio::any_io_executor executor, DatabaseOptions options);
+  ~ControlDatabase();
+  ControlDatabase(const ControlDatabase&) = delete;
+  ControlDatabase& operator=(const ControlDatabase&) = delete;
+
+  /// Called once per batch of changes, however many rows are in it, and only once the first full
+  /// contents are there; set before start().
+  void on_change(std::function<void()> callback);
+  /// Called when the database comes into sync or is lost; set before start().
+  void on_state(std::function<void(bool synced)> callback);
+  void start();
+
+  bool synced() const;
+  boost::asio::awaitable<policy::Result<void>> wait_synced(std::chrono::milliseconds timeout);
+  const Contents& contents() const;
+  const std::map<std::string, Host>& hosts() const { return contents().hosts; }
+  const std::map<std::string, HostStatus>& host_status() const { return contents().host_status; }
+  const std::map<Uuid, Interface>& interfaces() const { return contents().interfaces; }
+  const std::map<std::string, Network>& networks() const { return contents().networks; }
+  const std::map<std::string, Binding>& bindings() const { return contents().bindings; }
+  const std::map<std::string, Application>& applications() const { return contents().applications; }
+  const std::map<std::string, Policy>& policies() const { return contents().policies; }
+  const std::map<Uuid, Task>& tasks() const { return contents().tasks; }
+  const std::map<Uuid, TaskStatus>& task_status() const { return contents().task_status; }
+
+  // --- An agent's own rows. Idempotent: repeated until they are in, within operation_timeout.
+  boost::asio::awaitable<policy::Result<void>> publish_host(Host host);
+  /// Replaces this host's rows: inserts, updates and deletes what differs.
+  boost::asio::awaitable<policy::Result<void>> publish_interfaces(
+      std::string host, std::vector<Interface> interfaces);
+  boost::asio::awaitable<policy::Result<void>> publish_status(HostStatus status);
+  /// Publishes `status` with a fresh last_seen now, on every return of the database and every
+  /// `interval`, until cancelled. One small ephemeral write per interval.
+  boost::asio::awaitable<void> keep_alive(
+      HostStatus status, std::chrono::milliseconds interval = std::chrono::seconds(10));
+  /// Inserts or updates the Task_Status row of status.task.
+  boost::asio::awaitable<policy::Result<void>> write_task_status(TaskStatus status);
+  /// current_addresses of a binding that is located here.
+  boost::asio::awaitable<policy::Result<void>> write_current_addresses(
+      std::string binding, std::vector<policy::IpAddress> addresses);
+
+  // --- The move's fence. ONE transaction over every binding of the application, which requires
+  // location = from and generation = g in each. Sent once, never repeated: `unknown` is for the
+  // caller to settle (wait_synced(), read_move(), roll_back_move()). An `unknown` that the contents
+  // already settle is reported as what they say.
+  /// Writes location = to, generation = g + 1.
+  boost::asio::awaitable<policy::Result<Outcome>> commit_move(std::string application,
+                                                              std::string from, std::string to,
+                                                              policy::Generation generation);
+  /// Writes generation = g + 1 and leaves the location.
+  boost::asio::awaitable<policy::Result<Outcome>> roll_back_move(std::string application,
+                                                                 std::string from,
+                                                                 policy::Generation generation);
+
+  // --- For whoever asks: the command line, tests.
+  /// Returns the new row's UUID (task.uuid when that is set). Checked with check_task() first.
+  boost::asio::awaitable<policy::Result<Uuid>> insert_task(Task task);
+  boost::asio::awaitable<policy::Result<void>> request_cancel(Uuid task);
+  boost::asio::awaitable<policy::Result<void>> resolve_task(Uuid task, Resolution resolution);
+  boost::asio::awaitable<policy::Result<void>> remove_task(Uuid task);
+  /// Insert, or update the row of that name. A Binding's location and generation are written only
+  /// when it is inserted.
+  boost::asio::awaitable<policy::Result<void>> put_network(Network network);
+  boost::asio::awaitable<policy::Result<void>> put_application(Application application);
+  boost::asio::awaitable<policy::Result<void>> put_binding(Binding binding);
+  boost::asio::awaitable<policy::Result<void>> put_policy(Policy policy);
+  /// `no_such_file_or_directory` when there is none; `device_or_resource_busy` when another row
+  /// refers to it.
+  boost::asio::awaitable<policy::Result<void>> remove_network(std::string name);
+  boost::asio::awaitable<policy::Result<void>> remove_application(std::string name);
+  boost::asio::awaitable<policy::Result<void>> remove_binding(std::string name);
+  boost::asio::awaitable<policy::Result<void>> remove_policy(std::string name);
+  /// Adds one to Global.sequence and returns the new value (for `--wait`).
+  boost::asio::awaitable<policy::Result<std::int64_t>> advance_sequence();
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace homeport::agent

@@ -1,0 +1,48 @@
+// Making and starting the embedded control database: what `homeport db init` does.
+//
+// One directory holds it all: homeport.db (the data), homeport.sock (the unix socket, without a
+// role: full rights for those who may open it), ovsdb-server.pid and ovsdb-server.log.
+// The server is the distribution's ovsdb-server, detached: it outlives the caller.
+#pragma once
+
+#include "overlay/ovsdb/session.h"
+#include "policy/error.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace homeport::agent {
+
+struct DatabaseServerOptions {
+  std::filesystem::path directory;  ///< Made with mode 0750 if it is not there.
+  std::filesystem::path schema;     ///< The installed homeport.ovsschema.
+  struct Tls {
+    overlay::ovsdb::TlsFiles files;
+    /// Where hosts connect with their certificates, with the rights of the role homeport-host.
+    /// Port 0: the kernel chooses; the outcome is in DatabaseServer::tls_remotes.
+    std::string address = "0.0.0.0";
+    std::uint16_t port = 6650;
+  };
+  std::optional<Tls> tls;
+};
+
+struct DatabaseServer {
+  std::string unix_remote;                ///< unix:PATH
+  std::optional<std::uint16_t> tls_port;  ///< With TLS: the port it listens on.
+  bool created = false;                   ///< The database file was made now.
+  bool started = false;                   ///< The server was started now; else it was running.
+  std::string summary;  ///< Sentences for a person: what was done, what was there.
+};
+
+/// Creates the database if there is none, starts the server if it is not running, and writes the
+/// rights (RBAC) and, with TLS, the listener. Run again, it changes only what differs. Blocking:
+/// for the command line. An existing database of another schema version is left as it is and
+/// refused.
+policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& options);
+
+/// Stops the server of that directory and waits until it is gone; true when it was running.
+policy::Result<bool> stop_database(const std::filesystem::path& directory);
+
+}  // namespace homeport::agent

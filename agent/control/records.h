@@ -1,0 +1,238 @@
+// The rows of the control database as typed values: one struct per table of
+// deploy/homeport.ovsschema (docs/control-database.md says what each column means).
+//
+// parse(row) checks everything the schema cannot express (addresses, MACs, names); what it refuses
+// is named by table, row and column and never reaches the rest of the agent. columns() is the way
+// back, for the columns this side may write.
+#pragma once
+
+#include "overlay/ovsdb/session.h"
+#include "policy/address.h"
+#include "policy/error.h"
+
+#include <boost/asio/ip/network_v4.hpp>
+#include <boost/asio/ip/network_v6.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace homeport::agent {
+
+using overlay::ovsdb::Row;
+using overlay::ovsdb::Uuid;
+using Endpoint = boost::asio::ip::tcp::endpoint;
+/// Wall-clock time, milliseconds since 1970 in the database; the epoch itself stands for "not yet".
+using WallTime = std::chrono::time_point<std::chrono::system_clock, std::chrono::milliseconds>;
+using StringMap = std::map<std::string, std::string>;
+using IntegerMap = std::map<std::string, std::int64_t>;
+
+/// An IPv4 or IPv6 prefix such as 192.0.2.0/24.
+struct Subnet {
+  policy::IpAddress address;  ///< The network address: host bits are zero.
+  unsigned prefix_length = 0;
+  bool contains(const policy::IpAddress& other) const;
+  std::string to_string() const;
+  auto operator<=>(const Subnet&) const = default;
+};
+
+struct Global {
+  static constexpr const char* kTable = "Global";
+  Uuid uuid{};
+  std::int64_t sequence = 0;
+  StringMap options;
+  bool operator==(const Global&) const = default;
+};
+
+struct Host {
+  static constexpr const char* kTable = "Host";
+  Uuid uuid{};
+  std::string name;
+  std::vector<Endpoint> control_endpoints, lane_endpoints;
+  std::vector<policy::IpAddress> vteps;
+  std::string certificate_sha256;  ///< 64 lower-case hexadecimal digits; empty: not known yet.
+  std::string version;
+  IntegerMap capacity;  ///< "memory_mib", "vcpus", ...
+  bool operator==(const Host&) const = default;
+};
+
+enum class HostState { starting, ready, draining, stopping };
+struct HostStatus {
+  static constexpr const char* kTable = "Host_Status";
+  Uuid uuid{};
+  std::string host;
+  WallTime started{}, last_seen{};
+  std::int64_t agent_pid = 0;
+  HostState state = HostState::starting;
+  bool operator==(const HostStatus&) const = default;
+};
+
+enum class LinkState { up, down, unknown };
+struct Interface {
+  static constexpr const char* kTable = "Interface";
+  Uuid uuid{};
+  std::string host, name;
+  policy::IpAddress address;
+  std::int64_t speed_mbps = 0;  ///< 0: not known.
+  std::int64_t mtu = 0;
+  LinkState state = LinkState::unknown;
+  // The controller's say; agents never write these.
+  std::int64_t cost = 0;
+  std::string label;
+  bool allowed = true;
+  bool operator==(const Interface&) const = default;
+};
+
+enum class UnknownDestination { drop, normal };
+struct Network {
+  static constexpr const char* kTable = "Network";
+  Uuid uuid{};
+  std::string name;
+  policy::Vni vni = 0;
+  std::vector<Subnet> subnets;  ///< Empty: any address.
+  std::optional<std::int64_t> mtu;
+  UnknownDestination unknown = UnknownDestination::drop;
+  bool operator==(const Network&) const = default;
+};
+
+struct Binding {
+  static constexpr const char* kTable = "Binding";
+  Uuid uuid{};
+  std::string name, application, network;
+  policy::MacAddress mac;
+  std::vector<policy::IpAddress> prior_addresses, current_addresses;
+  std::string traffic_class;
+  std::string location;  ///< A host's name; empty: nowhere yet.
+  policy::Generation generation = 0;
+  bool operator==(const Binding&) const = default;
+};
+
+enum class Driver { qemu, netdev };
+struct Application {
+  static constexpr const char* kTable = "Application";
+  Uuid uuid{};
+  std::string name;
+  Driver driver = Driver::qemu;
+  std::string qmp_socket;      ///< Absolute path; empty: the agent's own place for it.
+  std::string launch_profile;  ///< The name of a file in /etc/homeport/launch.d, without .toml.
+  std::optional<std::string> policy;
+  StringMap properties;  ///< "memory_mib", "vcpus", "device" (netdev), ...
+  bool operator==(const Application&) const = default;
+};
+
+enum class Convergence { force, rollback };
+enum class Compression { automatic, off, zstd };
+struct Policy {
+  static constexpr const char* kTable = "Policy";
+  Uuid uuid{};
+  std::string name;
+  std::optional<std::chrono::milliseconds> downtime_limit;
+  std::optional<Convergence> convergence;
+  std::optional<std::chrono::seconds> copy_timeout;
+  IntegerMap interface_preference;  ///< Interface label -> preference, higher is better.
+  std::optional<Compression> compression;
+  std::optional<std::int64_t> bandwidth_share;  ///< Percent, 1..100.
+  bool operator==(const Policy&) const = default;
+};
+
+enum class TaskKind { move, start, stop };
+enum class Resolution { source, destination };
+struct Task {
+  static constexpr const char* kTable = "Task";
+  Uuid uuid{};
+  TaskKind kind = TaskKind::move;
+  std::string application;
+  StringMap arguments;  ///< move: "destination" (a host's name).
+  std::int64_t priority = 0;
+  std::string requested_by;
+  WallTime requested_at{};
+  bool cancel = false;
+  std::optional<Resolution> resolution;  ///< What a person decided about a task in doubt.
+  bool operator==(const Task&) const = default;
+};
+
+enum class TaskState { running, succeeded, failed, cancelled, rolled_back, in_doubt };
+struct TaskStatus {
+  static constexpr const char* kTable = "Task_Status";
+  Uuid uuid{};
+  Uuid task{};  ///< The Task row's UUID.
+  std::string host;
+  TaskKind kind = TaskKind::move;
+  std::string application;
+  TaskState state = TaskState::running;
+  std::string phase, error;
+  WallTime started{};
+  std::optional<WallTime> finished;
+  std::string source, destination;
+  std::int64_t bytes_sent = 0, bytes_total = 0, ram_bytes = 0, rounds = 0;
+  std::int64_t bytes_per_second = 0;
+  std::optional<std::chrono::milliseconds> eta, total, downtime;
+  IntegerMap figures;  ///< Further figures, by name with the unit last: "zero_pages", "stop_us".
+  bool operator==(const TaskStatus&) const = default;
+};
+
+struct Reservation {
+  static constexpr const char* kTable = "Reservation";
+  Uuid uuid{};
+  std::string host, resource;
+  std::int64_t amount = 0;
+  Uuid task{};
+  std::string phase;
+  bool operator==(const Reservation&) const = default;
+};
+
+struct Storage {
+  static constexpr const char* kTable = "Storage";
+  Uuid uuid{};
+  std::string name, kind, address;
+  StringMap options;
+  bool operator==(const Storage&) const = default;
+};
+
+struct PathStatus {
+  static constexpr const char* kTable = "Path_Status";
+  Uuid uuid{};
+  std::string host, interface, peer, peer_interface;
+  LinkState state = LinkState::unknown;
+  std::int64_t rtt_us = 0, loss_ppm = 0, bandwidth_mbps = 0;
+  WallTime updated{};
+  bool operator==(const PathStatus&) const = default;
+};
+
+const char* to_string(HostState value);
+const char* to_string(LinkState value);
+const char* to_string(UnknownDestination value);
+const char* to_string(Driver value);
+const char* to_string(Convergence value);
+const char* to_string(Compression value);
+const char* to_string(TaskKind value);
+const char* to_string(Resolution value);
+const char* to_string(TaskState value);  ///< "rolled-back", "in-doubt", ...
+std::string to_string(const Uuid& uuid);
+std::optional<Uuid> parse_uuid(std::string_view text);
+WallTime wall_clock_now();
+
+/// The record, or an error that names table, row and column: parse<Binding>(row).
+template <class Record>
+policy::Result<Record> parse(const Row& row);
+
+/// Every column of the record's table, except those only the other side may write.
+boost::json::object columns(const Host& record);
+boost::json::object columns(const HostStatus& record);
+boost::json::object columns(const Interface& record);
+boost::json::object columns(const Network& record);
+boost::json::object columns(const Binding& record);
+boost::json::object columns(const Application& record);
+boost::json::object columns(const Policy& record);
+boost::json::object columns(const Task& record);
+boost::json::object columns(const TaskStatus& record);
+boost::json::object columns(const Reservation& record);
+boost::json::object columns(const Storage& record);
+boost::json::object columns(const PathStatus& record);
+
+}  // namespace homeport::agent

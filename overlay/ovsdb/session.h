@@ -1,0 +1,173 @@
+// A session with an OVSDB server (RFC 7047): a replica of the monitored tables that reports what
+// changes, and transactions that say truthfully how they ended.
+//
+// Underneath is the IDL of the Open vSwitch libraries, behind the C shim in shim.h. All sessions of
+// a process share one thread for it (thread.h); nothing of it shows here. Rows travel as JSON in
+// the notation of RFC 7047, section 5.1. A large update is handed over in slices, so that it does
+// not delay a transaction. Callbacks run on the executor given; they must not block.
+#pragma once
+
+#include "policy/error.h"
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/value.hpp>
+#include <boost/uuid/uuid.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay::ovsdb {
+
+using Uuid = boost::uuids::uuid;
+
+struct Row {
+  Uuid uuid{};
+  boost::json::object columns;  ///< Every column of the table, in the notation of RFC 7047.
+};
+
+/// A row as it is now; without `row`, it is gone (or no longer fits the condition).
+struct RowChange {
+  std::string table;
+  Uuid uuid{};
+  std::optional<Row> row;
+};
+
+/// The row exists and `column` has exactly `value`.
+struct Expectation {
+  std::string table;
+  Uuid uuid{};
+  std::string column;
+  boost::json::value value;
+};
+
+struct Insert {
+  std::string table;
+  boost::json::object columns;  ///< Columns left out take the schema's default.
+  std::optional<Uuid> uuid;     ///< A UUID chosen by the caller makes a repeated insert harmless.
+};
+
+struct Update {
+  std::string table;
+  Uuid uuid{};
+  boost::json::object columns;
+};
+
+/// Sets and removes single keys of a map column; the other keys, which somebody else may be writing
+/// at this moment, are left alone.
+struct MapEdit {
+  std::string table;
+  Uuid uuid{};
+  std::string column;
+  std::map<std::string, std::string> set;
+  std::vector<std::string> erase;
+};
+
+struct Delete {
+  std::string table;
+  Uuid uuid{};
+};
+
+struct Transaction {
+  std::vector<Expectation> expectations;
+  std::vector<Insert> inserts;
+  std::vector<Update> updates;
+  std::vector<MapEdit> map_edits;
+  std::vector<Delete> deletes;
+  std::string comment;  ///< Goes into the database's log.
+};
+
+/// How a transaction ended.
+enum class Outcome {
+  committed,  ///< It is in the database (or there was nothing to change).
+  refused,    ///< An expectation does not hold in the contents at hand: nothing was sent.
+  failed,     ///< The server rejected it and said why: nothing was changed.
+  unknown,    ///< It may or may not have happened: read again, see Session::transact().
+};
+const char* to_string(Outcome outcome);
+
+struct TransactResult {
+  Outcome outcome = Outcome::unknown;
+  std::string message;         ///< A sentence for a person; empty when committed.
+  std::vector<Uuid> inserted;  ///< When committed: one per Transaction::inserts, in order.
+};
+
+struct TlsFiles {
+  std::filesystem::path private_key, certificate, ca_certificate;  ///< PEM
+  bool operator==(const TlsFiles&) const = default;
+};
+
+/// Monitors the rows of a table for which one of the clauses holds (RFC 7047, section 5.1,
+/// <condition>): [column, function, value].
+struct Clause {
+  std::string column;
+  std::string function;  ///< "==", "!=", "includes", "excludes", ...
+  boost::json::value value;
+};
+using Conditions = std::map<std::string, std::vector<Clause>>;  ///< Tables left out: every row.
+
+struct SessionOptions {
+  /// One or more of ssl:ADDRESS:PORT, tcp:ADDRESS:PORT, unix:PATH, separated by commas.
+  std::string remotes;
+  /// For ssl: remotes. The OVS library keeps one TLS identity per process: a second session with
+  /// other files is refused.
+  std::optional<TlsFiles> tls;
+  /// False: any server of a cluster serves, and the IDL refuses one that lags behind what it has
+  /// already seen.
+  bool leader_only = false;
+  /// Silence after which the server is asked for a sign of life; twice that is a lost connection.
+  std::chrono::milliseconds probe_interval{5000};
+  Conditions conditions;
+  /// Tables to monitor; empty: every table of the schema. Others can neither be read nor updated.
+  std::vector<std::string> tables;
+  std::size_t slice_rows = 256;  ///< Rows converted before transactions get their turn again.
+};
+
+class Session {
+ public:
+  /// Throws boost::system::system_error when the options cannot work (a file that cannot be read, a
+  /// table or column not in the schema). Nothing is connected before start().
+  Session(boost::asio::any_io_executor executor, SessionOptions options);
+  /// Outstanding transactions end as `unknown`. No callback runs after this.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  /// Slices of changes, in order; after a reconnection only what differs. Set before start().
+  void set_on_changes(std::function<void(std::vector<RowChange>)> callback);
+  /// True: connected, and everything the server had has been delivered. Set before start().
+  void set_on_state(std::function<void(bool synced)> callback);
+  void start();
+
+  bool synced() const;
+  /// Returns when synced() is true, at once when it already is; `timed_out` otherwise.
+  boost::asio::awaitable<policy::Result<void>> wait_synced(std::chrono::milliseconds timeout);
+
+  /// Checks the expectations against the replica, has the server verify them once more, and
+  /// commits.
+  ///
+  /// The rows that the transaction names are delivered before its outcome, ahead of other changes:
+  /// a reader that acts on an outcome sees what it is based on. `unknown` has two causes that the
+  /// IDL reports as one (TXN_TRY_AGAIN): the connection was lost before the answer came, or an
+  /// expectation that held here did not hold at the server. After `unknown`, wait_synced() and
+  /// read.
+  ///
+  /// Errors (nothing was sent): `not_connected` when not in sync, `invalid_argument` for a table,
+  /// column, row or value that does not exist or fit. When the wait is cancelled
+  /// (`operation_canceled`) the transaction may or may not happen: treat it as `unknown`.
+  boost::asio::awaitable<policy::Result<TransactResult>> transact(Transaction transaction);
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace homeport::overlay::ovsdb
