@@ -1,0 +1,39 @@
+// Where a VM's RAM lies in its process, read from /proc/PID/maps (proc(5)).
+#pragma once
+
+#include "policy/error.h"
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace homeport::migration {
+
+/// One memory backend of a VM.
+struct RamBlock {
+  std::string id;                  ///< the backend's name in QEMU
+  std::uint64_t host_address = 0;  ///< in the VM's process
+  std::uint64_t size = 0;          ///< bytes
+  std::uint64_t offset = 0;        ///< in the backing file
+};
+
+/// A run of shared, writable mappings that continue each other, in memory and in the file.
+struct SharedMapping {
+  std::uint64_t address = 0, size = 0, offset = 0;
+  std::string path;  ///< as the kernel shows it, without " (deleted)"
+};
+
+/// The shared, writable file mappings in the text of /proc/PID/maps; neighbours are joined, since
+/// write tracking splits a mapping. Lines that do not parse are errc::bad_message.
+policy::Result<std::vector<SharedMapping>> parse_shared_mappings(std::string_view maps);
+
+/// The mapping that is the RAM backend `id` of `size` bytes with QEMU's `mem_path`, which names the
+/// file or the directory it was made in. The error says what was found instead.
+policy::Result<RamBlock> find_ram_block(const std::vector<SharedMapping>& mappings,
+                                        const std::string& id, std::uint64_t size,
+                                        const std::string& mem_path);
+
+}  // namespace homeport::migration
