@@ -12,8 +12,8 @@ namespace homeport::agent {
 
 /// The whole snapshot, as /v1/status returns it.
 boost::json::object to_json(const StatusModel& model);
-boost::json::object to_json(const ApplicationStatus& application);
-boost::json::object to_json(const TaskStatus& task);
+boost::json::object to_json(const ApplicationSnapshot& application);
+boost::json::object to_json(const TaskSnapshot& task);
 
 /// `time` as RFC 3339 with milliseconds, such as "2026-01-31T23:59:58.250Z".
 std::string to_rfc3339(SystemTime time);

@@ -24,14 +24,14 @@ using SystemTime = std::chrono::system_clock::time_point;
 enum class DatabaseState { disconnected, synchronizing, synchronized };
 std::string_view to_string(DatabaseState state);
 
-struct DatabaseStatus {
+struct DatabaseSnapshot {
   DatabaseState state = DatabaseState::disconnected;
   std::string remote;  ///< e.g. "ssl:192.0.2.1:6642"
   std::optional<SystemTime> since;
   std::uint64_t commits_unknown = 0;  ///< Transactions whose outcome had to be read again.
 };
 
-struct PeerStatus {
+struct PeerSnapshot {
   std::string host;
   bool alive = false;
   bool connected = false;  ///< A control channel is open now.
@@ -39,7 +39,7 @@ struct PeerStatus {
   std::optional<SystemTime> last_seen;
 };
 
-struct NetworkStatus {
+struct NetworkSnapshot {
   std::string name;
   policy::Vni vni = 0;
   std::vector<std::string> subnets;  ///< CIDR
@@ -56,7 +56,7 @@ struct PortTraffic {
 };
 
 /// One binding: a port of an application in a network.
-struct PortStatus {
+struct PortSnapshot {
   std::string binding;
   std::string network;
   std::string device;  ///< Empty unless the port is on this host.
@@ -67,16 +67,16 @@ struct PortStatus {
   std::optional<PortTraffic> traffic;  ///< Only for a port on this host.
 };
 
-struct ApplicationStatus {
+struct ApplicationSnapshot {
   std::string name;
   std::string driver;    ///< "qemu" or "netdev"
   std::string location;  ///< The host that owns it; empty when nowhere.
   policy::Generation generation = 0;
   std::string state;  ///< "running", "stopped", "moving", "incoming", "remote", ...
-  std::vector<PortStatus> ports;
+  std::vector<PortSnapshot> ports;
 };
 
-struct TaskStatus {
+struct TaskSnapshot {
   std::string id;  ///< UUID of the task's row.
   std::string kind;
   std::string application;
@@ -98,7 +98,7 @@ struct TaskStatus {
   std::optional<std::uint64_t> downtime_ms;
 };
 
-struct DatapathStatus {
+struct DatapathSnapshot {
   std::string kind;  ///< "ebpf"
   std::uint64_t ports = 0;
   std::uint64_t addresses = 0;
@@ -124,13 +124,13 @@ struct StatusModel {
   std::string version;
   SystemTime now;
   SystemTime started;
-  DatabaseStatus database;
+  DatabaseSnapshot database;
   std::vector<std::string> not_ready;  ///< One sentence per reason; empty: ready for moves.
-  std::vector<PeerStatus> peers;
-  std::vector<NetworkStatus> networks;
-  std::vector<ApplicationStatus> applications;
-  std::vector<TaskStatus> tasks;
-  DatapathStatus datapath;
+  std::vector<PeerSnapshot> peers;
+  std::vector<NetworkSnapshot> networks;
+  std::vector<ApplicationSnapshot> applications;
+  std::vector<TaskSnapshot> tasks;
+  DatapathSnapshot datapath;
   MoveHistory moves;
 
   bool ready() const { return not_ready.empty(); }

@@ -1,0 +1,200 @@
+#include "agent/status/metrics.h"
+
+#include <fmt/format.h>
+
+#include <initializer_list>
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+namespace homeport::agent {
+namespace {
+
+using Labels = std::initializer_list<std::pair<std::string_view, std::string_view>>;
+
+/// Writes metric families one after the other, in the exposition format's order: HELP, TYPE,
+/// samples.
+class Exposition {
+ public:
+  void family(std::string_view name, std::string_view type, std::string_view help) {
+    name_ = name;
+    fmt::format_to(std::back_inserter(text_), "# HELP {0} {2}\n# TYPE {0} {1}\n", name, type, help);
+  }
+
+  template <class Number>
+  void sample(Labels labels, Number value, std::string_view suffix = "") {
+    text_ += name_;
+    text_ += suffix;
+    char separator = '{';
+    for (const auto& [label, content] : labels) {
+      text_ += separator;
+      text_ += label;
+      text_ += "=\"";
+      escape(content);
+      text_ += '"';
+      separator = ',';
+    }
+    if (labels.size() != 0) text_ += '}';
+    fmt::format_to(std::back_inserter(text_), " {}\n", value);
+  }
+
+  /// A family with one sample and no labels.
+  template <class Number>
+  void single(std::string_view name, std::string_view type, std::string_view help, Number value) {
+    family(name, type, help);
+    sample({}, value);
+  }
+
+  std::string take() { return std::move(text_); }
+
+ private:
+  void escape(std::string_view content) {
+    for (char c : content) {
+      if (c == '\n') {
+        text_ += "\\n";
+        continue;
+      }
+      if (c == '\\' || c == '"') text_ += '\\';
+      text_ += c;
+    }
+  }
+
+  std::string text_;
+  std::string name_;
+};
+
+double seconds(std::uint64_t ms) {
+  return static_cast<double>(ms) / 1e3;
+}
+
+double unix_seconds(SystemTime time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+void write_agent(Exposition& out, const StatusModel& model) {
+  out.family("homeport_build_info", "gauge",
+             "Version of the agent and name of its host; always 1.");
+  out.sample({{"host", model.host}, {"version", model.version}}, 1);
+  out.single("homeport_start_time_seconds", "gauge", "When the agent was started, as Unix time.",
+             unix_seconds(model.started));
+  out.single("homeport_ready", "gauge", "1 when the agent can take part in moves.",
+             model.ready() ? 1 : 0);
+  out.single("homeport_database_synchronized", "gauge",
+             "1 while the copy of the control database is complete and current.",
+             model.database.state == DatabaseState::synchronized ? 1 : 0);
+  out.single("homeport_database_unknown_commits_total", "counter",
+             "Transactions whose outcome was lost with the connection and had to be read again.",
+             model.database.commits_unknown);
+
+  out.family("homeport_peer_up", "gauge", "1 when the database says that the peer host is alive.");
+  for (const PeerSnapshot& peer : model.peers)
+    out.sample({{"peer", peer.host}}, peer.alive ? 1 : 0);
+}
+
+void write_applications(Exposition& out, const StatusModel& model) {
+  out.family("homeport_application_info", "gauge",
+             "Where an application is and what it does there; always 1.");
+  for (const ApplicationSnapshot& app : model.applications) {
+    out.sample({{"application", app.name}, {"location", app.location}, {"state", app.state}}, 1);
+  }
+  out.family("homeport_application_generation", "gauge",
+             "How many times moves and roll-backs have written the application's bindings.");
+  for (const ApplicationSnapshot& app : model.applications) {
+    out.sample({{"application", app.name}}, app.generation);
+  }
+
+  struct Counter {
+    std::string_view name;
+    std::string_view help;
+    std::uint64_t PortTraffic::*value;
+  };
+  static constexpr Counter counters[] = {
+      {"homeport_port_delivered_packets_total", "Frames delivered to the application.",
+       &PortTraffic::delivered_packets},
+      {"homeport_port_delivered_bytes_total", "Bytes of frames delivered to the application.",
+       &PortTraffic::delivered_bytes},
+      {"homeport_port_received_packets_total", "Frames received from the application.",
+       &PortTraffic::received_packets},
+      {"homeport_port_received_bytes_total", "Bytes of frames received from the application.",
+       &PortTraffic::received_bytes},
+      {"homeport_port_dropped_packets_total", "Frames dropped at the application's port.",
+       &PortTraffic::dropped_packets},
+  };
+  for (const Counter& counter : counters) {
+    out.family(counter.name, "counter", counter.help);
+    for (const ApplicationSnapshot& app : model.applications) {
+      for (const PortSnapshot& port : app.ports) {
+        if (!port.traffic) continue;
+        out.sample({{"application", app.name}, {"binding", port.binding}},
+                   *port.traffic.*counter.value);
+      }
+    }
+  }
+}
+
+void write_datapath(Exposition& out, const DatapathSnapshot& datapath) {
+  out.single("homeport_datapath_ports", "gauge", "Application ports programmed on this host.",
+             datapath.ports);
+  out.single("homeport_datapath_addresses", "gauge", "Address entries programmed on this host.",
+             datapath.addresses);
+  out.single("homeport_datapath_delivered_packets_total", "counter",
+             "Frames delivered to ports of this host.", datapath.delivered_packets);
+  out.single("homeport_datapath_sent_packets_total", "counter",
+             "Frames sent to other hosts through the tunnel.", datapath.sent_packets);
+  out.single("homeport_datapath_forwarded_packets_total", "counter",
+             "Frames marked and forwarded to the host an application has moved to.",
+             datapath.forwarded_packets);
+  out.single("homeport_datapath_answered_packets_total", "counter",
+             "ARP and neighbor discovery requests answered in place.", datapath.answered_packets);
+  out.family("homeport_datapath_dropped_packets_total", "counter", "Frames dropped, by reason.");
+  for (const auto& [reason, count] : datapath.dropped_packets) {
+    out.sample({{"reason", reason}}, count);
+  }
+}
+
+void write_moves(Exposition& out, const StatusModel& model) {
+  const MoveHistory& moves = model.moves;
+  auto found = moves.ended.find("succeeded");
+  std::uint64_t succeeded = found == moves.ended.end() ? 0 : found->second;
+
+  out.family("homeport_moves_total", "counter",
+             "Moves away from this host that have ended, by outcome.");
+  for (const auto& [state, count] : moves.ended) out.sample({{"outcome", state}}, count);
+  out.single("homeport_move_sent_bytes_total", "counter", "Bytes sent by moves that have ended.",
+             moves.bytes_sent);
+  out.family("homeport_move_duration_seconds", "summary", "Duration of succeeded moves.");
+  out.sample({}, seconds(moves.total_ms), "_sum");
+  out.sample({}, succeeded, "_count");
+  out.family("homeport_move_downtime_seconds", "summary",
+             "How long succeeded moves stopped the application.");
+  out.sample({}, seconds(moves.downtime_ms), "_sum");
+  out.sample({}, succeeded, "_count");
+
+  out.family("homeport_task_running", "gauge", "1 for each task that has not ended.");
+  for (const TaskSnapshot& task : model.tasks) {
+    if (task.finished) continue;
+    out.sample({{"task", task.id},
+                {"kind", task.kind},
+                {"application", task.application},
+                {"phase", task.phase}},
+               1);
+  }
+  out.family("homeport_task_sent_bytes", "gauge",
+             "Bytes that a task which has not ended has sent.");
+  for (const TaskSnapshot& task : model.tasks) {
+    if (!task.finished) out.sample({{"task", task.id}}, task.bytes_sent);
+  }
+}
+
+}  // namespace
+
+std::string to_metrics(const StatusModel& model) {
+  Exposition out;
+  write_agent(out, model);
+  write_applications(out, model);
+  write_datapath(out, model.datapath);
+  write_moves(out, model);
+  return out.take();
+}
+
+}  // namespace homeport::agent
