@@ -1,0 +1,146 @@
+#include "tests/lab/clients.h"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/value_to.hpp>
+
+#include <algorithm>
+#include <fstream>
+
+#include "tests/lab/clients/record.h"
+#include "tests/lab/failure.h"
+#include "tests/lab/guest.h"
+
+namespace homeport::lab {
+namespace {
+
+/// The last whole JSON line of a client's log; null before the first.
+boost::json::value last_line(const std::filesystem::path& log) {
+  const std::string text = read_text(log);
+  const auto end = text.rfind('\n');
+  if (end == std::string::npos) return nullptr;
+  const auto start = end == 0 ? std::string::npos : text.rfind('\n', end - 1);
+  const auto from = start == std::string::npos ? 0 : start + 1;
+  boost::system::error_code error;
+  auto value = boost::json::parse(text.substr(from, end - from), error);
+  if (error) throw LabFailure("a client ended badly\n" + tail_of(log, 5));
+  return value;
+}
+
+std::uint64_t number(const boost::json::value& line, const char* key) {
+  return line.is_object() ? boost::json::value_to<std::uint64_t>(line.at(key)) : 0;
+}
+
+void wait_for_more(Process& process, std::uint64_t more, const char* key, Clock::duration timeout,
+                   const char* what) {
+  const std::uint64_t before = number(last_line(process.log()), key);
+  wait_until(
+      [&] {
+        if (number(last_line(process.log()), key) >= before + more) return true;
+        if (!process.running()) throw LabFailure("a client ended early\n" + process.log_tail());
+        return false;
+      },
+      timeout, what, [&] { return process.log_tail(3); });
+}
+
+std::uint64_t nanoseconds(Clock::time_point time) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
+}
+
+}  // namespace
+
+StreamClient::StreamClient(const Namespace& from, const std::string& address,
+                           std::filesystem::path log, unsigned rate_kib)
+    : process_({HOMEPORT_LAB_STREAM, address, std::to_string(kGuestStreamPort),
+                std::to_string(rate_kib)},
+               {.inside = &from, .environment = {}, .log = std::move(log)}) {}
+
+std::uint64_t StreamClient::checked_bytes() {
+  return number(last_line(process_.log()), "checked_bytes");
+}
+
+void StreamClient::wait_progress(std::uint64_t bytes, Clock::duration timeout) {
+  wait_for_more(process_, bytes, "checked_bytes", timeout, "the TCP stream to go on");
+}
+
+StreamReport StreamClient::finish(Clock::duration timeout) {
+  process_.send_signal(SIGTERM);
+  process_.wait(timeout);
+  const auto line = last_line(process_.log());
+  StreamReport report;
+  report.sent_bytes = number(line, "sent_bytes");
+  report.checked_bytes = number(line, "checked_bytes");
+  report.mismatches = number(line, "mismatches");
+  report.longest_stall_ms = number(line, "longest_stall_ms");
+  if (line.is_object()) {
+    report.survived = line.at("survived").as_bool();
+    report.error = boost::json::value_to<std::string>(line.at("error"));
+  }
+  return report;
+}
+
+DatagramClient::DatagramClient(const Namespace& from, const std::string& address,
+                               std::filesystem::path log, unsigned per_second)
+    : record_(log.string() + ".record"),
+      process_({HOMEPORT_LAB_DATAGRAMS, address, std::to_string(kGuestDatagramPort),
+                std::to_string(per_second), record_.string()},
+               {.inside = &from, .environment = {}, .log = log}) {}
+
+std::uint64_t DatagramClient::answered() {
+  return number(last_line(process_.log()), "answered");
+}
+
+void DatagramClient::wait_progress(std::uint64_t answers, Clock::duration timeout) {
+  wait_for_more(process_, answers, "answered", timeout, "answers to numbered datagrams");
+}
+
+DatagramReport DatagramClient::finish(Clock::duration timeout) {
+  process_.send_signal(SIGTERM);
+  if (process_.wait(timeout) != 0) {
+    throw LabFailure("the datagram client failed\n" + process_.log_tail());
+  }
+  std::ifstream file(record_, std::ios::binary);
+  RecordHeader header{};
+  file.read(reinterpret_cast<char*>(&header), sizeof header);
+  std::vector<Record> records(header.count);
+  file.read(reinterpret_cast<char*>(records.data()),
+            static_cast<std::streamsize>(records.size() * sizeof(Record)));
+  if (!file) throw LabFailure("incomplete record " + record_.string());
+  DatagramReport report;
+  report.duplicated = header.duplicated;
+  report.reordered = header.reordered;
+  report.datagrams.reserve(records.size());
+  for (const auto& record : records) report.datagrams.push_back({record.sent, record.answered});
+  return report;
+}
+
+DatagramWindow DatagramReport::window(Clock::time_point from, Clock::time_point to) const {
+  const std::uint64_t start = nanoseconds(from);
+  const std::uint64_t end = nanoseconds(to);
+  DatagramWindow result;
+  std::vector<std::uint64_t> answers{start, end};
+  for (const auto& datagram : datagrams) {
+    if (datagram.sent >= start && datagram.sent <= end) {
+      ++result.sent;
+      if (datagram.answered == 0) ++result.lost;
+    }
+    if (datagram.answered >= start && datagram.answered <= end)
+      answers.push_back(datagram.answered);
+  }
+  std::sort(answers.begin(), answers.end());
+  for (std::size_t i = 1; i < answers.size(); ++i) {
+    result.longest_gap_ms =
+        std::max(result.longest_gap_ms, static_cast<double>(answers[i] - answers[i - 1]) / 1e6);
+  }
+  return result;
+}
+
+DatagramWindow DatagramReport::all() const {
+  if (datagrams.empty()) return {};
+  std::uint64_t last = datagrams.back().sent;
+  for (const auto& datagram : datagrams) last = std::max(last, datagram.answered);
+  return window(Clock::time_point(std::chrono::nanoseconds(datagrams.front().sent)),
+                Clock::time_point(std::chrono::nanoseconds(last)));
+}
+
+}  // namespace homeport::lab

@@ -1,0 +1,64 @@
+#include "tests/lab/database.h"
+
+#include <csignal>
+
+#include <utility>
+
+#include "tests/lab/failure.h"
+#include "tests/lab/programs.h"
+
+namespace homeport::lab {
+namespace {
+
+constexpr const char* kPort = "6650";
+
+}  // namespace
+
+Database::Database(const Switch& management, std::filesystem::path directory, std::string address)
+    : management_(management),
+      directory_(std::move(directory)),
+      pki_(directory_ / "pki"),
+      address_(std::move(address)),
+      remote_("ssl:" + address_ + ":" + kPort),
+      local_remote_("unix:" + (directory_ / "homeport.sock").string()) {
+  std::filesystem::create_directories(directory_);
+  run_checked({homeport_program(), "pki", "init", "--dir", pki_.string()});
+  start();
+}
+
+Database::~Database() {
+  try {
+    stop();
+  } catch (const std::exception& error) {
+    fprintf(stderr, "lab: stopping the control database: %s\n", error.what());
+  }
+}
+
+std::filesystem::path Database::issue(const std::string& host) {
+  run_checked({homeport_program(), "pki", "issue", host, "--dir", pki_.string()});
+  return pki_;
+}
+
+void Database::start() {
+  run_checked({homeport_program(), "db", "init", "--dir", directory_.string(), "--listen",
+               address_ + ":" + kPort, "--pki", pki_.string()},
+              {.inside = &management_.inside(), .environment = {}, .log = {}});
+}
+
+void Database::stop() {
+  const auto text = read_text(directory_ / "ovsdb-server.pid");
+  if (text.empty()) return;
+  const pid_t server = std::stoi(text);
+  ::kill(server, SIGKILL);
+  // It is nobody's child: gone when /proc says so, or a zombie that init has yet to collect.
+  const std::string stat = "/proc/" + std::to_string(server) + "/stat";
+  wait_until(
+      [&] {
+        const auto line = read_text(stat);
+        return line.empty() || line.find(") Z ") != std::string::npos;
+      },
+      10s, "the end of ovsdb-server");
+  std::filesystem::remove(directory_ / "ovsdb-server.pid");
+}
+
+}  // namespace homeport::lab

@@ -1,0 +1,209 @@
+#include "tests/lab/host.h"
+
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <regex>
+#include <sstream>
+
+#include "tests/lab/failure.h"
+#include "tests/lab/programs.h"
+
+namespace homeport::lab {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kRestPort = "8650";
+
+void mount_at(const fs::path& place, const char* type, const std::string& options,
+              Cleanup& cleanup) {
+  fs::create_directories(place);
+  if (mount(type, place.c_str(), type, MS_NOSUID | MS_NODEV, options.c_str()) != 0) {
+    throw LabFailure("mount " + place.string() + ": " + std::strerror(errno));
+  }
+  cleanup.add("mount " + place.string(), [place] {
+    if (umount2(place.c_str(), MNT_DETACH) != 0) {
+      throw LabFailure("umount " + place.string() + ": " + std::strerror(errno));
+    }
+  });
+}
+
+/// Where guests get control groups of their own: cgroup v2, beside v1 on some machines; empty
+/// without it.
+fs::path cgroup_root() {
+  for (const char* place : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+    if (fs::exists(fs::path(place) / "cgroup.controllers")) return place;
+  }
+  return {};
+}
+
+std::vector<std::string> files_below(const fs::path& directory) {
+  std::vector<std::string> found;
+  if (!fs::exists(directory)) return found;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (!entry.is_directory()) found.push_back(entry.path().string());
+  }
+  return found;
+}
+
+}  // namespace
+
+Host::Host(std::string name, std::string namespace_name, unsigned number,
+           const fs::path& lab_directory, Switch& underlay, Switch& management, Database& database,
+           HostOptions options)
+    : name_(std::move(name)),
+      number_(number),
+      directory_(lab_directory / name_),
+      inside_(std::move(namespace_name)),
+      underlay_address_("172.31.0." + std::to_string(number)) {
+  fs::create_directories(directory_ / "run");
+  fs::create_directories(directory_ / "state");
+  fs::create_directories(profile_directory());
+  mount_at(memory_directory(), "tmpfs",
+           "size=" + std::to_string(options.memory_mib) + "m,mode=0700", cleanup_);
+  mount_at(directory_ / "bpf", "bpf", "", cleanup_);
+  if (const fs::path root = cgroup_root(); !root.empty()) {
+    cgroup_ = root / inside_.name();
+    fs::create_directories(cgroup_);
+    // Run when the namespace, and with it every guest, is gone.
+    cleanup_.add("control group of " + name_, [this] {
+      for (const auto& entry : fs::recursive_directory_iterator(cgroup_)) {
+        if (entry.is_directory()) rmdir(entry.path().c_str());
+      }
+      if (rmdir(cgroup_.c_str()) != 0) throw LabFailure(cgroup_.string() + " is still in use");
+    });
+  }
+  underlay_ = &underlay.connect(inside_, "eth0", options.underlay);
+  inside_.ip("addr add " + underlay_address_ + "/24 dev eth0");
+  management_ = &management.connect(inside_, "mgmt0", {});
+  inside_.ip("addr add 192.168.77." + std::to_string(number) + "/24 dev mgmt0");
+  write_configuration(database, database.issue(name_));
+}
+
+Host::~Host() = default;
+
+void Host::write_configuration(const Database& database, const fs::path& certificates) {
+  std::ostringstream toml;
+  toml << "host = \"" << name_ << "\"\n"
+       << "state_dir = \"" << (directory_ / "state").string() << "\"\n"
+       << "runtime_dir = \"" << (directory_ / "run").string() << "\"\n"
+       << "\n[database]\nremote = \"" << database.remote() << "\"\n"
+       << "\n[tls]\nca_certificate = \"" << (certificates / "ca.pem").string() << "\"\n"
+       << "certificate = \"" << (certificates / (name_ + ".pem")).string() << "\"\n"
+       << "private_key = \"" << (certificates / (name_ + ".key")).string() << "\"\n";
+  write_text(directory_ / "homeportd.toml", toml.str());
+}
+
+void Host::start_agent(const std::string& hold_at) {
+  ProcessOptions options{
+      .inside = &inside_, .environment = {}, .log = directory_ / "homeportd.log"};
+  if (!hold_at.empty()) {
+    options.environment["HOMEPORT_HOLD_AT"] = hold_at;
+    options.environment["HOMEPORT_HOLD_DIR"] = directory_.string();
+  }
+  agent_.reset();
+  agent_ = std::make_unique<Process>(
+      Command{homeportd_program(), "--config", (directory_ / "homeportd.toml").string()}, options);
+}
+
+void Host::wait_ready(Clock::duration timeout) {
+  wait_until(
+      [&] {
+        if (!agent_runs()) throw LabFailure(name_ + ": homeportd ended\n" + agent_->log_tail());
+        return get("/readyz").find(" 200 ") != std::string::npos;
+      },
+      timeout, name_ + " to be ready", [&] { return get("/readyz") + "\n" + agent_->log_tail(); });
+}
+
+void Host::stop_agent() {
+  const int status = agent_->stop();
+  if (status != 0) {
+    throw LabFailure(name_ + ": homeportd ended with status " + std::to_string(status) + "\n" +
+                     agent_->log_tail());
+  }
+}
+
+void Host::kill_agent() {
+  agent_->kill();
+}
+
+bool Host::held() const {
+  return fs::exists(directory_ / "held");
+}
+
+void Host::wait_held(Clock::duration timeout) {
+  wait_until(
+      [&] {
+        if (!agent_runs()) throw LabFailure(name_ + ": homeportd ended\n" + agent_->log_tail());
+        return held();
+      },
+      timeout, name_ + " to reach the step it is held at", [&] { return agent_->log_tail(); });
+}
+
+void Host::release() {
+  fs::remove(directory_ / "held");
+}
+
+pid_t Host::guest_pid(const std::string& application) const {
+  // Its monitor's socket is in this host's runtime directory: on its command line.
+  const std::string mine = (directory_ / "run").string();
+  std::error_code gone;
+  for (const auto& entry : fs::directory_iterator("/proc", gone)) {
+    const std::string name = entry.path().filename();
+    pid_t pid = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (error != std::errc() || end != name.data() + name.size()) continue;
+    const std::string line = read_text(entry.path() / "cmdline");
+    if (line.find("qemu-system") < 64 && line.find(mine) != std::string::npos &&
+        line.find(application) != std::string::npos) {
+      return pid;
+    }
+  }
+  return -1;
+}
+
+std::string Host::get(const std::string& path, Clock::duration timeout) const {
+  std::string reply;
+  inside_.run([&] {
+    boost::asio::ip::tcp::iostream stream;
+    stream.expires_after(timeout);
+    stream.connect("127.0.0.1", kRestPort);
+    stream << "GET " << path << " HTTP/1.0\r\nHost: localhost\r\n\r\n" << std::flush;
+    reply.assign(std::istreambuf_iterator<char>(stream), {});
+  });
+  return reply;
+}
+
+std::vector<std::string> Host::complaints(const std::vector<std::string>& expected) const {
+  static const std::regex level(R"(\[?\b(warning|error|critical)\b\]?)");
+  std::vector<std::regex> allowed(expected.begin(), expected.end());
+  std::vector<std::string> found;
+  std::istringstream log(read_text(directory_ / "homeportd.log"));
+  for (std::string line; std::getline(log, line);) {
+    const bool fine = !std::regex_search(line, level) ||
+                      std::any_of(allowed.begin(), allowed.end(), [&](const std::regex& pattern) {
+                        return std::regex_search(line, pattern);
+                      });
+    if (!fine) found.push_back(name_ + ": " + line);
+  }
+  return found;
+}
+
+std::vector<std::string> Host::leftovers() const {
+  std::vector<std::string> found;
+  auto note = [&](const std::string& what) { found.push_back(name_ + ": " + what); };
+  std::istringstream taps(inside_.ip("-o link show type tun"));
+  for (std::string line; std::getline(taps, line);) note("tap " + line);
+  for (const auto& directory : {memory_directory(), directory_ / "state" / "moves"}) {
+    for (const auto& file : files_below(directory)) note("file " + file);
+  }
+  if (const pid_t guest = guest_pid(""); guest > 0) note("guest process " + std::to_string(guest));
+  return found;
+}
+
+}  // namespace homeport::lab

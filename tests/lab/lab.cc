@@ -1,0 +1,199 @@
+#include "tests/lab/lab.h"
+
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <boost/json/parse.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <fstream>
+#include <sstream>
+
+#include "tests/lab/failure.h"
+#include "tests/lab/programs.h"
+
+namespace homeport::lab {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kPrefix = "hp-";
+constexpr const char* kDatabaseAddress = "192.168.77.1";
+
+/// TOML basic string.
+std::string quoted(const std::string& text) {
+  return "\"" + text + "\"";
+}
+
+std::string profile(const GuestOptions& guest, const GuestImage& image) {
+  Command arguments = {
+      "-nodefaults", "-no-user-config",
+      "-name",       "{name}",
+      "-machine",    "pc,memory-backend=ram",
+      "-accel",      "tcg,thread=single,tb-size=64",
+      "-cpu",        "max",
+      "-smp",        "{vcpus}",
+      "-m",          "{memory_mib}M",
+      "-vga",        "none",
+      "-display",    "none",
+      "-chardev",    "file,id=console,path={runtime_dir}/console.log,append=on",
+      "-serial",     "chardev:console",
+      "-netdev",     "tap,id=net0,fd={tap_fd}",
+      "-device",     "virtio-net-pci,netdev=net0,mac={mac},host_mtu={mtu},romfile=",
+      "-kernel",     image.kernel.string(),
+      "-initrd",     image.initrd.string()};
+  arguments.push_back("-object");
+  arguments.push_back(
+      "memory-backend-file,id=ram,size={memory_mib}M,mem-path={memory_path},share=" +
+      std::string(guest.shared_memory ? "on" : "off"));
+  arguments.push_back("-append");
+  arguments.push_back("console=ttyS0 quiet panic=-1 tsc=unstable homeport.ipv4=" + guest.ipv4 +
+                      "/24 homeport.ipv6=" + guest.ipv6 + "/64");
+  if (!guest.disk.empty()) {
+    arguments.push_back("-drive");
+    arguments.push_back(
+        "if=none,id=disk0,format=raw,readonly=on,cache=none,aio=threads,file=" +
+        guest.disk.string() +
+        (guest.disk_bytes_per_second == 0
+             ? ""
+             : ",throttling.bps-total=" + std::to_string(guest.disk_bytes_per_second)));
+    arguments.push_back("-device");
+    arguments.push_back("virtio-blk-pci,drive=disk0");
+  }
+  std::string toml = "program = \"/usr/bin/qemu-system-x86_64\"\narguments = [\n";
+  for (const auto& argument : arguments) toml += "  " + quoted(argument) + ",\n";
+  return toml + "]\n";
+}
+
+}  // namespace
+
+Lab::Lab(std::string name) : name_(std::move(name)) {
+  remove_abandoned_labs();
+  const std::string prefix = kPrefix + std::to_string(getpid()) + "-";
+  directory_ = fs::temp_directory_path() / (prefix + name_);
+  fs::create_directories(directory_);
+  cleanup_.add("directory " + directory_.string(), [this] {
+    // Kept on request, to look into a failure.
+    if (std::getenv("HOMEPORT_LAB_KEEP") == nullptr) fs::remove_all(directory_);
+  });
+  underlay_ = std::make_unique<Switch>(prefix + "underlay");
+  management_ = std::make_unique<Switch>(prefix + "mgmt");
+  management_->add_address(std::string(kDatabaseAddress) + "/24");
+  database_ = std::make_unique<Database>(*management_, directory_ / "db", kDatabaseAddress);
+}
+
+Lab::~Lab() {
+  // Order: watchers and clients, then hosts (agents, guests, mounts), then what they stood on.
+  watches_.clear();
+  client_link_.reset();
+  client_.reset();
+  hosts_.clear();
+  database_.reset();
+}
+
+Host& Lab::add_host(const std::string& name, HostOptions options) {
+  const auto number = static_cast<unsigned>(11 + hosts_.size());
+  const std::string inside = kPrefix + std::to_string(getpid()) + "-" + name;
+  hosts_.push_back(std::make_unique<Host>(name, inside, number, directory_, *underlay_,
+                                          *management_, *database_, options));
+  watches_.push_back(std::make_unique<TapWatch>(hosts_.back()->inside(), taps_));
+  return *hosts_.back();
+}
+
+Host& Lab::host(const std::string& name) {
+  for (auto& host : hosts_) {
+    if (host->name() == name) return *host;
+  }
+  throw LabFailure("no host " + name);
+}
+
+std::vector<Host*> Lab::hosts() {
+  std::vector<Host*> all;
+  for (auto& host : hosts_) all.push_back(host.get());
+  return all;
+}
+
+void Lab::start_agents() {
+  for (auto& host : hosts_) {
+    if (!host->agent_runs()) host->start_agent();
+  }
+  for (auto& host : hosts_) host->wait_ready();
+}
+
+void Lab::add_network() {
+  homeport_checked("network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64");
+}
+
+const Namespace& Lab::add_client(Host& host) {
+  client_ = std::make_unique<Namespace>(kPrefix + std::to_string(getpid()) + "-client");
+  // What fits the tunnel: underlay MTU - 70.
+  client_link_ = std::make_unique<Link>(*client_, "eth0", host.inside(), "cli0",
+                                        LinkOptions{.rate_mbit = 0, .mtu = 1430});
+  client_->set_sysctl("net/ipv6/conf/eth0/accept_dad", "0");
+  client_->ip("link set eth0 address 52:54:00:00:01:02");
+  client_->ip("addr add 10.1.0.2/24 dev eth0");
+  client_->ip("addr add fd01::2/64 dev eth0 nodad");
+  homeport_checked(
+      "app add client --driver netdev --device cli0 --network net1 "
+      "--mac 52:54:00:00:01:02 --ip 10.1.0.2 --ip fd01::2 --host " +
+      host.name());
+  return *client_;
+}
+
+void Lab::add_guest(const GuestOptions& guest, Host& host, bool start) {
+  const std::string text = profile(guest, prepare_guest_image());
+  for (auto& each : hosts_) write_text(each->profile_directory() / (guest.name + ".toml"), text);
+  homeport_checked("app add " + guest.name + " --driver qemu --profile " + guest.name +
+                   " --network net1 --mac " + guest.mac + " --ip " + guest.ipv4 + " --ip " +
+                   guest.ipv6 + " --host " + host.name() + " --memory " +
+                   std::to_string(guest.memory_mib) + " --vcpus 1");
+  if (!start) return;
+  homeport_checked("app start " + guest.name + " --wait");
+  GuestControl(client(), guest.ipv4).wait_ready(60s);
+}
+
+Command Lab::homeport_command(const std::string& arguments) const {
+  Command command{homeport_program(), "--db", database_->local_remote()};
+  for (auto& word : words(arguments)) command.push_back(std::move(word));
+  return command;
+}
+
+CommandResult Lab::homeport(const std::string& arguments, Clock::duration timeout) {
+  return run_command(homeport_command(arguments), {}, timeout);
+}
+
+std::string Lab::homeport_checked(const std::string& arguments, Clock::duration timeout) {
+  return run_checked(homeport_command(arguments), {}, timeout);
+}
+
+boost::json::value Lab::homeport_json(const std::string& arguments, Clock::duration timeout) {
+  return boost::json::parse(homeport_checked(arguments + " --json", timeout));
+}
+
+std::string Lab::location(const std::string& application) {
+  const std::string query =
+      R"(["Homeport",{"op":"select","table":"Binding","where":[["application","==",")" +
+      application + R"("]],"columns":["location"]}])";
+  const auto reply = boost::json::parse(
+      run_checked({"ovsdb-client", "--no-headings", "query", database_->local_remote(), query}));
+  const auto& rows = reply.as_array().at(0).as_object().at("rows").as_array();
+  return rows.empty() ? std::string() : std::string(rows[0].at("location").as_string());
+}
+
+std::vector<std::string> Lab::complaints(const std::vector<std::string>& expected) {
+  std::vector<std::string> all;
+  for (auto& host : hosts_) {
+    for (auto& line : host->complaints(expected)) all.push_back(std::move(line));
+  }
+  return all;
+}
+
+std::vector<std::string> Lab::leftovers() {
+  std::vector<std::string> all;
+  for (auto& host : hosts_) {
+    for (auto& thing : host->leftovers()) all.push_back(std::move(thing));
+  }
+  return all;
+}
+
+}  // namespace homeport::lab

@@ -1,0 +1,94 @@
+// A whole fleet on one machine: switches, the control database, hosts with agents, a client.
+#pragma once
+
+#include <boost/json/value.hpp>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/lab/cleanup.h"
+#include "tests/lab/clients.h"
+#include "tests/lab/database.h"
+#include "tests/lab/guest.h"
+#include "tests/lab/guest_image.h"
+#include "tests/lab/host.h"
+#include "tests/lab/network.h"
+#include "tests/lab/tap_watch.h"
+
+namespace homeport::lab {
+
+/// A VM of the lab and the addresses that stay with it.
+struct GuestOptions {
+  std::string name = "vm1";
+  std::string mac = "52:54:00:00:01:05";
+  std::string ipv4 = "10.1.0.5";
+  std::string ipv6 = "fd01::5";
+  unsigned memory_mib = 256;
+  std::filesystem::path disk;          ///< empty: diskless
+  unsigned disk_bytes_per_second = 0;  ///< throttle of the disk, 0 for none
+  bool shared_memory = true;           ///< false: a profile whose RAM cannot be captured
+};
+
+/// One directory, one set of namespaces ("hp-<pid>-..."), all gone with the object. What a lab
+/// whose process was killed has left behind is removed when the next one is made.
+class Lab {
+ public:
+  explicit Lab(std::string name);
+  ~Lab();
+
+  Host& add_host(const std::string& name, HostOptions options = {});
+  Host& host(const std::string& name);
+  std::vector<Host*> hosts();
+  /// Starts every agent that does not run and waits until all are ready.
+  void start_agents();
+
+  /// `homeport network add net1 ...`: VNI 100, 10.1.0.0/24, fd01::/64.
+  void add_network();
+  /// A container-style port: a namespace joined to `host` by a veth pair whose host end is the
+  /// application's device. Returns the client's namespace.
+  const Namespace& add_client(Host& host);
+  /// Writes the launch profile on every host, adds the application and starts it on `host`.
+  /// `start` false leaves it added only.
+  void add_guest(const GuestOptions& guest, Host& host, bool start = true);
+
+  /// The operator's command line, on the database's machine.
+  CommandResult homeport(const std::string& arguments, Clock::duration timeout = 120s);
+  std::string homeport_checked(const std::string& arguments, Clock::duration timeout = 120s);
+  boost::json::value homeport_json(const std::string& arguments, Clock::duration timeout = 120s);
+  Command homeport_command(const std::string& arguments) const;
+
+  /// Where the control database says the application is.
+  std::string location(const std::string& application);
+
+  /// Log lines of the lab's agents that may be there, besides those of `expected`.
+  std::vector<std::string> complaints(const std::vector<std::string>& expected = {});
+  /// Everything left behind on any host; empty when clean.
+  std::vector<std::string> leftovers();
+
+  Database& database() { return *database_; }
+  Switch& underlay() { return *underlay_; }
+  Switch& management() { return *management_; }
+  const Namespace& client() const { return *client_; }
+  TapRecord& taps() { return taps_; }
+  const std::filesystem::path& directory() const { return directory_; }
+
+ private:
+  Cleanup cleanup_;
+  std::string name_;
+  std::filesystem::path directory_;
+  std::unique_ptr<Switch> underlay_, management_;
+  std::unique_ptr<Database> database_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::unique_ptr<Namespace> client_;
+  std::unique_ptr<Link> client_link_;
+  TapRecord taps_;
+  std::vector<std::unique_ptr<TapWatch>> watches_;
+};
+
+/// Ends what labs of processes that no longer exist have left: processes inside their namespaces,
+/// the namespaces, mounts, control groups and directories.
+void remove_abandoned_labs();
+
+}  // namespace homeport::lab

@@ -1,0 +1,62 @@
+// Links and switches between the lab's namespaces.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/lab/namespace.h"
+
+namespace homeport::lab {
+
+struct LinkOptions {
+  std::uint64_t rate_mbit = 0;  ///< 0: as fast as the machine
+  std::uint32_t mtu = 1500;     ///< bytes
+};
+
+/// A veth pair between two namespaces. `rate_mbit` is enforced where a frame enters the link
+/// (tbf(8) on both ends). The queue there is deep enough for a sender's bulk transfer and the
+/// datagrams beside it: the lab's wire itself drops nothing.
+class Link {
+ public:
+  Link(const Namespace& near, std::string near_device, const Namespace& far, std::string far_device,
+       LinkOptions options);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  /// Cuts the link: the near end loses its carrier.
+  void cut();
+  void restore();
+  bool is_cut() const { return cut_; }
+
+  const std::string& near_device() const { return near_device_; }
+  const std::string& far_device() const { return far_device_; }
+
+ private:
+  std::string near_namespace_;  // by name: a host may be gone before the switch it was on
+  const Namespace& far_;
+  std::string near_device_;
+  std::string far_device_;
+  bool cut_ = false;
+};
+
+/// A namespace with a bridge that joins ports on other namespaces.
+class Switch {
+ public:
+  explicit Switch(std::string namespace_name);
+
+  /// A link whose near end is `device` in `member`. `rate_mbit` holds from the member to the
+  /// switch; the other direction is limited by the senders' own links.
+  Link& connect(const Namespace& member, const std::string& device, LinkOptions options);
+  /// Gives the bridge an address ("192.168.77.1/24"), so that a server can live beside it.
+  void add_address(const std::string& address);
+  const Namespace& inside() const { return inside_; }
+
+ private:
+  Namespace inside_;
+  std::vector<std::unique_ptr<Link>> links_;
+};
+
+}  // namespace homeport::lab

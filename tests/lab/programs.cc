@@ -1,0 +1,22 @@
+#include "tests/lab/programs.h"
+
+#include <cstdlib>
+
+namespace homeport::lab {
+namespace {
+
+std::string program(const char* name, const char* built) {
+  const char* elsewhere = std::getenv("HOMEPORT_BIN");
+  return elsewhere != nullptr ? std::string(elsewhere) + "/" + name : built;
+}
+
+}  // namespace
+
+std::string homeportd_program() {
+  return program("homeportd", HOMEPORT_LAB_HOMEPORTD);
+}
+std::string homeport_program() {
+  return program("homeport", HOMEPORT_LAB_HOMEPORT);
+}
+
+}  // namespace homeport::lab

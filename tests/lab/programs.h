@@ -1,0 +1,13 @@
+// Where the programs under test are.
+#pragma once
+
+#include <string>
+
+namespace homeport::lab {
+
+/// Paths of `homeportd` and `homeport` as built beside the lab; $HOMEPORT_BIN names a directory
+/// with others, for instance an installed package's.
+std::string homeportd_program();
+std::string homeport_program();
+
+}  // namespace homeport::lab

@@ -1,0 +1,49 @@
+// Which numbered datagrams passed a guest's tap, in which direction.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/lab/namespace.h"
+
+namespace homeport::lab {
+
+/// The numbers seen on taps: tells a datagram lost on the way from one lost inside a guest.
+class TapRecord {
+ public:
+  void mark_to_guest(std::uint64_t number) { mark(to_guest_, number); }
+  void mark_from_guest(std::uint64_t number) { mark(from_guest_, number); }
+  bool to_guest(std::uint64_t number) const { return has(to_guest_, number); }
+  bool from_guest(std::uint64_t number) const { return has(from_guest_, number); }
+
+ private:
+  void mark(std::vector<bool>& set, std::uint64_t number);
+  bool has(const std::vector<bool>& set, std::uint64_t number) const;
+
+  mutable std::mutex mutex_;  // watches of several hosts write to one record
+  std::vector<bool> to_guest_, from_guest_;
+};
+
+/// A packet socket (packet(7)) for every device of a namespace; records the numbered datagrams
+/// of devices whose kind is tun, whenever such a device comes or goes.
+class TapWatch {
+ public:
+  TapWatch(const Namespace& inside, TapRecord& record);
+  ~TapWatch();
+  TapWatch(const TapWatch&) = delete;
+  TapWatch& operator=(const TapWatch&) = delete;
+
+ private:
+  void work();
+
+  TapRecord& record_;
+  int socket_ = -1;
+  std::atomic<bool> ending_{false};
+  std::thread thread_;
+};
+
+}  // namespace homeport::lab
