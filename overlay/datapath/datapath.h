@@ -9,6 +9,7 @@
 #include "policy/address.h"
 #include "policy/error.h"
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,7 +29,7 @@ struct LocalPort {
 /// On another host, named by its underlay address (VTEP, RFC 7348).
 struct RemoteHost {
   policy::IpAddress vtep;
-  auto operator<=>(const RemoteHost&) const = default;
+  std::weak_ordering operator<=>(const RemoteHost&) const = default;
 };
 
 using Location = std::variant<LocalPort, RemoteHost>;
@@ -40,7 +41,7 @@ struct AddressEntry {
   std::vector<policy::IpAddress> ips;  ///< ARP and ND for these are answered with `mac`.
   Location location;
   policy::Generation generation = 0;
-  auto operator<=>(const AddressEntry&) const = default;
+  std::weak_ordering operator<=>(const AddressEntry&) const = default;
 };
 
 /// An application's device on this host.

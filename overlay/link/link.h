@@ -59,6 +59,9 @@ Result<void> set_link_up(const std::string& name, bool up);
 Result<void> set_link_mtu(const std::string& name, std::uint32_t mtu);
 Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets);
 Result<void> set_link_mac(const std::string& name, const policy::MacAddress& mac);
+/// Keeps the kernel from making IPv6 addresses on the device and so from sending anything of its
+/// own there (router solicitations, multicast reports). Addresses can still be added.
+Result<void> set_ipv6_silent(const std::string& name);
 Result<void> delete_device(const std::string& name);
 
 /// One VXLAN device for all networks and peers of the host: "external" (collect metadata: VNI and

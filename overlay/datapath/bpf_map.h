@@ -1,0 +1,95 @@
+// Typed access to one BPF map.
+#pragma once
+
+#include "overlay/datapath/map_image.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include <cerrno>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay {
+
+/// A hash map of the eBPF datapath. Does not own the descriptor: the skeleton does.
+template <class Key, class Value>
+class BpfMap {
+ public:
+  BpfMap(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
+
+  /// All entries, read in batches.
+  Result<MapContents<Key, Value>> read() const {
+    MapContents<Key, Value> contents;
+    std::uint32_t capacity = 4096;
+    std::vector<Key> keys(capacity);
+    std::vector<Value> values(capacity);
+    std::vector<std::byte> position(sizeof(Key));
+    bool begun = false;
+    while (true) {
+      std::uint32_t count = capacity;
+      std::vector<std::byte> next(position.size());
+      const int result = bpf_map_lookup_batch(fd_, begun ? position.data() : nullptr, next.data(),
+                                              keys.data(), values.data(), &count, nullptr);
+      if (result == -ENOSPC) {  // One bucket alone holds more than that.
+        capacity *= 2;
+        keys.resize(capacity);
+        values.resize(capacity);
+        continue;
+      }
+      if (result < 0 && result != -ENOENT) {
+        return policy::errno_error("The map " + name_ + " cannot be read", -result);
+      }
+      for (std::uint32_t i = 0; i < count; ++i) contents[keys[i]] = values[i];
+      if (result == -ENOENT) return contents;
+      position = std::move(next);
+      begun = true;
+    }
+  }
+
+  Result<Value> find(const Key& key) const {
+    Value value{};
+    if (const int result = bpf_map_lookup_elem(fd_, &key, &value); result < 0) {
+      return policy::errno_error("The map " + name_ + " has no such entry", -result);
+    }
+    return value;
+  }
+
+  Result<void> write(const Key& key, const Value& value) const {
+    if (const int result = bpf_map_update_elem(fd_, &key, &value, BPF_ANY); result < 0) {
+      return policy::errno_error("The map " + name_ + " cannot be written", -result);
+    }
+    return {};
+  }
+
+  Result<void> remove(const Key& key) const {
+    const int result = bpf_map_delete_elem(fd_, &key);
+    if (result < 0 && result != -ENOENT) {
+      return policy::errno_error("An entry of the map " + name_ + " cannot be removed", -result);
+    }
+    return {};
+  }
+
+ private:
+  int fd_;
+  std::string name_;
+};
+
+/// Reads one slot of a per-CPU array and adds it up; Value consists of 64-bit numbers only.
+template <class Value>
+Result<Value> read_per_cpu(int fd, std::uint32_t slot) {
+  constexpr std::size_t kWords = sizeof(Value) / sizeof(std::uint64_t);
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) return policy::errno_error("The number of CPUs cannot be read", -cpus);
+  std::vector<std::uint64_t> values(kWords * static_cast<std::size_t>(cpus));
+  if (const int result = bpf_map_lookup_elem(fd, &slot, values.data()); result < 0) {
+    return policy::errno_error("A counter cannot be read", -result);
+  }
+  std::uint64_t sums[kWords] = {};
+  for (std::size_t i = 0; i < values.size(); ++i) sums[i % kWords] += values[i];
+  Value sum;
+  std::memcpy(&sum, sums, sizeof(sum));
+  return sum;
+}
+
+}  // namespace homeport::overlay

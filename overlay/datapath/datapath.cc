@@ -1,0 +1,15 @@
+#include "overlay/datapath/datapath.h"
+
+#include <algorithm>
+
+namespace homeport::overlay {
+
+void normalize(DesiredState& state) {
+  for (AddressEntry& entry : state.addresses) std::sort(entry.ips.begin(), entry.ips.end());
+  std::sort(state.networks.begin(), state.networks.end());
+  std::sort(state.ports.begin(), state.ports.end());
+  std::sort(state.addresses.begin(), state.addresses.end());
+  std::sort(state.vteps.begin(), state.vteps.end());
+}
+
+}  // namespace homeport::overlay

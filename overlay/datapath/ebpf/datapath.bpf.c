@@ -1,0 +1,135 @@
+/* The datapath's two programs, at tc ingress of every port and of the VXLAN device.
+ * docs/life-of-a-packet.md walks through them. */
+#include "overlay/datapath/ebpf/maps.h"
+#include "overlay/datapath/ebpf/neighbor.h"
+#include "overlay/datapath/ebpf/too_big.h"
+
+/* Counts on the way: one per packet and program, no more. */
+static __always_inline int hp_deliver(struct __sk_buff* skb, const struct hp_delivery* to) {
+  __u32 slot = to->slot;
+  struct hp_port_counters* counters = bpf_map_lookup_elem(&hp_port_counters, &slot);
+  if (counters) {
+    counters->delivered_packets++;
+    counters->delivered_bytes += skb->len;
+  }
+  return to->peer ? bpf_redirect_peer(to->ifindex, 0) : bpf_redirect(to->ifindex, 0);
+}
+
+static __always_inline int hp_send(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni,
+                                   __u32 vxlan_ifindex) {
+  struct bpf_tunnel_key key = {.tunnel_id = vni, .tunnel_ttl = 64};
+  __u64 flags = BPF_F_ZERO_CSUM_TX;
+  if (to->v6) {
+    __builtin_memcpy(key.remote_ipv6, to->words, 16);
+    __builtin_memcpy(key.local_ipv6, hp_local_v6, 16);
+    flags |= BPF_F_TUNINFO_IPV6;
+  } else {
+    key.remote_ipv4 = to->words[0];
+    key.local_ipv4 = hp_local_v4;
+  }
+  if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags)) {
+    return hp_drop(HP_COUNT_drop_malformed);
+  }
+  return bpf_redirect(vxlan_ifindex, 0);
+}
+
+/* A frame an application sent. */
+SEC("tc")
+int hp_from_port(struct __sk_buff* skb) {
+  __u32 ifindex = skb->ifindex;
+  struct hp_port* port = bpf_map_lookup_elem(&hp_ports, &ifindex);
+  if (!port) return hp_drop(HP_COUNT_drop_unknown_port);
+  __u32 slot = port->slot;
+  struct hp_port_counters* counters = bpf_map_lookup_elem(&hp_port_counters, &slot);
+  if (counters) {
+    counters->received_packets++;
+    counters->received_bytes += skb->len;
+  }
+
+  struct ethhdr* ethernet = (void*)(long)skb->data;
+  if ((void*)(ethernet + 1) > (void*)(long)skb->data_end) {
+    return hp_drop(HP_COUNT_drop_malformed);
+  }
+  if (ethernet->h_dest[0] & 1) return hp_from_port_multicast(skb, port->vni);
+
+  struct hp_address_key key = {.vni = port->vni};
+  __builtin_memcpy(key.mac, ethernet->h_dest, 6);
+  struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
+  if (!address) return hp_drop(HP_COUNT_drop_unknown_address);
+  if (!address->remote) return hp_deliver(skb, &address->local);
+
+  if (port->mtu && skb->len > port->mtu + ETH_HLEN) {
+    switch (hp_check_size(skb, port->mtu)) {
+      case HP_FITS:
+        break;
+      case HP_FRAGMENT:
+        hp_count(HP_COUNT_fragmented);
+        break;
+      case HP_ANSWER_V4:
+        return hp_answer_too_big_v4(skb, port->mtu);
+      case HP_ANSWER_V6:
+        return hp_answer_too_big_v6(skb, port->mtu);
+    }
+  }
+  return hp_send(skb, &address->vtep, key.vni, hp_vxlan_ifindex);
+}
+
+/* Where a frame came from: outer source address and VNI with its mark. */
+static __always_inline int hp_get_tunnel(struct __sk_buff* skb, struct hp_vtep* from, __u32* vni) {
+  struct bpf_tunnel_key key = {};
+  if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0) == 0) {
+    from->words[0] = key.remote_ipv4;
+  } else if (bpf_skb_get_tunnel_key(skb, &key, sizeof(key), BPF_F_TUNINFO_IPV6) == 0) {
+    from->v6 = 1;
+    __builtin_memcpy(from->words, key.remote_ipv6, 16);
+  } else {
+    return -1;
+  }
+  *vni = key.tunnel_id;
+  return 0;
+}
+
+static __always_inline int hp_same_vtep(const struct hp_vtep* a, const struct hp_vtep* b) {
+  return a->v6 == b->v6 && a->words[0] == b->words[0] && a->words[1] == b->words[1] &&
+         a->words[2] == b->words[2] && a->words[3] == b->words[3];
+}
+
+/* Why (vni, destination) is not known here. */
+static __always_inline int hp_drop_unknown(const struct hp_address_key* key) {
+  if (!bpf_map_lookup_elem(&hp_networks, &key->vni)) return hp_drop(HP_COUNT_drop_unknown_network);
+  if (key->mac[0] & 1) return hp_drop(HP_COUNT_drop_multicast);
+  return hp_drop(HP_COUNT_drop_unknown_address);
+}
+
+/* A frame that another host sent, decapsulated. */
+SEC("tc")
+int hp_from_tunnel(struct __sk_buff* skb) {
+  struct hp_vtep from = {};
+  __u32 vni;
+  if (hp_get_tunnel(skb, &from, &vni)) return hp_drop(HP_COUNT_drop_malformed);
+  if (!bpf_map_lookup_elem(&hp_vteps, &from)) return hp_drop(HP_COUNT_drop_unknown_vtep);
+
+  struct ethhdr* ethernet = (void*)(long)skb->data;
+  if ((void*)(ethernet + 1) > (void*)(long)skb->data_end) {
+    return hp_drop(HP_COUNT_drop_malformed);
+  }
+  struct hp_address_key key = {.vni = vni & ~HP_VNI_MARK};
+  __builtin_memcpy(key.mac, ethernet->h_dest, 6);
+  struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
+  if (!address) return hp_drop_unknown(&key);
+  if (!address->remote) return hp_deliver(skb, &address->local);
+
+  /* The application is elsewhere. A frame that was forwarded once is not forwarded again, and none
+   * goes back to the host it came from: when the owner itself sends it here, the owner has
+   * redirected the application's traffic, and this is the destination where it is to wait. */
+  if ((vni & HP_VNI_MARK) || hp_same_vtep(&from, &address->vtep)) {
+    struct hp_delivery* held = bpf_map_lookup_elem(&hp_held, &key);
+    if (!held) return hp_drop(HP_COUNT_drop_forwarded_twice);
+    hp_count(HP_COUNT_delivered_held);
+    return hp_deliver(skb, held);
+  }
+  hp_count(HP_COUNT_forwarded);
+  return hp_send(skb, &address->vtep, vni | HP_VNI_MARK, skb->ifindex);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,103 @@
+/* The layout of the maps, shared by the programs (C) and the loader (C++).
+ *
+ * A change of any key, value or meaning here needs a new HP_LAYOUT_VERSION: maps are pinned under
+ * it and adopted by agents of the same layout only. */
+#pragma once
+
+#include <linux/types.h>
+
+#define HP_LAYOUT_VERSION 1
+
+#define HP_MAX_PORTS 4096       /* ports of this host */
+#define HP_MAX_ADDRESSES 262144 /* (network, MAC) and (network, IP) pairs */
+#define HP_MAX_NETWORKS 16384
+#define HP_MAX_VTEPS 16384
+
+#define HP_VNI_MARK 0x800000u /* on the wire: a frame that was forwarded once */
+
+/* An underlay address the way struct bpf_tunnel_key holds it: IPv4 in word 0 in host order, IPv6
+ * as 16 bytes in network order. */
+struct hp_vtep {
+  __u32 v6; /* 1 for IPv6, 0 for IPv4 */
+  __u32 words[4];
+};
+
+/* hp_addresses, hp_held: key. */
+struct hp_address_key {
+  __u32 vni;
+  __u8 mac[6];
+  __u8 zero[2];
+};
+
+/* How a frame gets to a device of this host. */
+struct hp_delivery {
+  __u32 ifindex;
+  __u32 slot; /* index into hp_port_counters */
+  __u32 peer; /* 1: a veth whose other end is in another namespace, reached without a queue */
+};
+
+/* hp_addresses: value. */
+struct hp_address {
+  __u64 generation;
+  __u32 remote; /* 1: at `vtep`; 0: here, at `local` */
+  struct hp_delivery local;
+  struct hp_vtep vtep;
+  __u32 zero;
+};
+
+/* hp_ports: value; the key is the ifindex. */
+struct hp_port {
+  __u32 vni;
+  __u32 slot;
+  __u32 mtu; /* of its network; 0 does not check */
+  __u32 held;
+  __u8 mac[6];
+  __u8 zero[2];
+};
+
+/* hp_neighbors: key; the value is struct hp_mac. IPv4 addresses are IPv4-mapped (RFC 4291). */
+struct hp_neighbor_key {
+  __u32 vni;
+  __u8 ip[16];
+};
+struct hp_mac {
+  __u8 mac[6];
+  __u8 zero[2];
+};
+
+/* hp_networks: value; the key is the VNI. */
+struct hp_network {
+  __u32 mtu;
+};
+
+/* hp_port_counters: per CPU, indexed by slot. */
+struct hp_port_counters {
+  __u64 delivered_packets;
+  __u64 delivered_bytes;
+  __u64 received_packets;
+  __u64 received_bytes;
+};
+
+/* hp_counters: per CPU, one number each. The names are those of overlay::TotalCounters. */
+#define HP_COUNTERS(X)     \
+  X(forwarded)             \
+  X(delivered_held)        \
+  X(neighbor_answers)      \
+  X(announcements)         \
+  X(too_big_answers)       \
+  X(fragmented)            \
+  X(drop_unknown_port)     \
+  X(drop_unknown_address)  \
+  X(drop_unknown_neighbor) \
+  X(drop_multicast)        \
+  X(drop_unknown_network)  \
+  X(drop_unknown_vtep)     \
+  X(drop_forwarded_twice)  \
+  X(drop_malformed)
+
+enum hp_counter {
+#define X(name) HP_COUNT_##name,
+  HP_COUNTERS(X)
+#undef X
+      HP_COUNTER_COUNT
+};

@@ -1,0 +1,80 @@
+/* The maps and the settings of the programs. */
+#pragma once
+
+#include "overlay/datapath/ebpf/layout.h"
+
+#include <bpf/bpf_helpers.h>
+#include <linux/bpf.h>
+
+/* Hashes are not preallocated: their limits are far above what most hosts hold. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_ADDRESSES);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_address_key);
+  __type(value, struct hp_address);
+} hp_addresses SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_PORTS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_address_key);
+  __type(value, struct hp_delivery);
+} hp_held SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_PORTS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct hp_port);
+} hp_ports SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_ADDRESSES);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_neighbor_key);
+  __type(value, struct hp_mac);
+} hp_neighbors SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_NETWORKS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct hp_network);
+} hp_networks SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_VTEPS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_vtep);
+  __type(value, __u32);
+} hp_vteps SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, HP_MAX_PORTS);
+  __type(key, __u32);
+  __type(value, struct hp_port_counters);
+} hp_port_counters SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, HP_COUNTER_COUNT);
+  __type(key, __u32);
+  __type(value, __u64);
+} hp_counters SEC(".maps");
+
+/* Settings the loader writes through the skeleton, at any time: plain loads for the programs. */
+__u32 hp_vxlan_ifindex;
+__u32 hp_local_v4;    /* outer source address in host order; 0: the routing chooses */
+__u32 hp_local_v6[4]; /* in network order; all 0: the routing chooses */
+
+static __always_inline void hp_count(__u32 counter) {
+  __u64* value = bpf_map_lookup_elem(&hp_counters, &counter);
+  if (value) ++*value;
+}

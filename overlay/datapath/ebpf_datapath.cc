@@ -1,0 +1,314 @@
+#include "overlay/datapath/ebpf_datapath.h"
+
+#include "overlay/datapath/ebpf_object.h"
+#include "overlay/datapath/tc_filter.h"
+#include "overlay/link/link.h"
+
+#include <boost/algorithm/string/join.hpp>
+
+#include <net/if.h>
+
+#include <algorithm>
+
+namespace homeport::overlay {
+
+namespace {
+
+constexpr const char* kFromPort = "hp_from_port";
+constexpr const char* kFromTunnel = "hp_from_tunnel";
+
+/// Whether one of the datapath's programs, of any agent and version, filters the device.
+bool is_filtered(std::uint32_t ifindex) {
+  auto id = tc_filter::program_id(ifindex);
+  if (!id || *id == 0) return false;
+  const std::string name = tc_filter::program_name(*id);
+  return name == kFromPort || name == kFromTunnel;
+}
+
+/// The VXLAN device: made when missing, refused when it is not what the programs need.
+Result<Link> ensure_vxlan(const EbpfOptions& options) {
+  auto link = find_link(options.vxlan_device);
+  if (!link && link.error().code == boost::system::errc::no_such_device) {
+    return create_vxlan(options.vxlan_device, options.udp_port);
+  }
+  if (!link) return link.error();
+  auto settings = vxlan_settings(options.vxlan_device);
+  if (!settings) return settings.error();
+  if (!settings->external || !settings->udp6_zero_checksum_rx ||
+      settings->udp_port != options.udp_port) {
+    return policy::make_error(
+        boost::system::errc::invalid_argument,
+        "The VXLAN device " + options.vxlan_device +
+            " exists, but not as needed (external, udp6zerocsumrx, UDP port " +
+            std::to_string(options.udp_port) + "): delete it or configure another name");
+  }
+  if (!link->up) {
+    if (auto up = set_link_up(options.vxlan_device, true); !up) return up.error();
+  }
+  return link;
+}
+
+class EbpfDatapath final : public Datapath {
+ public:
+  EbpfDatapath(EbpfOptions options, EbpfObject object, std::uint32_t from_port_id,
+               std::uint32_t from_tunnel_id)
+      : options_(std::move(options)),
+        object_(std::move(object)),
+        from_port_id_(from_port_id),
+        from_tunnel_id_(from_tunnel_id) {}
+
+  Result<void> apply(const DesiredState& desired) override;
+  Result<DesiredState> read_back() override;
+  Result<void> set_address(const AddressEntry& entry) override;
+  Result<PortCounters> counters(const std::string& device) override;
+  Result<TotalCounters> counters() override;
+
+ private:
+  using Problems = std::vector<std::string>;
+
+  Result<MapImage> read_image() const;
+  void write_new(const MapImage& current, const MapImage& desired, Problems& problems) const;
+  void remove_old(const MapImage& current, const MapImage& desired, Problems& problems) const;
+  void attach(std::uint32_t ifindex, int program_fd, std::uint32_t id, Problems& problems) const;
+  void detach_strays(const std::vector<Link>& links, const MapImage& desired,
+                     std::uint32_t vxlan_ifindex, Problems& problems) const;
+
+  const EbpfOptions options_;
+  EbpfObject object_;
+  const std::uint32_t from_port_id_;
+  const std::uint32_t from_tunnel_id_;
+  bool took_over_ = false;  ///< What an earlier agent left has been dealt with.
+};
+
+void note(const Result<void>& result, std::vector<std::string>& problems) {
+  if (!result) problems.push_back(result.error().message + ".");
+}
+
+template <class Key, class Value>
+void write_updates(const BpfMap<Key, Value>& map, const MapContents<Key, Value>& current,
+                   const MapContents<Key, Value>& desired, std::vector<std::string>& problems) {
+  for (const auto& [key, value] : difference(current, desired).updates) {
+    note(map.write(key, value), problems);
+  }
+}
+
+template <class Key, class Value>
+void write_removals(const BpfMap<Key, Value>& map, const MapContents<Key, Value>& current,
+                    const MapContents<Key, Value>& desired, std::vector<std::string>& problems) {
+  for (const Key& key : difference(current, desired).removals) note(map.remove(key), problems);
+}
+
+Result<MapImage> EbpfDatapath::read_image() const {
+  MapImage image;
+  auto read = [](const auto& map, auto& into) -> Result<void> {
+    auto contents = map.read();
+    if (!contents) return contents.error();
+    into = std::move(*contents);
+    return {};
+  };
+  for (auto done : {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
+                    read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
+                    read(object_.networks(), image.networks), read(object_.vteps(), image.vteps)}) {
+    if (!done) return done.error();
+  }
+  return image;
+}
+
+void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
+                             Problems& problems) const {
+  const std::vector<hp_port_counters> zero(
+      static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
+  for (const auto& [ifindex, port] : desired.ports) {
+    // A slot may have counted for a port that is gone.
+    if (!current.ports.contains(ifindex)) {
+      bpf_map_update_elem(object_.port_counters_fd(), &port.slot, zero.data(), BPF_ANY);
+    }
+  }
+  // What others refer to first: a frame never finds an address before its port.
+  write_updates(object_.networks(), current.networks, desired.networks, problems);
+  write_updates(object_.vteps(), current.vteps, desired.vteps, problems);
+  write_updates(object_.ports(), current.ports, desired.ports, problems);
+  write_updates(object_.held(), current.held, desired.held, problems);
+  write_updates(object_.addresses(), current.addresses, desired.addresses, problems);
+  write_updates(object_.neighbors(), current.neighbors, desired.neighbors, problems);
+}
+
+void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
+                              Problems& problems) const {
+  write_removals(object_.neighbors(), current.neighbors, desired.neighbors, problems);
+  write_removals(object_.addresses(), current.addresses, desired.addresses, problems);
+  write_removals(object_.held(), current.held, desired.held, problems);
+  write_removals(object_.ports(), current.ports, desired.ports, problems);
+  write_removals(object_.vteps(), current.vteps, desired.vteps, problems);
+  write_removals(object_.networks(), current.networks, desired.networks, problems);
+}
+
+void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t id,
+                          Problems& problems) const {
+  auto present = tc_filter::program_id(ifindex);
+  if (!present) return problems.push_back(present.error().message + ".");
+  if (*present != id) note(tc_filter::attach(ifindex, program_fd), problems);
+}
+
+void EbpfDatapath::detach_strays(const std::vector<Link>& links, const MapImage& desired,
+                                 std::uint32_t vxlan_ifindex, Problems& problems) const {
+  for (const Link& link : links) {
+    const auto ifindex = static_cast<std::uint32_t>(link.index);
+    if (ifindex == vxlan_ifindex || desired.ports.contains(ifindex)) continue;
+    if (is_filtered(ifindex)) note(tc_filter::detach(ifindex), problems);
+  }
+}
+
+Result<void> EbpfDatapath::apply(const DesiredState& desired) {
+  auto vxlan = ensure_vxlan(options_);
+  if (!vxlan) return vxlan.error();
+  const auto vxlan_ifindex = static_cast<std::uint32_t>(vxlan->index);
+  auto links = list_links();
+  if (!links) return links.error();
+  auto current = read_image();
+  if (!current) return current.error();
+
+  PortDevices devices;
+  std::set<std::uint32_t> present;
+  for (const Link& link : *links) {
+    const auto ifindex = static_cast<std::uint32_t>(link.index);
+    devices[link.name] = {ifindex, link.kind == "veth" && link.peer_elsewhere};
+    present.insert(ifindex);
+  }
+  auto [image, problems] = compile(desired, devices, current->ports);
+
+  object_.set_vxlan_ifindex(vxlan_ifindex);
+  write_new(*current, image, problems);
+  for (const auto& [ifindex, port] : image.ports) {
+    attach(ifindex, object_.from_port_fd(), from_port_id_, problems);
+  }
+  attach(vxlan_ifindex, object_.from_tunnel_fd(), from_tunnel_id_, problems);
+  remove_old(*current, image, problems);
+  for (const auto& [ifindex, port] : current->ports) {
+    if (!image.ports.contains(ifindex) && present.contains(ifindex)) {
+      note(tc_filter::detach(ifindex), problems);
+    }
+  }
+  if (!took_over_) {
+    // Ports that only an agent of another layout knew, and its maps: nothing uses them now.
+    detach_strays(*links, image, vxlan_ifindex, problems);
+    EbpfObject::remove_other_layouts(options_);
+    took_over_ = true;
+  }
+  if (!problems.empty()) {
+    return policy::make_error(boost::system::errc::invalid_argument,
+                              boost::algorithm::join(problems, " "));
+  }
+  return {};
+}
+
+Result<DesiredState> EbpfDatapath::read_back() {
+  auto links = list_links();
+  if (!links) return links.error();
+  auto image = read_image();
+  if (!image) return image.error();
+  std::map<std::uint32_t, std::string> names;
+  for (const Link& link : *links) names[static_cast<std::uint32_t>(link.index)] = link.name;
+  std::set<std::uint32_t> attached;
+  for (const auto& [ifindex, port] : image->ports) {
+    auto id = tc_filter::program_id(ifindex);
+    if (!id) return id.error();
+    if (*id == from_port_id_) attached.insert(ifindex);
+  }
+  return decompile(*image, names, attached);
+}
+
+Result<void> EbpfDatapath::set_address(const AddressEntry& entry) {
+  hp_address value{};
+  value.generation = entry.generation;
+  if (const auto* host = std::get_if<RemoteHost>(&entry.location)) {
+    value.remote = 1;
+    value.vtep = vtep_value(host->vtep);
+  } else {
+    const std::string& device = std::get<LocalPort>(entry.location).device;
+    auto link = find_link(device);
+    if (!link) return link.error();
+    const auto ifindex = static_cast<std::uint32_t>(link->index);
+    auto port = object_.ports().find(ifindex);
+    if (!port) {
+      return policy::with_context("The address " + entry.mac.to_string() +
+                                      " cannot be delivered to " + device + ", which is not a port",
+                                  port.error());
+    }
+    value.local = {ifindex, port->slot, link->kind == "veth" && link->peer_elsewhere};
+  }
+  if (auto written = object_.addresses().write(address_key(entry.vni, entry.mac), value);
+      !written) {
+    return written;
+  }
+  for (const policy::IpAddress& ip : entry.ips) {
+    auto written = object_.neighbors().write(neighbor_key(entry.vni, ip), mac_value(entry.mac));
+    if (!written) return written;
+  }
+  return {};
+}
+
+Result<PortCounters> EbpfDatapath::counters(const std::string& device) {
+  const std::uint32_t ifindex = ::if_nametoindex(device.c_str());
+  auto port = ifindex ? object_.ports().find(ifindex) : Result<hp_port>(hp_port{});
+  if (!ifindex || !port) {
+    return policy::make_error(boost::system::errc::no_such_device,
+                              "The device " + device + " is not a port of the datapath");
+  }
+  auto sums = read_per_cpu<hp_port_counters>(object_.port_counters_fd(), port->slot);
+  if (!sums) return sums.error();
+  return PortCounters{sums->delivered_packets, sums->delivered_bytes, sums->received_packets,
+                      sums->received_bytes};
+}
+
+Result<TotalCounters> EbpfDatapath::counters() {
+  TotalCounters totals;
+  for (auto [counter, place] : {
+#define X(name) std::pair{HP_COUNT_##name, &totals.name},
+           HP_COUNTERS(X)
+#undef X
+       }) {
+    auto sum = read_per_cpu<std::uint64_t>(object_.counters_fd(), counter);
+    if (!sum) return sum.error();
+    *place = *sum;
+  }
+  return totals;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Datapath>> make_ebpf_datapath(const EbpfOptions& options) {
+  auto object = EbpfObject::load(options);
+  if (!object) return object.error();
+  auto vxlan = ensure_vxlan(options);
+  if (!vxlan) return vxlan.error();
+  auto from_port_id = tc_filter::id_of(object->from_port_fd());
+  if (!from_port_id) return from_port_id.error();
+  auto from_tunnel_id = tc_filter::id_of(object->from_tunnel_fd());
+  if (!from_tunnel_id) return from_tunnel_id.error();
+  return std::make_unique<EbpfDatapath>(options, std::move(*object), *from_port_id,
+                                        *from_tunnel_id);
+}
+
+Result<void> remove_ebpf_datapath(const EbpfOptions& options) {
+  auto links = list_links();
+  if (!links) return links.error();
+  std::vector<std::string> problems;
+  for (const Link& link : *links) {
+    const auto ifindex = static_cast<std::uint32_t>(link.index);
+    if (is_filtered(ifindex)) note(tc_filter::detach(ifindex), problems);
+    if (link.name == options.vxlan_device) note(delete_device(link.name), problems);
+  }
+  std::error_code code;
+  std::filesystem::remove_all(options.pin_directory, code);
+  if (code) {
+    problems.push_back("The maps in " + options.pin_directory.string() +
+                       " cannot be removed: " + code.message() + ".");
+  }
+  if (!problems.empty()) {
+    return policy::make_error(boost::system::errc::io_error, boost::algorithm::join(problems, " "));
+  }
+  return {};
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,155 @@
+#include "overlay/datapath/ebpf_object.h"
+
+#include "overlay/datapath/homeport_datapath_bpf.skel.h"
+
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
+#include <array>
+#include <cstdarg>
+#include <cstdio>
+
+namespace homeport::overlay {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What libbpf last complained about on this thread: the verifier's words, for error messages.
+thread_local std::string last_complaint;
+
+int keep_complaint(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level != LIBBPF_WARN) return 0;
+  std::array<char, 1024> text{};
+  const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
+  last_complaint = text.data();
+  while (last_complaint.ends_with('\n')) last_complaint.pop_back();
+  return length;
+}
+
+policy::Error load_error(std::string message, int error) {
+  auto result = policy::errno_error(std::move(message), error);
+  if (!last_complaint.empty()) result.message += " (" + last_complaint + ")";
+  return result;
+}
+
+fs::path layout_directory(const EbpfOptions& options) {
+  return options.pin_directory / ("layout-" + std::to_string(HP_LAYOUT_VERSION));
+}
+
+Result<void> make_pin_directory(const EbpfOptions& options) {
+  // The nearest directory that exists tells the file system, before anything is made on a wrong
+  // one.
+  std::error_code code;
+  fs::path existing = fs::absolute(options.pin_directory, code);
+  while (!existing.empty() && !fs::exists(existing, code) && existing != existing.parent_path()) {
+    existing = existing.parent_path();
+  }
+  struct statfs info {};
+  if (::statfs(existing.c_str(), &info) < 0) {
+    return policy::errno_error("The directory " + existing.string() + " cannot be read");
+  }
+  if (static_cast<std::uint64_t>(info.f_type) != BPF_FS_MAGIC) {
+    return policy::make_error(
+        boost::system::errc::invalid_argument,
+        "The directory " + options.pin_directory.string() +
+            " for the datapath's maps is not on a BPF file system: mount one with \"mount -t bpf "
+            "bpf /sys/fs/bpf\", or name a directory on one. (\"ip netns exec\" hides it: enter "
+            "the namespace with \"nsenter --net\" instead.)");
+  }
+  fs::create_directories(layout_directory(options), code);
+  if (code) {
+    return policy::errno_error(
+        "The directory " + layout_directory(options).string() + " cannot be made", code.value());
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
+  libbpf_set_print(keep_complaint);
+  last_complaint.clear();
+  if (auto made = make_pin_directory(options); !made) return made.error();
+
+  std::unique_ptr<homeport_datapath_bpf, Destroy> skeleton(homeport_datapath_bpf__open());
+  if (!skeleton) return load_error("The datapath's programs cannot be opened", errno);
+  const fs::path directory = layout_directory(options);
+  const auto& maps = skeleton->maps;
+  for (bpf_map* map : {maps.hp_addresses, maps.hp_held, maps.hp_ports, maps.hp_neighbors,
+                       maps.hp_networks, maps.hp_vteps, maps.hp_port_counters, maps.hp_counters}) {
+    const fs::path path = directory / bpf_map__name(map);
+    if (const int result = bpf_map__set_pin_path(map, path.c_str()); result < 0) {
+      return load_error("The map " + path.string() + " cannot be named", -result);
+    }
+  }
+  skeleton->bss->hp_local_v4 = options.local_vtep_v4 ? options.local_vtep_v4->to_uint() : 0;
+  if (options.local_vtep_v6) {
+    const auto bytes = options.local_vtep_v6->to_bytes();
+    std::memcpy(skeleton->bss->hp_local_v6, bytes.data(), bytes.size());
+  }
+  if (const int result = homeport_datapath_bpf__load(skeleton.get()); result < 0) {
+    return load_error("The datapath's programs cannot be loaded with the maps in " +
+                          directory.string() +
+                          " (needs root; maps there that are not Homeport's "
+                          "must be removed)",
+                      -result);
+  }
+  return EbpfObject(std::move(skeleton));
+}
+
+void EbpfObject::remove_other_layouts(const EbpfOptions& options) {
+  std::error_code code;
+  for (const auto& entry : fs::directory_iterator(options.pin_directory, code)) {
+    if (entry.path() == layout_directory(options)) continue;
+    if (entry.path().filename().string().starts_with("layout-")) {
+      fs::remove_all(entry.path(), code);
+    }
+  }
+}
+
+void EbpfObject::Destroy::operator()(homeport_datapath_bpf* skeleton) const {
+  homeport_datapath_bpf__destroy(skeleton);
+}
+
+EbpfObject::EbpfObject(std::unique_ptr<homeport_datapath_bpf, Destroy> skeleton)
+    : skeleton_(std::move(skeleton)) {}
+EbpfObject::EbpfObject(EbpfObject&&) noexcept = default;
+EbpfObject& EbpfObject::operator=(EbpfObject&&) noexcept = default;
+EbpfObject::~EbpfObject() = default;
+
+BpfMap<hp_address_key, hp_address> EbpfObject::addresses() const {
+  return {bpf_map__fd(skeleton_->maps.hp_addresses), "hp_addresses"};
+}
+BpfMap<hp_address_key, hp_delivery> EbpfObject::held() const {
+  return {bpf_map__fd(skeleton_->maps.hp_held), "hp_held"};
+}
+BpfMap<__u32, hp_port> EbpfObject::ports() const {
+  return {bpf_map__fd(skeleton_->maps.hp_ports), "hp_ports"};
+}
+BpfMap<hp_neighbor_key, hp_mac> EbpfObject::neighbors() const {
+  return {bpf_map__fd(skeleton_->maps.hp_neighbors), "hp_neighbors"};
+}
+BpfMap<__u32, hp_network> EbpfObject::networks() const {
+  return {bpf_map__fd(skeleton_->maps.hp_networks), "hp_networks"};
+}
+BpfMap<hp_vtep, __u32> EbpfObject::vteps() const {
+  return {bpf_map__fd(skeleton_->maps.hp_vteps), "hp_vteps"};
+}
+int EbpfObject::port_counters_fd() const {
+  return bpf_map__fd(skeleton_->maps.hp_port_counters);
+}
+int EbpfObject::counters_fd() const {
+  return bpf_map__fd(skeleton_->maps.hp_counters);
+}
+int EbpfObject::from_port_fd() const {
+  return bpf_program__fd(skeleton_->progs.hp_from_port);
+}
+int EbpfObject::from_tunnel_fd() const {
+  return bpf_program__fd(skeleton_->progs.hp_from_tunnel);
+}
+void EbpfObject::set_vxlan_ifindex(std::uint32_t ifindex) {
+  skeleton_->bss->hp_vxlan_ifindex = ifindex;
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,235 @@
+#include "overlay/datapath/map_image.h"
+
+#include <algorithm>
+
+namespace homeport::overlay {
+
+namespace asio_ip = boost::asio::ip;
+
+hp_address_key address_key(policy::Vni vni, const policy::MacAddress& mac) {
+  hp_address_key key{};
+  key.vni = vni;
+  std::copy(mac.bytes.begin(), mac.bytes.end(), key.mac);
+  return key;
+}
+
+hp_neighbor_key neighbor_key(policy::Vni vni, const policy::IpAddress& ip) {
+  const asio_ip::address_v6 v6 =
+      ip.is_v6() ? ip.to_v6() : asio_ip::make_address_v6(asio_ip::v4_mapped, ip.to_v4());
+  hp_neighbor_key key{};
+  key.vni = vni;
+  const auto bytes = v6.to_bytes();
+  std::copy(bytes.begin(), bytes.end(), key.ip);
+  return key;
+}
+
+hp_mac mac_value(const policy::MacAddress& mac) {
+  hp_mac value{};
+  std::copy(mac.bytes.begin(), mac.bytes.end(), value.mac);
+  return value;
+}
+
+hp_vtep vtep_value(const policy::IpAddress& address) {
+  hp_vtep vtep{};
+  if (address.is_v4()) {
+    vtep.words[0] = address.to_v4().to_uint();
+  } else {
+    vtep.v6 = 1;
+    const auto bytes = address.to_v6().to_bytes();
+    std::memcpy(vtep.words, bytes.data(), bytes.size());
+  }
+  return vtep;
+}
+
+policy::IpAddress vtep_address(const hp_vtep& vtep) {
+  if (!vtep.v6) return asio_ip::address_v4(vtep.words[0]);
+  asio_ip::address_v6::bytes_type bytes;
+  std::memcpy(bytes.data(), vtep.words, bytes.size());
+  return asio_ip::address_v6(bytes);
+}
+
+namespace {
+
+policy::IpAddress neighbor_address(const hp_neighbor_key& key) {
+  asio_ip::address_v6::bytes_type bytes;
+  std::copy_n(key.ip, bytes.size(), bytes.begin());
+  const asio_ip::address_v6 v6(bytes);
+  if (v6.is_v4_mapped()) return asio_ip::make_address_v4(asio_ip::v4_mapped, v6);
+  return v6;
+}
+
+policy::MacAddress mac_address(const std::uint8_t* bytes) {
+  policy::MacAddress mac;
+  std::copy_n(bytes, mac.bytes.size(), mac.bytes.begin());
+  return mac;
+}
+
+bool valid(policy::Vni vni) {
+  return vni >= 1 && vni <= policy::kVniMax;
+}
+
+/// One compilation: the tables it looks things up in, and its result.
+class Compiler {
+ public:
+  Compiler(const PortDevices& devices, const MapContents<__u32, hp_port>& current)
+      : devices_(devices), current_(current) {
+    for (const auto& [ifindex, port] : current) used_slots_.insert(port.slot);
+  }
+
+  void network(const NetworkEntry& network) {
+    if (!valid(network.vni)) {
+      return problem("A network has the VNI " + std::to_string(network.vni) +
+                     ", which is not from 1 to 8388607.");
+    }
+    result_.image.networks[network.vni] = {network.mtu};
+  }
+
+  void port(const Port& port) {
+    auto device = devices_.find(port.device);
+    if (device == devices_.end()) {
+      return problem("The port " + port.device + " is not carried: there is no such device.");
+    }
+    if (!valid(port.vni)) {
+      return problem("The port " + port.device + " is not carried: its VNI " +
+                     std::to_string(port.vni) + " is not from 1 to 8388607.");
+    }
+    const std::uint32_t ifindex = device->second.ifindex;
+    auto slot = slot_of(ifindex);
+    if (!slot) {
+      return problem("The port " + port.device + " is not carried: this host has its limit of " +
+                     std::to_string(HP_MAX_PORTS) + " ports.");
+    }
+    hp_port value{};
+    value.vni = port.vni;
+    value.slot = *slot;
+    value.held = port.held;
+    std::copy(port.mac.bytes.begin(), port.mac.bytes.end(), value.mac);
+    auto network = result_.image.networks.find(port.vni);
+    if (network != result_.image.networks.end()) value.mtu = network->second.mtu;
+    result_.image.ports[ifindex] = value;
+    const hp_delivery delivery{ifindex, *slot, device->second.peer};
+    deliveries_[port.device] = delivery;
+    if (port.held) result_.image.held[address_key(port.vni, port.mac)] = delivery;
+  }
+
+  void address(const AddressEntry& entry) {
+    const std::string name = entry.mac.to_string() + " in the network " + std::to_string(entry.vni);
+    if (!valid(entry.vni) || entry.mac.multicast()) {
+      return problem("The address " + name +
+                     " is left out: it is not one an application can have.");
+    }
+    hp_address value{};
+    value.generation = entry.generation;
+    if (const auto* host = std::get_if<RemoteHost>(&entry.location)) {
+      value.remote = 1;
+      value.vtep = vtep_value(host->vtep);
+    } else {
+      const std::string& device = std::get<LocalPort>(entry.location).device;
+      auto delivery = deliveries_.find(device);
+      if (delivery == deliveries_.end()) {
+        return problem("The address " + name + " is left out: its device " + device +
+                       " is not a port.");
+      }
+      value.local = delivery->second;
+    }
+    const hp_address_key key = address_key(entry.vni, entry.mac);
+    auto [place, is_new] = result_.image.addresses.emplace(key, value);
+    if (!is_new) {
+      problem("The address " + name + " is listed twice; the higher generation is carried.");
+      if (place->second.generation >= value.generation) return;
+      place->second = value;
+    }
+    for (const policy::IpAddress& ip : entry.ips) neighbor(entry, ip);
+  }
+
+  void vtep(const policy::IpAddress& address) { result_.image.vteps[vtep_value(address)] = 1; }
+
+  CompiledState take() { return std::move(result_); }
+
+ private:
+  void problem(std::string sentence) { result_.problems.push_back(std::move(sentence)); }
+
+  void neighbor(const AddressEntry& entry, const policy::IpAddress& ip) {
+    const hp_neighbor_key key = neighbor_key(entry.vni, ip);
+    auto [place, is_new] = result_.image.neighbors.emplace(key, mac_value(entry.mac));
+    auto [owner, first] = owners_.emplace(key, entry.generation);
+    if (is_new || mac_address(place->second.mac) == entry.mac) {
+      owner->second = std::max(owner->second, entry.generation);
+      return;
+    }
+    problem("The address " + ip.to_string() + " in the network " + std::to_string(entry.vni) +
+            " belongs to " + mac_address(place->second.mac).to_string() + " and to " +
+            entry.mac.to_string() + "; the higher generation is answered with.");
+    if (owner->second >= entry.generation) return;
+    place->second = mac_value(entry.mac);
+    owner->second = entry.generation;
+  }
+
+  std::optional<std::uint32_t> slot_of(std::uint32_t ifindex) {
+    if (auto port = current_.find(ifindex); port != current_.end()) return port->second.slot;
+    if (auto port = result_.image.ports.find(ifindex); port != result_.image.ports.end()) {
+      return port->second.slot;
+    }
+    // A freed slot becomes available when its port is gone from `current_`, so that a new port
+    // never counts into the numbers of one that is just being removed.
+    std::uint32_t slot = 0;
+    while (used_slots_.contains(slot)) ++slot;
+    if (slot >= HP_MAX_PORTS) return std::nullopt;
+    used_slots_.insert(slot);
+    return slot;
+  }
+
+  const PortDevices& devices_;
+  const MapContents<__u32, hp_port>& current_;
+  std::set<std::uint32_t> used_slots_;
+  std::map<std::string, hp_delivery> deliveries_;
+  MapContents<hp_neighbor_key, policy::Generation> owners_;
+  CompiledState result_;
+};
+
+}  // namespace
+
+CompiledState compile(const DesiredState& desired, const PortDevices& devices,
+                      const MapContents<__u32, hp_port>& ports) {
+  Compiler compiler(devices, ports);
+  for (const NetworkEntry& network : desired.networks) compiler.network(network);
+  for (const Port& port : desired.ports) compiler.port(port);
+  for (const AddressEntry& entry : desired.addresses) compiler.address(entry);
+  for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
+  return compiler.take();
+}
+
+DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std::string>& names,
+                       const std::set<std::uint32_t>& attached) {
+  auto name = [&](std::uint32_t ifindex) {
+    auto found = names.find(ifindex);
+    return found == names.end() ? "#" + std::to_string(ifindex) : found->second;
+  };
+  DesiredState state;
+  for (const auto& [vni, network] : image.networks) state.networks.push_back({vni, network.mtu});
+  for (const auto& [ifindex, port] : image.ports) {
+    if (!attached.contains(ifindex)) continue;
+    state.ports.push_back(
+        {name(ifindex), port.vni, mac_address(port.mac),
+         image.held.contains(address_key(port.vni, mac_address(port.mac))) && port.held != 0});
+  }
+  MapContents<hp_address_key, std::vector<policy::IpAddress>> ips;
+  for (const auto& [key, owner] : image.neighbors) {
+    ips[address_key(key.vni, mac_address(owner.mac))].push_back(neighbor_address(key));
+  }
+  for (const auto& [key, address] : image.addresses) {
+    AddressEntry entry{key.vni, mac_address(key.mac), {}, LocalPort{}, address.generation};
+    if (address.remote) {
+      entry.location = RemoteHost{vtep_address(address.vtep)};
+    } else {
+      entry.location = LocalPort{name(address.local.ifindex)};
+    }
+    if (auto found = ips.find(key); found != ips.end()) entry.ips = std::move(found->second);
+    state.addresses.push_back(std::move(entry));
+  }
+  for (const auto& [vtep, one] : image.vteps) state.vteps.push_back(vtep_address(vtep));
+  normalize(state);
+  return state;
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,90 @@
+// The contents the maps of the eBPF datapath have, or should have, as plain values: compiled from
+// the desired state, read back into it, and compared. Pure.
+#pragma once
+
+#include "overlay/datapath/datapath.h"
+#include "overlay/datapath/ebpf/layout.h"
+
+#include <cstring>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay {
+
+/// Orders the layout's keys, which have no padding, by their bytes.
+struct BytesLess {
+  template <class T>
+  bool operator()(const T& a, const T& b) const {
+    return std::memcmp(&a, &b, sizeof(T)) < 0;
+  }
+};
+
+template <class Key, class Value>
+using MapContents = std::map<Key, Value, BytesLess>;
+
+struct MapImage {
+  MapContents<hp_address_key, hp_address> addresses;
+  MapContents<hp_address_key, hp_delivery> held;
+  MapContents<__u32, hp_port> ports;  ///< By ifindex.
+  MapContents<hp_neighbor_key, hp_mac> neighbors;
+  MapContents<__u32, hp_network> networks;  ///< By VNI.
+  MapContents<hp_vtep, __u32> vteps;
+};
+
+/// What turns `current` into `desired`: entries to write, then keys to remove.
+template <class Key, class Value>
+struct MapChanges {
+  std::vector<std::pair<Key, Value>> updates;
+  std::vector<Key> removals;
+};
+
+template <class Key, class Value>
+MapChanges<Key, Value> difference(const MapContents<Key, Value>& current,
+                                  const MapContents<Key, Value>& desired) {
+  MapChanges<Key, Value> changes;
+  for (const auto& [key, value] : desired) {
+    auto found = current.find(key);
+    if (found == current.end() || std::memcmp(&found->second, &value, sizeof(Value)) != 0) {
+      changes.updates.emplace_back(key, value);
+    }
+  }
+  for (const auto& [key, value] : current) {
+    if (!desired.contains(key)) changes.removals.push_back(key);
+  }
+  return changes;
+}
+
+/// A port's device as found on this host.
+struct PortDevice {
+  std::uint32_t ifindex = 0;
+  bool peer = false;  ///< Reached through its other end, in another namespace.
+};
+
+/// The device of each port that exists, by name.
+using PortDevices = std::map<std::string, PortDevice>;
+
+struct CompiledState {
+  MapImage image;
+  std::vector<std::string> problems;  ///< One sentence for each thing left out.
+};
+
+/// `ports` is the current contents of hp_ports: a port that stays keeps its counter slot, a new one
+/// gets the lowest free slot. Of entries that contradict each other, the higher generation wins.
+CompiledState compile(const DesiredState& desired, const PortDevices& devices,
+                      const MapContents<__u32, hp_port>& ports);
+
+/// The inverse. `names` has the name of each ifindex; one that is missing becomes "#<ifindex>".
+/// Only ports in `attached` are reported.
+DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std::string>& names,
+                       const std::set<std::uint32_t>& attached);
+
+hp_address_key address_key(policy::Vni vni, const policy::MacAddress& mac);
+hp_neighbor_key neighbor_key(policy::Vni vni, const policy::IpAddress& ip);
+hp_mac mac_value(const policy::MacAddress& mac);
+hp_vtep vtep_value(const policy::IpAddress& address);
+policy::IpAddress vtep_address(const hp_vtep& vtep);
+
+}  // namespace homeport::overlay

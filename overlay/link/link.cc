@@ -1,0 +1,245 @@
+#include "overlay/link/link.h"
+
+#include "overlay/link/netlink.h"
+
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <netlink/route/link/inet6.h>
+#include <netlink/route/link/veth.h>
+#include <netlink/route/link/vxlan.h>
+
+namespace homeport::overlay {
+
+using netlink::LinkObject;
+
+namespace {
+
+/// Reads the device, lets `edit` fill in a change, and sends the change.
+template <class Edit>
+Result<void> change_link(const std::string& name, const std::string& what, Edit edit) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto link = netlink::get_link(socket->get(), name);
+  if (!link) return link.error();
+  LinkObject change(rtnl_link_alloc());
+  edit(change.get());
+  if (int result = rtnl_link_change(socket->get(), link->get(), change.get(), 0); result < 0) {
+    return netlink::error("The network device " + name + " cannot be " + what, result);
+  }
+  return {};
+}
+
+netlink::AbstractAddress abstract(const policy::IpAddress& address, int prefix_length) {
+  netlink::AbstractAddress out;
+  if (address.is_v4()) {
+    auto bytes = address.to_v4().to_bytes();
+    out.reset(nl_addr_build(AF_INET, bytes.data(), bytes.size()));
+  } else {
+    auto bytes = address.to_v6().to_bytes();
+    out.reset(nl_addr_build(AF_INET6, bytes.data(), bytes.size()));
+  }
+  nl_addr_set_prefixlen(out.get(), prefix_length);
+  return out;
+}
+
+netlink::AddressObject address_object(rtnl_link* link, const policy::IpAddress& address,
+                                      int prefix_length) {
+  netlink::AddressObject object(rtnl_addr_alloc());
+  rtnl_addr_set_ifindex(object.get(), rtnl_link_get_ifindex(link));
+  rtnl_addr_set_local(object.get(), abstract(address, prefix_length).get());
+  if (address.is_v6()) rtnl_addr_set_flags(object.get(), IFA_F_NODAD);
+  return object;
+}
+
+}  // namespace
+
+Result<std::vector<Link>> list_links() {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  nl_cache* raw = nullptr;
+  if (int result = rtnl_link_alloc_cache(socket->get(), AF_UNSPEC, &raw); result < 0) {
+    return netlink::error("The network devices cannot be listed", result);
+  }
+  netlink::Cache cache(raw);
+  std::vector<Link> links;
+  for (nl_object* object = nl_cache_get_first(raw); object; object = nl_cache_get_next(object)) {
+    links.push_back(netlink::to_link(reinterpret_cast<rtnl_link*>(object)));
+  }
+  return links;
+}
+
+Result<Link> find_link(const std::string& name) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto link = netlink::get_link(socket->get(), name);
+  if (!link) return link.error();
+  return netlink::to_link(link->get());
+}
+
+Result<LinkCounters> link_counters(const std::string& name) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto link = netlink::get_link(socket->get(), name);
+  if (!link) return link.error();
+  auto stat = [&](rtnl_link_stat_id_t id) { return rtnl_link_get_stat(link->get(), id); };
+  return LinkCounters{
+      .rx_packets = stat(RTNL_LINK_RX_PACKETS),
+      .rx_bytes = stat(RTNL_LINK_RX_BYTES),
+      .rx_dropped = stat(RTNL_LINK_RX_DROPPED),
+      .tx_packets = stat(RTNL_LINK_TX_PACKETS),
+      .tx_bytes = stat(RTNL_LINK_TX_BYTES),
+      .tx_dropped = stat(RTNL_LINK_TX_DROPPED),
+  };
+}
+
+Result<void> set_link_up(const std::string& name, bool up) {
+  return change_link(name, up ? "brought up" : "taken down", [up](rtnl_link* change) {
+    if (up) {
+      rtnl_link_set_flags(change, IFF_UP);
+    } else {
+      rtnl_link_unset_flags(change, IFF_UP);
+    }
+  });
+}
+
+Result<void> set_link_mtu(const std::string& name, std::uint32_t mtu) {
+  return change_link(name, "given an MTU of " + std::to_string(mtu),
+                     [mtu](rtnl_link* change) { rtnl_link_set_mtu(change, mtu); });
+}
+
+Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets) {
+  return change_link(name, "given a queue of " + std::to_string(packets) + " packets",
+                     [packets](rtnl_link* change) { rtnl_link_set_txqlen(change, packets); });
+}
+
+Result<void> set_link_mac(const std::string& name, const policy::MacAddress& mac) {
+  netlink::AbstractAddress address(nl_addr_build(AF_LLC, mac.bytes.data(), mac.bytes.size()));
+  return change_link(name, "given the address " + mac.to_string(),
+                     [&](rtnl_link* change) { rtnl_link_set_addr(change, address.get()); });
+}
+
+Result<void> set_ipv6_silent(const std::string& name) {
+  return change_link(name, "kept from making IPv6 addresses", [](rtnl_link* change) {
+    rtnl_link_inet6_set_addr_gen_mode(change, IN6_ADDR_GEN_MODE_NONE);
+  });
+}
+
+Result<void> delete_device(const std::string& name) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto link = netlink::get_link(socket->get(), name);
+  if (!link) return link.error();
+  if (int result = rtnl_link_delete(socket->get(), link->get()); result < 0) {
+    return netlink::error("The network device " + name + " cannot be deleted", result);
+  }
+  return {};
+}
+
+Result<Link> create_vxlan(const std::string& name, std::uint16_t udp_port) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  LinkObject object(rtnl_link_vxlan_alloc());
+  rtnl_link_set_name(object.get(), name.c_str());
+  rtnl_link_vxlan_set_collect_metadata(object.get(), 1);
+  rtnl_link_vxlan_set_port(object.get(), udp_port);
+  rtnl_link_vxlan_set_learning(object.get(), 0);
+  rtnl_link_vxlan_set_udp_zero_csum6_rx(object.get(), 1);
+  rtnl_link_vxlan_set_udp_zero_csum6_tx(object.get(), 1);
+  if (int result = rtnl_link_add(socket->get(), object.get(), NLM_F_CREATE | NLM_F_EXCL);
+      result < 0) {
+    return netlink::error(
+        "The VXLAN device " + name + " on UDP port " + std::to_string(udp_port) +
+            " cannot be made (another device may have the name, or another VXLAN the port)",
+        result);
+  }
+  // The host itself has no business on this device.
+  if (auto silent = set_ipv6_silent(name); !silent) return silent.error();
+  if (auto up = set_link_up(name, true); !up) return up.error();
+  return find_link(name);
+}
+
+Result<VxlanSettings> vxlan_settings(const std::string& name) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto link = netlink::get_link(socket->get(), name);
+  if (!link) return link.error();
+  if (!rtnl_link_is_vxlan(link->get())) {
+    return policy::make_error(boost::system::errc::invalid_argument,
+                              "The network device " + name + " is not a VXLAN device");
+  }
+  VxlanSettings settings;
+  std::uint32_t port = 0;
+  rtnl_link_vxlan_get_port(link->get(), &port);
+  settings.udp_port = static_cast<std::uint16_t>(port);
+  settings.external = rtnl_link_vxlan_get_collect_metadata(link->get()) > 0;
+  settings.udp6_zero_checksum_rx = rtnl_link_vxlan_get_udp_zero_csum6_rx(link->get()) > 0;
+  return settings;
+}
+
+Result<void> create_veth(const std::string& name, const std::string& peer,
+                         std::optional<int> peer_namespace) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  LinkObject object(rtnl_link_veth_alloc());
+  rtnl_link_set_name(object.get(), name.c_str());
+  rtnl_link* other = rtnl_link_veth_get_peer(object.get());
+  rtnl_link_set_name(other, peer.c_str());
+  if (peer_namespace) rtnl_link_set_ns_fd(other, *peer_namespace);
+  const int result = rtnl_link_add(socket->get(), object.get(), NLM_F_CREATE | NLM_F_EXCL);
+  rtnl_link_put(other);
+  if (result < 0) {
+    return netlink::error("The veth pair " + name + ", " + peer + " cannot be made", result);
+  }
+  return {};
+}
+
+Result<std::vector<LinkAddress>> list_addresses() {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  nl_cache* raw = nullptr;
+  if (int result = rtnl_addr_alloc_cache(socket->get(), &raw); result < 0) {
+    return netlink::error("The addresses of the network devices cannot be listed", result);
+  }
+  netlink::Cache cache(raw);
+  std::vector<LinkAddress> addresses;
+  for (nl_object* object = nl_cache_get_first(raw); object; object = nl_cache_get_next(object)) {
+    if (auto address = netlink::to_address(reinterpret_cast<rtnl_addr*>(object))) {
+      addresses.push_back(*address);
+    }
+  }
+  return addresses;
+}
+
+Result<void> add_address(const std::string& name, const policy::IpAddress& address,
+                         int prefix_length) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto link = netlink::get_link(socket->get(), name);
+  if (!link) return link.error();
+  auto object = address_object(link->get(), address, prefix_length);
+  if (int result = rtnl_addr_add(socket->get(), object.get(), NLM_F_CREATE | NLM_F_REPLACE);
+      result < 0) {
+    return netlink::error("The address " + address.to_string() + "/" +
+                              std::to_string(prefix_length) + " cannot be added to " + name,
+                          result);
+  }
+  return {};
+}
+
+Result<void> remove_address(const std::string& name, const policy::IpAddress& address,
+                            int prefix_length) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto link = netlink::get_link(socket->get(), name);
+  if (!link) return link.error();
+  auto object = address_object(link->get(), address, prefix_length);
+  if (int result = rtnl_addr_delete(socket->get(), object.get(), 0);
+      result < 0 && result != -NLE_NOADDR) {
+    return netlink::error("The address " + address.to_string() + "/" +
+                              std::to_string(prefix_length) + " cannot be removed from " + name,
+                          result);
+  }
+  return {};
+}
+
+}  // namespace homeport::overlay

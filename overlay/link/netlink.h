@@ -1,0 +1,43 @@
+// What the files of this folder share around libnl: ownership, a connected socket, errors.
+#pragma once
+
+#include "overlay/link/link.h"
+
+#include <netlink/errno.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/socket.h>
+
+#include <memory>
+#include <string>
+
+namespace homeport::overlay::netlink {
+
+template <auto Free>
+struct Deleter {
+  template <class T>
+  void operator()(T* object) const {
+    Free(object);
+  }
+};
+using Socket = std::unique_ptr<nl_sock, Deleter<nl_socket_free>>;
+using LinkObject = std::unique_ptr<rtnl_link, Deleter<rtnl_link_put>>;
+using AddressObject = std::unique_ptr<rtnl_addr, Deleter<rtnl_addr_put>>;
+using AbstractAddress = std::unique_ptr<nl_addr, Deleter<nl_addr_put>>;
+using Cache = std::unique_ptr<nl_cache, Deleter<nl_cache_free>>;
+
+/// A route netlink socket in the calling thread's network namespace.
+Result<Socket> connect();
+
+/// An error from a negative libnl result, with `message` before it.
+policy::Error error(std::string message, int result);
+
+/// The device as the kernel has it now.
+Result<LinkObject> get_link(nl_sock* socket, const std::string& name);
+
+Link to_link(rtnl_link* object);
+/// nullopt for an address family other than IPv4 and IPv6.
+std::optional<LinkAddress> to_address(rtnl_addr* object);
+
+}  // namespace homeport::overlay::netlink

@@ -1,0 +1,77 @@
+#include "overlay/link/tap.h"
+
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include <cstring>
+
+namespace homeport::overlay {
+
+using policy::errno_error;
+
+namespace {
+
+Result<UniqueFd> attach(const std::string& name, short extra_flags, const std::string& what) {
+  UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!fd) {
+    return errno_error("/dev/net/tun cannot be opened (is the tun module loaded?), so " + what);
+  }
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | extra_flags);
+  if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) return errno_error(what);
+  return fd;
+}
+
+}  // namespace
+
+Result<Link> create_tap(const TapOptions& options) {
+  if (options.name.empty() || options.name.size() >= IFNAMSIZ) {
+    return policy::make_error(
+        boost::system::errc::invalid_argument,
+        "The tap cannot be named \"" + options.name + "\": a device name has 1 to 15 characters");
+  }
+  if (find_link(options.name)) {
+    return policy::make_error(
+        boost::system::errc::file_exists,
+        "The tap " + options.name + " cannot be made: a device of that name exists");
+  }
+  auto fd = attach(options.name, static_cast<short>(IFF_TUN_EXCL),
+                   "the tap " + options.name + " cannot be made");
+  if (!fd) return fd.error();
+  // Configured before it is made persistent: if a step fails, closing `fd` removes the device.
+  if (auto done = set_ipv6_silent(options.name); !done) return done.error();
+  if (auto done = set_link_mtu(options.name, options.mtu); !done) return done.error();
+  if (auto done = set_tx_queue_length(options.name, options.tx_queue_length); !done) {
+    return done.error();
+  }
+  if (auto done = set_link_up(options.name, true); !done) return done.error();
+  auto link = find_link(options.name);
+  if (!link) return link.error();
+  if (::ioctl(fd->get(), TUNSETPERSIST, 1) < 0) {
+    return errno_error("The tap " + options.name + " cannot be made persistent");
+  }
+  return link;
+}
+
+Result<UniqueFd> open_tap_queue(const std::string& name) {
+  // TUNSETIFF would create what is missing; a tap must have been made with its queue length.
+  if (auto link = find_link(name); !link) return link.error();
+  return attach(name, 0, "The queue of the tap " + name + " cannot be opened");
+}
+
+Result<bool> tap_queue_empty(int queue_fd) {
+  // tun_chr_poll() reports readable exactly when the packet ring has something in it.
+  pollfd poll_fd{.fd = queue_fd, .events = POLLIN, .revents = 0};
+  if (::poll(&poll_fd, 1, 0) < 0) return errno_error("The queue of a tap cannot be polled");
+  if (poll_fd.revents & (POLLNVAL | POLLERR)) {
+    return policy::make_error(boost::system::errc::bad_file_descriptor,
+                              "The queue of a tap cannot be polled: its device is gone");
+  }
+  return (poll_fd.revents & POLLIN) == 0;
+}
+
+}  // namespace homeport::overlay
