@@ -149,7 +149,9 @@ class ControlDatabase {
   boost::asio::awaitable<policy::Result<void>> remove_application(std::string name);
   boost::asio::awaitable<policy::Result<void>> remove_binding(std::string name);
   boost::asio::awaitable<policy::Result<void>> remove_policy(std::string name);
-  /// Adds one to Global.sequence and returns the new value (for `--wait`).
+  /// Raises Global.sequence and returns the value reached, which includes what was written before
+  /// (for
+  /// `--wait`).
   boost::asio::awaitable<policy::Result<std::int64_t>> advance_sequence();
 
  private:

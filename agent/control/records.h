@@ -19,7 +19,7 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <variant>
+#include <string_view>
 #include <vector>
 
 namespace homeport::agent {
@@ -38,6 +38,8 @@ struct Subnet {
   unsigned prefix_length = 0;
   bool contains(const policy::IpAddress& other) const;
   std::string to_string() const;
+  /// nullopt for anything that is not ADDRESS/LENGTH with host bits of zero.
+  static std::optional<Subnet> parse(std::string_view text);
   auto operator<=>(const Subnet&) const = default;
 };
 
@@ -214,6 +216,11 @@ const char* to_string(TaskKind value);
 const char* to_string(Resolution value);
 const char* to_string(TaskState value);  ///< "rolled-back", "in-doubt", ...
 std::string to_string(const Uuid& uuid);
+std::string to_string(const Endpoint& endpoint);  ///< 192.0.2.1:6641, [2001:db8::1]:6641
+std::optional<Endpoint> parse_endpoint(std::string_view text);
+std::optional<TaskKind> parse_task_kind(std::string_view text);
+std::optional<Driver> parse_driver(std::string_view text);
+std::optional<Resolution> parse_resolution(std::string_view text);
 std::optional<Uuid> parse_uuid(std::string_view text);
 WallTime wall_clock_now();
 

@@ -172,7 +172,7 @@ void Replica::deliver_slice() {
   }
   if (changes.empty()) return;
   ++slices_under_way_;
-  events_.changes(std::move(changes));
+  events_.changes(std::move(changes), !pending_.empty());
 }
 
 void Replica::acknowledge_slice() {
@@ -188,12 +188,12 @@ bool Replica::run() {
   }
   poll_transactions();
   if (slices_under_way_ < kSlicesUnderWay) deliver_slice();
-  if (in_sync && !announced_ && queue_.empty()) {
+  if (in_sync && !announced_ && pending_.empty()) {
     announced_ = true;
     events_.state(true);
   }
   // With enough slices under way, the next acknowledgement wakes the thread.
-  return !queue_.empty() && slices_under_way_ < kSlicesUnderWay;
+  return !pending_.empty() && slices_under_way_ < kSlicesUnderWay;
 }
 
 void Replica::wait() {
@@ -269,7 +269,7 @@ bool Replica::poll(TransactionId id, Outstanding& transaction) {
   }
   if (!named.empty()) {
     ++slices_under_way_;
-    events_.changes(std::move(named));
+    events_.changes(std::move(named), !pending_.empty());
   }
   events_.outcome(id, std::move(result));
   return true;

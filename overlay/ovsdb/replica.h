@@ -29,7 +29,7 @@ class Replica : public LoopClient {
 
   /// Called on the OVS thread; each passes on and returns at once.
   struct Events {
-    std::function<void(std::vector<RowChange>)> changes;
+    std::function<void(std::vector<RowChange>, bool more)> changes;
     std::function<void(bool synced)> state;
     std::function<void(TransactionId, policy::Result<TransactResult>)> outcome;
   };

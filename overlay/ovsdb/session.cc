@@ -131,7 +131,7 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
 
   bool synced() const { return synced_; }
 
-  std::function<void(std::vector<RowChange>)> on_changes;
+  std::function<void(std::vector<RowChange>, bool)> on_changes;
   std::function<void(bool)> on_state;
 
  private:
@@ -148,10 +148,10 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
   Replica::Events events() {
     std::weak_ptr<Impl> weak = weak_from_this();
     auto executor = executor_;
-    return {[weak, executor](std::vector<RowChange> changes) {
-              deliver(weak, executor, [changes = std::move(changes)](Impl& self) mutable {
+    return {[weak, executor](std::vector<RowChange> changes, bool more) {
+              deliver(weak, executor, [changes = std::move(changes), more](Impl& self) mutable {
                 self.thread_->post([replica = self.replica_] { replica->acknowledge_slice(); });
-                if (self.on_changes) self.on_changes(std::move(changes));
+                if (self.on_changes) self.on_changes(std::move(changes), more);
               });
             },
             [weak, executor](bool synced) {
@@ -194,7 +194,7 @@ Session::~Session() {
   impl_->close();
 }
 
-void Session::set_on_changes(std::function<void(std::vector<RowChange>)> callback) {
+void Session::set_on_changes(std::function<void(std::vector<RowChange>, bool)> callback) {
   impl_->on_changes = std::move(callback);
 }
 

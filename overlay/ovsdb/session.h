@@ -141,8 +141,9 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  /// Slices of changes, in order; after a reconnection only what differs. Set before start().
-  void set_on_changes(std::function<void(std::vector<RowChange>)> callback);
+  /// Slices of changes; after a reconnection only what differs. While `more` is true the changes of
+  /// one transaction may be only partly delivered. Set before start().
+  void set_on_changes(std::function<void(std::vector<RowChange>, bool more)> callback);
   /// True: connected, and everything the server had has been delivered. Set before start().
   void set_on_state(std::function<void(bool synced)> callback);
   void start();

@@ -1,0 +1,39 @@
+#include "agent/control/database.h"
+
+namespace homeport::agent {
+
+std::vector<const Binding*> Contents::bindings_of(std::string_view application) const {
+  std::vector<const Binding*> found;
+  for (const auto& [name, binding] : bindings) {
+    if (binding.application == application) found.push_back(&binding);
+  }
+  return found;
+}
+
+Ownership ownership(const Contents& contents, std::string_view application) {
+  auto bindings = contents.bindings_of(application);
+  if (!contents.applications.contains(std::string(application)) || bindings.empty()) return {};
+  Ownership result{Ownership::Kind::owned, bindings.front()->location,
+                   bindings.front()->generation};
+  for (const auto* binding : bindings) {
+    if (binding->location != result.location || binding->generation != result.generation) {
+      result.kind = Ownership::Kind::inconsistent;
+      return result;
+    }
+  }
+  if (result.location.empty()) result.kind = Ownership::Kind::nowhere;
+  return result;
+}
+
+MoveTruth read_move(const Contents& contents, std::string_view application, std::string_view from,
+                    std::string_view to, policy::Generation generation) {
+  auto now = ownership(contents, application);
+  if (now.kind == Ownership::Kind::owned) {
+    if (now.generation == generation && now.location == from) return MoveTruth::untouched;
+    if (now.generation == generation + 1 && now.location == to) return MoveTruth::moved;
+    if (now.generation == generation + 1 && now.location == from) return MoveTruth::rolled_back;
+  }
+  return MoveTruth::superseded;
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,230 @@
+#include "agent/control/database.h"
+
+#include "agent/control/database_impl.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <chrono>
+
+namespace homeport::agent {
+
+namespace asio = boost::asio;
+namespace errc = boost::system::errc;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+namespace {
+
+policy::Error cancelled() {
+  return policy::make_error(errc::operation_canceled,
+                            "the operation on the database was cancelled");
+}
+
+policy::Error server_error(const std::string& message) {
+  bool rights = message.find("permission error") != std::string::npos;
+  return policy::make_error(rights ? errc::permission_denied : errc::operation_not_permitted,
+                            "the control database did not accept the change: " + message);
+}
+
+}  // namespace
+
+ControlDatabase::Impl::Impl(asio::any_io_executor the_executor, DatabaseOptions the_options)
+    : executor(std::move(the_executor)), options(std::move(the_options)) {
+  // Not the tables that carry the server's own settings.
+  if (options.session.tables.empty()) options.session.tables = tables.names();
+}
+
+void ControlDatabase::Impl::connect_session() {
+  session = std::make_unique<overlay::ovsdb::Session>(executor, options.session);
+  std::weak_ptr<Impl> weak = weak_from_this();
+  session->set_on_changes([weak](auto changes, bool more) {
+    if (auto self = weak.lock()) self->on_changes(std::move(changes), more);
+  });
+  session->set_on_state([weak](bool synced) {
+    if (auto self = weak.lock()) self->on_state(synced);
+  });
+}
+
+void ControlDatabase::Impl::close() {
+  closed_ = true;
+  session.reset();
+  for (auto* timer : pauses_) timer->cancel();
+}
+
+void ControlDatabase::Impl::on_changes(std::vector<overlay::ovsdb::RowChange> changes, bool more) {
+  for (const auto& change : changes) {
+    if (const auto* problem = tables.apply(change)) spdlog::warn("{}", problem->message);
+  }
+  changed_ = true;
+  if (!more && session->synced()) announce_change();
+}
+
+void ControlDatabase::Impl::on_state(bool synced) {
+  if (synced) {
+    for (auto* timer : pauses_) timer->cancel();
+  }
+  if (state_callback) state_callback(synced);
+  if (synced && changed_) announce_change();
+}
+
+void ControlDatabase::Impl::announce_change() {
+  if (change_posted_ || !change_callback) return;
+  change_posted_ = true;
+  asio::post(executor, [weak = weak_from_this()] {
+    auto self = weak.lock();
+    if (!self || self->closed_) return;
+    self->change_posted_ = false;
+    self->changed_ = false;
+    self->change_callback();
+  });
+}
+
+asio::awaitable<bool> ControlDatabase::Impl::pause(milliseconds duration) {
+  auto self = shared_from_this();
+  asio::steady_timer timer(executor, duration);
+  pauses_.insert(&timer);
+  co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+  pauses_.erase(&timer);
+  auto state = co_await asio::this_coro::cancellation_state;
+  co_return !closed_ && state.cancelled() == asio::cancellation_type::none;
+}
+
+asio::awaitable<policy::Result<void>> ControlDatabase::Impl::until_done(Plan plan) {
+  auto self = shared_from_this();
+  auto deadline = Clock::now() + options.operation_timeout;
+  milliseconds delay(10);
+  std::string reason;
+  while (true) {
+    auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) {
+      co_return policy::make_error(
+          errc::timed_out,
+          fmt::format("the control database did not take the change within {} s: {}",
+                      options.operation_timeout.count() / 1000.0, reason));
+    }
+    auto synced = co_await session->wait_synced(left);
+    if (closed_) co_return cancelled();
+    if (!synced) co_return synced.error();
+    auto transaction = plan(tables.contents());
+    if (!transaction) co_return transaction.error();
+    if (!*transaction) co_return policy::Result<void>();
+    auto result = co_await session->transact(**std::move(transaction));
+    if (closed_) co_return cancelled();
+    if (!result && result.error().code != errc::not_connected) co_return result.error();
+    if (result && result->outcome == Outcome::committed) co_return policy::Result<void>();
+    if (result && result->outcome == Outcome::failed) co_return server_error(result->message);
+    reason = result ? result->message : result.error().message;
+    // Somebody else writes the same rows, or the connection is being made again.
+    bool go_on = co_await pause(delay);
+    if (!go_on) co_return cancelled();
+    delay = std::min(delay * 2, milliseconds(1000));
+  }
+}
+
+asio::awaitable<policy::Result<Outcome>> ControlDatabase::Impl::write_ownership(
+    std::string application, std::string from, std::string to, policy::Generation generation) {
+  auto self = shared_from_this();
+  bool moves = from != to;
+  Transaction transaction;
+  transaction.comment =
+      fmt::format("{} {} from {} to {}, generation {}", moves ? "move" : "roll back", application,
+                  from, to, generation + 1);
+  for (const auto* binding : tables.contents().bindings_of(application)) {
+    auto expect = [&](const char* column, boost::json::value value) {
+      transaction.expectations.push_back(
+          {Binding::kTable, binding->uuid, column, std::move(value)});
+    };
+    expect("location", boost::json::value(from));
+    expect("generation", static_cast<std::int64_t>(generation));
+    boost::json::object values{{"generation", static_cast<std::int64_t>(generation + 1)}};
+    if (moves) values["location"] = to;
+    transaction.updates.push_back({Binding::kTable, binding->uuid, std::move(values)});
+  }
+  if (transaction.updates.empty()) {
+    co_return policy::make_error(
+        errc::invalid_argument,
+        fmt::format("application {} has no binding in the control database to move", application));
+  }
+  auto result = co_await session->transact(std::move(transaction));
+  if (!result) {
+    // The transaction may be on its way although nobody waits for it any more.
+    if (result.error().cancelled()) co_return Outcome::unknown;
+    co_return result.error();
+  }
+  if (result->outcome == Outcome::failed) {
+    spdlog::warn("the control database did not accept the new owner of application {}: {}",
+                 application, result->message);
+  }
+  if (result->outcome == Outcome::unknown && !closed_ && session->synced()) {
+    // The server answered, and everything it had before the answer is here.
+    switch (read_move(tables.contents(), application, from, to, generation)) {
+      case MoveTruth::moved:
+        co_return moves ? Outcome::committed : Outcome::refused;
+      case MoveTruth::rolled_back:
+        co_return moves ? Outcome::refused : Outcome::committed;
+      case MoveTruth::superseded:
+        co_return Outcome::refused;
+      case MoveTruth::untouched:
+        break;
+    }
+  }
+  co_return result->outcome;
+}
+
+ControlDatabase::ControlDatabase(asio::any_io_executor executor, DatabaseOptions options)
+    : impl_(std::make_shared<Impl>(std::move(executor), std::move(options))) {
+  impl_->connect_session();
+}
+
+ControlDatabase::~ControlDatabase() {
+  impl_->close();
+}
+
+void ControlDatabase::on_change(std::function<void()> callback) {
+  impl_->change_callback = std::move(callback);
+}
+
+void ControlDatabase::on_state(std::function<void(bool)> callback) {
+  impl_->state_callback = std::move(callback);
+}
+
+void ControlDatabase::start() {
+  impl_->session->start();
+}
+
+bool ControlDatabase::synced() const {
+  return impl_->session->synced();
+}
+
+asio::awaitable<policy::Result<void>> ControlDatabase::wait_synced(milliseconds timeout) {
+  return impl_->session->wait_synced(timeout);
+}
+
+const Contents& ControlDatabase::contents() const {
+  return impl_->tables.contents();
+}
+
+asio::awaitable<policy::Result<Outcome>> ControlDatabase::commit_move(
+    std::string application, std::string from, std::string to, policy::Generation generation) {
+  if (from == to) {
+    co_return policy::make_error(
+        errc::invalid_argument,
+        fmt::format("application {} cannot move from {} to {}", application, from, to));
+  }
+  co_return co_await impl_->write_ownership(std::move(application), std::move(from), std::move(to),
+                                            generation);
+}
+
+asio::awaitable<policy::Result<Outcome>> ControlDatabase::roll_back_move(
+    std::string application, std::string from, policy::Generation generation) {
+  auto to = from;
+  return impl_->write_ownership(std::move(application), std::move(from), std::move(to), generation);
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,84 @@
+// What the operations of ControlDatabase have in common; private to agent/control.
+#pragma once
+
+#include "agent/control/database.h"
+#include "agent/control/tables.h"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <functional>
+#include <initializer_list>
+#include <set>
+#include <string>
+#include <string_view>
+
+namespace homeport::agent {
+
+using overlay::ovsdb::Transaction;
+using overlay::ovsdb::TransactResult;
+
+class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabase::Impl> {
+ public:
+  Impl(boost::asio::any_io_executor executor, DatabaseOptions options);
+  void connect_session();
+  void close();
+
+  /// What is to be written, judged by the contents: nullopt when there is nothing (left) to do.
+  using Plan = std::function<policy::Result<std::optional<Transaction>>(const Contents&)>;
+  /// Plans against contents in sync and commits, again after `refused` and `unknown`: `plan` must
+  /// be idempotent. Ends with plan's error, the server's refusal, or `timed_out`.
+  boost::asio::awaitable<policy::Result<void>> until_done(Plan plan);
+  /// One attempt at a conditional transaction over an application's bindings.
+  boost::asio::awaitable<policy::Result<Outcome>> write_ownership(std::string application,
+                                                                  std::string from, std::string to,
+                                                                  policy::Generation generation);
+  /// Waits for `duration`, or until the database comes (back) into sync; false when cancelled.
+  boost::asio::awaitable<bool> pause(std::chrono::milliseconds duration);
+
+  void on_changes(std::vector<overlay::ovsdb::RowChange> changes, bool more);
+  void on_state(bool synced);
+  void announce_change();
+
+  boost::asio::any_io_executor executor;
+  DatabaseOptions options;
+  Tables tables;
+  std::unique_ptr<overlay::ovsdb::Session> session;
+  std::function<void()> change_callback;
+  std::function<void(bool)> state_callback;
+
+ private:
+  bool closed_ = false;
+  bool change_posted_ = false;
+  bool changed_ = false;  ///< Since the last call of change_callback.
+  std::set<boost::asio::steady_timer*> pauses_;
+};
+
+/// Writes `wanted` where it differs from `existing` (nullptr: inserts all of it). The columns in
+/// `only_on_insert` are left alone in a row that exists. nullopt when nothing differs.
+template <class Record>
+std::optional<Transaction> upsert(const Record* existing, const Record& wanted, std::string comment,
+                                  std::initializer_list<std::string_view> only_on_insert = {}) {
+  Transaction transaction;
+  transaction.comment = std::move(comment);
+  auto values = columns(wanted);
+  if (!existing) {
+    transaction.inserts.push_back({Record::kTable, std::move(values), std::nullopt});
+    return transaction;
+  }
+  for (auto column : only_on_insert) values.erase(column);
+  for (const auto& [column, value] : columns(*existing)) {
+    auto found = values.find(column);
+    if (found != values.end() && found->value() == value) values.erase(found);
+  }
+  if (values.empty()) return std::nullopt;
+  transaction.updates.push_back({Record::kTable, existing->uuid, std::move(values)});
+  return transaction;
+}
+
+template <class Map, class Key>
+auto* find_row(const Map& rows, const Key& key) {
+  auto found = rows.find(key);
+  return found == rows.end() ? nullptr : &found->second;
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,417 @@
+#include "agent/control/records.h"
+
+#include "agent/control/columns.h"
+#include "agent/control/names.h"
+
+namespace homeport::agent {
+
+namespace json = boost::json;
+
+namespace {
+
+template <class Record>
+policy::Result<Record> finish(const RowReader& reader, Record record) {
+  if (reader.error()) return *reader.error();
+  return record;
+}
+
+std::optional<policy::IpAddress> parse_address(std::string_view text) {
+  boost::system::error_code error;
+  auto address = boost::asio::ip::make_address(std::string(text), error);
+  return error ? std::nullopt : std::optional(address);
+}
+
+std::vector<policy::IpAddress> addresses(RowReader& reader, std::string_view column) {
+  return reader.set<policy::IpAddress>(column, "not a set of IP addresses", parse_address);
+}
+
+std::vector<Endpoint> endpoints(RowReader& reader, std::string_view column) {
+  return reader.set<Endpoint>(column, "not a set of ADDRESS:PORT", parse_endpoint);
+}
+
+template <class Enum>
+Enum one_of(RowReader& reader, std::string_view column) {
+  return reader.one_of<Enum>(column, value_of<Enum>);
+}
+
+template <class Enum>
+std::optional<Enum> optional_one_of(RowReader& reader, std::string_view column) {
+  return reader.optional_one_of<Enum>(column, value_of<Enum>);
+}
+
+/// A name that other rows refer to: never empty, whatever else the schema lets through.
+std::string name(RowReader& reader, std::string_view column = "name") {
+  auto text = reader.text(column);
+  if (text.empty()) reader.refuse(column, "an empty name");
+  return text;
+}
+
+json::value atoms(const std::vector<policy::IpAddress>& list) {
+  return make_set(list, [](const auto& address) { return address.to_string(); });
+}
+
+json::value atoms(const std::vector<Endpoint>& list) {
+  return make_set(list, [](const auto& endpoint) { return to_string(endpoint); });
+}
+
+std::int64_t milliseconds(WallTime time) {
+  return time.time_since_epoch().count();
+}
+
+template <class Duration>
+json::value optional_count(const std::optional<Duration>& duration) {
+  return make_optional(duration, [](Duration value) { return std::int64_t{value.count()}; });
+}
+
+template <class Enum>
+json::value optional_name(const std::optional<Enum>& value) {
+  return make_optional(value, [](Enum it) { return name_of(it); });
+}
+
+constexpr auto kSame = [](const auto& value) { return value; };
+
+}  // namespace
+
+template <>
+policy::Result<Global> parse(const Row& row) {
+  RowReader reader(Global::kTable, row);
+  return finish(reader, Global{.uuid = row.uuid,
+                               .sequence = reader.integer("sequence"),
+                               .options = reader.string_map("options")});
+}
+
+template <>
+policy::Result<Host> parse(const Row& row) {
+  RowReader reader(Host::kTable, row);
+  Host host;
+  host.uuid = row.uuid;
+  host.name = name(reader);
+  host.control_endpoints = endpoints(reader, "control_endpoints");
+  host.lane_endpoints = endpoints(reader, "lane_endpoints");
+  host.vteps = addresses(reader, "vteps");
+  host.certificate_sha256 = reader.text("certificate_sha256");
+  bool hexadecimal =
+      host.certificate_sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!hexadecimal || (!host.certificate_sha256.empty() && host.certificate_sha256.size() != 64)) {
+    reader.refuse("certificate_sha256", "not a fingerprint of 64 lower-case hexadecimal digits");
+  }
+  host.version = reader.text("version");
+  host.capacity = reader.integer_map("capacity");
+  return finish(reader, std::move(host));
+}
+
+template <>
+policy::Result<HostStatus> parse(const Row& row) {
+  RowReader reader(HostStatus::kTable, row);
+  return finish(reader, HostStatus{.uuid = row.uuid,
+                                   .host = name(reader, "host"),
+                                   .started = reader.time("started"),
+                                   .last_seen = reader.time("last_seen"),
+                                   .agent_pid = reader.integer("agent_pid"),
+                                   .state = one_of<HostState>(reader, "state")});
+}
+
+template <>
+policy::Result<Interface> parse(const Row& row) {
+  RowReader reader(Interface::kTable, row);
+  return finish(reader, Interface{.uuid = row.uuid,
+                                  .host = name(reader, "host"),
+                                  .name = name(reader),
+                                  .address = reader.address("address"),
+                                  .speed_mbps = reader.integer("speed_mbps"),
+                                  .mtu = reader.integer("mtu"),
+                                  .state = one_of<LinkState>(reader, "state"),
+                                  .cost = reader.optional_integer("cost").value_or(0),
+                                  .label = reader.optional_text("label").value_or(""),
+                                  .allowed = reader.optional_boolean("allowed").value_or(true)});
+}
+
+template <>
+policy::Result<Network> parse(const Row& row) {
+  RowReader reader(Network::kTable, row);
+  Network network;
+  network.uuid = row.uuid;
+  network.name = name(reader);
+  network.vni = static_cast<policy::Vni>(reader.integer("vni", 1, policy::kVniMax));
+  network.subnets = reader.set<Subnet>(
+      "subnets", "not a set of ADDRESS/LENGTH with host bits of zero", Subnet::parse);
+  network.mtu = reader.optional_integer("mtu");
+  network.unknown =
+      optional_one_of<UnknownDestination>(reader, "unknown").value_or(UnknownDestination::drop);
+  return finish(reader, std::move(network));
+}
+
+template <>
+policy::Result<Binding> parse(const Row& row) {
+  RowReader reader(Binding::kTable, row);
+  Binding binding;
+  binding.uuid = row.uuid;
+  binding.name = name(reader);
+  binding.application = name(reader, "application");
+  binding.network = name(reader, "network");
+  auto mac = policy::MacAddress::parse(reader.text("mac"));
+  if (!mac || mac->multicast() || *mac == policy::MacAddress{}) {
+    reader.refuse("mac", "not a unicast MAC address such as 52:54:00:12:34:56");
+  }
+  binding.mac = mac.value_or(policy::MacAddress{});
+  binding.prior_addresses = addresses(reader, "prior_addresses");
+  binding.current_addresses = addresses(reader, "current_addresses");
+  binding.traffic_class = reader.text("traffic_class");
+  binding.location = reader.text("location");
+  binding.generation = static_cast<policy::Generation>(reader.integer("generation"));
+  return finish(reader, std::move(binding));
+}
+
+template <>
+policy::Result<Application> parse(const Row& row) {
+  RowReader reader(Application::kTable, row);
+  Application application;
+  application.uuid = row.uuid;
+  application.name = name(reader);
+  application.driver = one_of<Driver>(reader, "driver");
+  application.qmp_socket = reader.text("qmp_socket");
+  if (!application.qmp_socket.empty() && application.qmp_socket.front() != '/') {
+    reader.refuse("qmp_socket", "not an absolute path");
+  }
+  application.launch_profile = reader.text("launch_profile");
+  // It becomes a file name on the host.
+  if (application.launch_profile.find('/') != std::string::npos ||
+      application.launch_profile.starts_with('.')) {
+    reader.refuse("launch_profile", "not the name of a launch profile");
+  }
+  application.policy = reader.optional_text("policy");
+  application.properties = reader.string_map("properties");
+  return finish(reader, std::move(application));
+}
+
+template <>
+policy::Result<Policy> parse(const Row& row) {
+  RowReader reader(Policy::kTable, row);
+  Policy policy;
+  policy.uuid = row.uuid;
+  policy.name = name(reader);
+  policy.downtime_limit = reader.optional_duration<std::chrono::milliseconds>("downtime_limit_ms");
+  policy.convergence = optional_one_of<Convergence>(reader, "convergence");
+  policy.copy_timeout = reader.optional_duration<std::chrono::seconds>("copy_timeout_s");
+  policy.interface_preference = reader.integer_map("interface_preference");
+  policy.compression = optional_one_of<Compression>(reader, "compression");
+  policy.bandwidth_share = reader.optional_integer("bandwidth_share");
+  return finish(reader, std::move(policy));
+}
+
+template <>
+policy::Result<Task> parse(const Row& row) {
+  RowReader reader(Task::kTable, row);
+  Task task;
+  task.uuid = row.uuid;
+  task.kind = one_of<TaskKind>(reader, "kind");
+  task.application = name(reader, "application");
+  task.arguments = reader.string_map("arguments");
+  task.priority = reader.integer("priority", -100, 100);
+  task.requested_by = reader.text("requested_by");
+  task.requested_at = reader.time("requested_at");
+  task.cancel = reader.boolean("cancel");
+  task.resolution = optional_one_of<Resolution>(reader, "resolution");
+  return finish(reader, std::move(task));
+}
+
+template <>
+policy::Result<TaskStatus> parse(const Row& row) {
+  using std::chrono::milliseconds;
+  RowReader reader(TaskStatus::kTable, row);
+  TaskStatus status;
+  status.uuid = row.uuid;
+  status.task = reader.uuid("task");
+  status.host = name(reader, "host");
+  status.kind = one_of<TaskKind>(reader, "kind");
+  status.application = name(reader, "application");
+  status.state = one_of<TaskState>(reader, "state");
+  status.phase = reader.text("phase");
+  status.error = reader.text("error");
+  status.started = reader.time("started");
+  if (auto finished = reader.optional_integer("finished")) {
+    status.finished = WallTime(milliseconds(*finished));
+  }
+  status.source = reader.text("source");
+  status.destination = reader.text("destination");
+  status.bytes_sent = reader.integer("bytes_sent");
+  status.bytes_total = reader.integer("bytes_total");
+  status.ram_bytes = reader.integer("ram_bytes");
+  status.rounds = reader.integer("rounds");
+  status.bytes_per_second = reader.integer("bytes_per_second");
+  status.eta = reader.optional_duration<milliseconds>("eta_ms");
+  status.total = reader.optional_duration<milliseconds>("total_ms");
+  status.downtime = reader.optional_duration<milliseconds>("downtime_ms");
+  status.figures = reader.integer_map("figures");
+  return finish(reader, std::move(status));
+}
+
+template <>
+policy::Result<Reservation> parse(const Row& row) {
+  RowReader reader(Reservation::kTable, row);
+  return finish(reader, Reservation{.uuid = row.uuid,
+                                    .host = name(reader, "host"),
+                                    .resource = name(reader, "resource"),
+                                    .amount = reader.integer("amount"),
+                                    .task = reader.uuid("task"),
+                                    .phase = reader.text("phase")});
+}
+
+template <>
+policy::Result<Storage> parse(const Row& row) {
+  RowReader reader(Storage::kTable, row);
+  return finish(reader, Storage{.uuid = row.uuid,
+                                .name = name(reader),
+                                .kind = name(reader, "kind"),
+                                .address = reader.text("address"),
+                                .options = reader.string_map("options")});
+}
+
+template <>
+policy::Result<PathStatus> parse(const Row& row) {
+  RowReader reader(PathStatus::kTable, row);
+  PathStatus status;
+  status.uuid = row.uuid;
+  status.host = name(reader, "host");
+  status.interface = name(reader, "interface");
+  status.peer = name(reader, "peer");
+  status.peer_interface = name(reader, "peer_interface");
+  // Ephemeral: empty after the server was restarted, until the agent writes it again.
+  status.state = optional_one_of<LinkState>(reader, "state").value_or(LinkState::unknown);
+  status.rtt_us = reader.integer("rtt_us");
+  status.loss_ppm = reader.integer("loss_ppm");
+  status.bandwidth_mbps = reader.integer("bandwidth_mbps");
+  status.updated = reader.time("updated");
+  return finish(reader, std::move(status));
+}
+
+json::object columns(const Host& record) {
+  return {{"name", record.name},
+          {"control_endpoints", atoms(record.control_endpoints)},
+          {"lane_endpoints", atoms(record.lane_endpoints)},
+          {"vteps", atoms(record.vteps)},
+          {"certificate_sha256", record.certificate_sha256},
+          {"version", record.version},
+          {"capacity", make_map(record.capacity)}};
+}
+
+json::object columns(const HostStatus& record) {
+  return {{"host", record.host},
+          {"started", milliseconds(record.started)},
+          {"last_seen", milliseconds(record.last_seen)},
+          {"agent_pid", record.agent_pid},
+          {"state", name_of(record.state)}};
+}
+
+json::object columns(const Interface& record) {
+  return {{"host", record.host},
+          {"name", record.name},
+          {"address", record.address.to_string()},
+          {"speed_mbps", record.speed_mbps},
+          {"mtu", record.mtu},
+          {"state", name_of(record.state)}};
+}
+
+json::object columns(const Network& record) {
+  return {{"name", record.name},
+          {"vni", std::int64_t{record.vni}},
+          {"subnets", make_set(record.subnets, [](const Subnet& it) { return it.to_string(); })},
+          {"mtu", make_optional(record.mtu, kSame)},
+          {"unknown", name_of(record.unknown)}};
+}
+
+json::object columns(const Binding& record) {
+  return {{"name", record.name},
+          {"application", record.application},
+          {"network", record.network},
+          {"mac", record.mac.to_string()},
+          {"prior_addresses", atoms(record.prior_addresses)},
+          {"current_addresses", atoms(record.current_addresses)},
+          {"traffic_class", record.traffic_class},
+          {"location", record.location},
+          {"generation", static_cast<std::int64_t>(record.generation)}};
+}
+
+json::object columns(const Application& record) {
+  return {{"name", record.name},
+          {"driver", name_of(record.driver)},
+          {"qmp_socket", record.qmp_socket},
+          {"launch_profile", record.launch_profile},
+          {"policy", make_optional(record.policy, kSame)},
+          {"properties", make_map(record.properties)}};
+}
+
+json::object columns(const Policy& record) {
+  return {{"name", record.name},
+          {"downtime_limit_ms", optional_count(record.downtime_limit)},
+          {"convergence", optional_name(record.convergence)},
+          {"copy_timeout_s", optional_count(record.copy_timeout)},
+          {"interface_preference", make_map(record.interface_preference)},
+          {"compression", optional_name(record.compression)},
+          {"bandwidth_share", make_optional(record.bandwidth_share, kSame)}};
+}
+
+json::object columns(const Task& record) {
+  return {{"kind", name_of(record.kind)},
+          {"application", record.application},
+          {"arguments", make_map(record.arguments)},
+          {"priority", record.priority},
+          {"requested_by", record.requested_by},
+          {"requested_at", milliseconds(record.requested_at)},
+          {"cancel", record.cancel},
+          {"resolution", optional_name(record.resolution)}};
+}
+
+json::object columns(const TaskStatus& record) {
+  std::optional<std::int64_t> finished;
+  if (record.finished) finished = milliseconds(*record.finished);
+  return {{"task", to_string(record.task)},
+          {"host", record.host},
+          {"kind", name_of(record.kind)},
+          {"application", record.application},
+          {"state", name_of(record.state)},
+          {"phase", record.phase},
+          {"error", record.error},
+          {"started", milliseconds(record.started)},
+          {"finished", make_optional(finished, kSame)},
+          {"source", record.source},
+          {"destination", record.destination},
+          {"bytes_sent", record.bytes_sent},
+          {"bytes_total", record.bytes_total},
+          {"ram_bytes", record.ram_bytes},
+          {"rounds", record.rounds},
+          {"bytes_per_second", record.bytes_per_second},
+          {"eta_ms", optional_count(record.eta)},
+          {"total_ms", optional_count(record.total)},
+          {"downtime_ms", optional_count(record.downtime)},
+          {"figures", make_map(record.figures)}};
+}
+
+json::object columns(const Reservation& record) {
+  return {{"host", record.host},
+          {"resource", record.resource},
+          {"amount", record.amount},
+          {"task", to_string(record.task)},
+          {"phase", record.phase}};
+}
+
+json::object columns(const Storage& record) {
+  return {{"name", record.name},
+          {"kind", record.kind},
+          {"address", record.address},
+          {"options", make_map(record.options)}};
+}
+
+json::object columns(const PathStatus& record) {
+  return {{"host", record.host},
+          {"interface", record.interface},
+          {"peer", record.peer},
+          {"peer_interface", record.peer_interface},
+          {"state", name_of(record.state)},
+          {"rtt_us", record.rtt_us},
+          {"loss_ppm", record.loss_ppm},
+          {"bandwidth_mbps", record.bandwidth_mbps},
+          {"updated", milliseconds(record.updated)}};
+}
+
+}  // namespace homeport::agent
