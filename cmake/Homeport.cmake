@@ -103,7 +103,8 @@ function(homeport_library name)
 endfunction()
 
 # homeport_test(NAME SOURCES file... [DEPS target...] [LABEL unit|root|lab])
-#   A GoogleTest program, run by ctest under that label (default: unit).
+#   A GoogleTest program, run by ctest under that label (default: unit). The target tests-<label>
+#   builds all programs of a label.
 function(homeport_test name)
   cmake_parse_arguments(arg "" "LABEL" "SOURCES;DEPS" ${ARGN})
   if(NOT arg_LABEL)
@@ -111,6 +112,11 @@ function(homeport_test name)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE homeport_settings ${arg_DEPS} GTest::gmock GTest::gtest_main)
+  if(NOT TARGET tests-${arg_LABEL})
+    add_custom_target(tests-${arg_LABEL})
+  endif()
+  add_dependencies(tests-${arg_LABEL} ${name})
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST PROPERTIES LABELS ${arg_LABEL} TIMEOUT 120)
+  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES LABELS ${arg_LABEL} TIMEOUT 120)
 endfunction()

@@ -1,0 +1,77 @@
+"""Runs clang-tidy, with the checks of .clang-tidy, over the tracked sources of the layers.
+
+    tidy.py BUILD_DIR CACHE_DIR
+
+Reading Boost's headers takes seconds for each file, so a file found clean is remembered in the cache
+under a hash of itself, every project header it includes (as ninja recorded them), its command line
+and .clang-tidy, and not read again before one of them changes.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+LAYERS = ("policy/", "overlay/", "migration/", "agent/")
+
+
+def dependencies(build: Path) -> dict[str, list[Path]]:
+    """Object file -> the files it was compiled from, by ninja's record."""
+    listing = subprocess.run(["ninja", "-C", build, "-t", "deps"], check=True, text=True,
+                             stdout=subprocess.PIPE).stdout
+    result: dict[str, list[Path]] = {}
+    for line in listing.splitlines():
+        if line.startswith("    "):
+            result[target].append(build / line.strip())
+        elif ": #deps" in line:
+            target = line.split(":")[0]
+            result[target] = []
+    return result
+
+
+def fingerprint(command: str, sources: list[Path]) -> str:
+    digest = hashlib.sha256(command.encode())
+    for path in sources:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def main(build: Path, cache: Path) -> int:
+    root = Path.cwd()
+    cache.mkdir(parents=True, exist_ok=True)
+    tracked = set(subprocess.run(["git", "ls-files"], check=True, text=True,
+                                 stdout=subprocess.PIPE).stdout.split())
+    recorded = dependencies(build)
+    todo = []
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        name = os.path.relpath(entry["file"], root)
+        if name not in tracked or not name.startswith(LAYERS):
+            continue
+        own = [path for path in recorded.get(entry["output"], [])
+               if path.is_file() and path.is_relative_to(root)]
+        mark = cache / fingerprint(entry["command"], [root / ".clang-tidy", root / name, *own])
+        if not mark.exists():
+            todo.append((name, mark))
+
+    def check(job: tuple[str, Path]) -> bool:
+        name, mark = job
+        # -quiet and no stderr: what is left are the findings.
+        run = subprocess.run(["clang-tidy", "-p", build, "--quiet", name], text=True,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if run.returncode == 0:
+            mark.touch()
+        else:
+            print(run.stdout or run.stderr, flush=True)
+        return run.returncode == 0
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        clean = list(pool.map(check, sorted(set(todo))))
+    print(f"clang-tidy read {len(todo)} files, {clean.count(False)} with findings")
+    return 0 if all(clean) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]) / "tidy"))
