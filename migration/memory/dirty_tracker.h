@@ -17,7 +17,7 @@
 #pragma once
 
 #include "migration/memory/page_set.h"
-#include "migration/vm/owned_fd.h"
+#include "overlay/link/unique_fd.h"
 #include "policy/error.h"
 
 #include <sys/types.h>
@@ -59,10 +59,10 @@ class DirtyTracker {
   PageSet empty_set() const;
 
  private:
-  DirtyTracker(OwnedFd uffd, OwnedFd pagemap, std::vector<TrackedBlock> blocks);
+  DirtyTracker(overlay::UniqueFd uffd, overlay::UniqueFd pagemap, std::vector<TrackedBlock> blocks);
 
-  OwnedFd uffd_;  // keeps the registration alive
-  OwnedFd pagemap_;
+  overlay::UniqueFd uffd_;  // keeps the registration alive
+  overlay::UniqueFd pagemap_;
   std::vector<TrackedBlock> blocks_;
 };
 

@@ -3,7 +3,7 @@
 
 #include "migration/memory/page_set.h"
 #include "migration/memory/page_store.h"
-#include "migration/vm/owned_fd.h"
+#include "overlay/link/unique_fd.h"
 #include "policy/error.h"
 
 #include <cstddef>
@@ -50,11 +50,11 @@ class GuestMemory {
   PageStore::Target store_target() const;
 
  private:
-  GuestMemory(OwnedFd fd, std::uint64_t offset, std::span<std::byte> bytes)
+  GuestMemory(overlay::UniqueFd fd, std::uint64_t offset, std::span<std::byte> bytes)
       : fd_(std::move(fd)), offset_(offset), bytes_(bytes) {}
   void unmap();
 
-  OwnedFd fd_;
+  overlay::UniqueFd fd_;
   std::uint64_t offset_ = 0;
   std::span<std::byte> bytes_;
 };
