@@ -10,6 +10,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,9 @@ class Ownership {
   /// The owner by contents read from the server after this call began; waits for the session for
   /// as long as it takes. An error only where the application has no binding, or on cancellation.
   virtual boost::asio::awaitable<Result<Owner>> owner(std::string application) = 0;
+
+  /// The owner as last seen, without waiting; nullopt where the bindings do not agree.
+  virtual std::optional<Owner> last_seen(const std::string& application) const = 0;
 
   /// A round trip to the database: true if it answers within `timeout`.
   virtual boost::asio::awaitable<bool> answers(std::chrono::milliseconds timeout) = 0;

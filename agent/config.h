@@ -1,0 +1,67 @@
+// The agent's configuration: one TOML file, docs/configuration.md.
+#pragma once
+
+#include "overlay/channel/tls.h"
+#include "policy/address.h"
+#include "policy/error.h"
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace homeport::agent {
+
+struct Config {
+  std::string host;  ///< this host's name in the control database; the CN of its certificate
+
+  struct Database {
+    /// ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:PATH, separated by commas.
+    std::string remotes = "unix:/run/homeport/db.sock";
+    std::chrono::milliseconds probe_interval{5000};
+  } database;
+
+  overlay::TlsIdentity tls{"/etc/homeport/pki/ca.pem", "/etc/homeport/pki/host.pem",
+                           "/etc/homeport/pki/host.key"};
+
+  struct Underlay {
+    policy::IpAddress vtep;  ///< an address of this host on the underlay; required
+    std::string vxlan_device = "homeport0";
+    std::uint16_t vxlan_port = 4790;  ///< UDP; other overlays use 4789 on the same host
+  } underlay;
+
+  struct Listen {
+    /// Where other agents reach this one; the address is told to them, so it must be reachable.
+    std::vector<boost::asio::ip::tcp::endpoint> control;  ///< default: the VTEP, port 6710
+    std::vector<boost::asio::ip::tcp::endpoint> lanes;    ///< default: the VTEP, port 6711
+    /// Status: loopback "127.0.0.1:8480" or "unix:PATH"; see agent/status/server.h.
+    std::vector<std::string> status = {"127.0.0.1:8480"};
+  } listen;
+
+  struct Directories {
+    std::filesystem::path state = "/var/lib/homeport";             ///< the journal of moves
+    std::filesystem::path runtime = "/run/homeport/vms";           ///< a folder per VM
+    std::filesystem::path memory = "/dev/shm/homeport";            ///< guest memory, on a tmpfs
+    std::filesystem::path launch_profiles = "/etc/homeport/launch.d";
+    std::filesystem::path bpf = "/sys/fs/bpf/homeport";            ///< pinned maps, on a bpffs
+    std::filesystem::path guest_cgroup = "/sys/fs/cgroup/homeport-guests";  ///< empty: none
+  } directories;
+
+  struct Limits {
+    std::size_t moves = 4;                     ///< at a time, in each direction
+    std::chrono::milliseconds dead_peer{5000};  ///< a silent peer is given up after this
+  } limits;
+
+  std::string log_level = "info";  ///< trace, debug, info, warn, error
+};
+
+/// Parses and checks. An error names `source`, the line and the key, and what is allowed.
+policy::Result<Config> parse_config(std::string_view text, const std::string& source);
+policy::Result<Config> load_config(const std::filesystem::path& file);
+
+}  // namespace homeport::agent

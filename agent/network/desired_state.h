@@ -1,0 +1,63 @@
+// What the datapath of this host should be, computed from the control database and what is special
+// here while an application is on the move. Pure: the same inputs give the same state, and a full
+// recompute is the test oracle.
+#pragma once
+
+#include "agent/control/database.h"
+#include "overlay/datapath/datapath.h"
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace homeport::agent {
+
+/// What a move under way adds to what the database says about one application.
+struct MoveView {
+  enum class Place {
+    incoming,    ///< held here: its ports take only what its host sends on to them
+    here,        ///< it is here, whatever the database says yet
+    redirected,  ///< it is on its way to `host`: everything for it goes there
+  };
+  Place place = Place::incoming;
+  std::string host;  ///< for redirected
+
+  bool operator==(const MoveView&) const = default;
+};
+
+struct LocalView {
+  std::string host;                       ///< this host's name
+  std::set<std::string> devices;          ///< network devices that exist here
+  std::uint32_t mtu_limit = 0;            ///< largest packet the underlay lets through a tunnel
+  std::map<std::string, MoveView> moves;  ///< by application
+};
+
+/// The name of the tap that carries a binding on any host: at most 15 characters (IFNAMSIZ), the
+/// same on every host and after every restart.
+std::string tap_name(const std::string& binding);
+
+/// The device of a binding on the host where its application is: its tap, or the device named by an
+/// application of driver "netdev". Empty when the database does not say.
+std::string device_of(const Contents& contents, const Binding& binding);
+
+/// The MTU of ports in this network.
+std::uint32_t mtu_of(const Network& network, std::uint32_t mtu_limit);
+
+/// Bindings that cannot be programmed (their host has no VTEP, their network is unknown, their
+/// device is missing) are left out and named in `problems`.
+struct Desired {
+  overlay::DesiredState state;
+  std::vector<std::string> problems;
+};
+Desired desired_state(const Contents& contents, const LocalView& view);
+
+/// The one entry of `binding`; nullopt where it has none (with a sentence added to `problems` if
+/// that is not as it should be).
+std::optional<overlay::AddressEntry> address_of(const Contents& contents, const LocalView& view,
+                                                const Binding& binding,
+                                                std::vector<std::string>& problems);
+
+}  // namespace homeport::agent

@@ -1,0 +1,147 @@
+#include "agent/network/virtual_network.h"
+
+#include "overlay/link/link.h"
+#include "overlay/link/tap.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+namespace homeport::agent {
+
+using migration::PortSpec;
+using migration::Result;
+using overlay::UniqueFd;
+
+VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath,
+                               std::string host, std::uint32_t mtu_limit)
+    : database_(database), datapath_(datapath), host_(std::move(host)), mtu_limit_(mtu_limit) {}
+
+LocalView VirtualNetwork::view() const {
+  LocalView view{host_, {}, mtu_limit_, moves_};
+  if (auto links = overlay::list_links()) {
+    for (const overlay::Link& link : *links) view.devices.insert(link.name);
+  } else {
+    spdlog::error("cannot list network devices: {}", links.error().message);
+  }
+  return view;
+}
+
+/// A move's word on where an application is gives way once the database says the same.
+void VirtualNetwork::settle_views() {
+  std::erase_if(moves_, [&](const auto& item) {
+    if (item.second.place != MoveView::Place::here) return false;
+    const Ownership owner = ownership(database_.contents(), item.first);
+    return owner.kind == Ownership::Kind::owned && owner.location == host_;
+  });
+}
+
+void VirtualNetwork::reconcile() {
+  if (!database_.synced() && !programmed_) return;
+  settle_views();
+  Desired desired = desired_state(database_.contents(), view());
+  if (auto applied = datapath_.apply(desired.state); !applied) {
+    desired.problems.push_back(applied.error().message);
+  }
+  if (desired.problems != problems_ && !desired.problems.empty()) {
+    spdlog::info("virtual network: {}", fmt::join(desired.problems, "; "));
+  }
+  problems_ = std::move(desired.problems);
+  programmed_ = true;
+}
+
+void VirtualNetwork::on_link_event(const overlay::LinkEvent& event) {
+  // Addresses are of no interest to ports; whatever else happened, the whole state is compared.
+  if (std::holds_alternative<overlay::AddressAdded>(event) ||
+      std::holds_alternative<overlay::AddressRemoved>(event)) {
+    return;
+  }
+  reconcile();
+}
+
+const MoveView* VirtualNetwork::move_of(const std::string& application) const {
+  auto move = moves_.find(application);
+  return move == moves_.end() ? nullptr : &move->second;
+}
+
+Result<UniqueFd> VirtualNetwork::create_port(const PortSpec& port) {
+  if (auto made = overlay::create_tap({port.device, port.mtu, overlay::kTapQueueLength}); !made) {
+    if (made.error().code != boost::system::errc::file_exists) return made.error();
+    // Left by an agent that was killed between making it and starting the guest. If a guest still
+    // holds it, opening its queue is refused below.
+    if (auto set = overlay::set_link_mtu(port.device, port.mtu); !set) return set.error();
+    if (auto set = overlay::set_tx_queue_length(port.device, overlay::kTapQueueLength); !set) {
+      return set.error();
+    }
+  }
+  return overlay::open_tap_queue(port.device);
+}
+
+Result<UniqueFd> VirtualNetwork::provide(const std::string& application, const PortSpec& port) {
+  Result<UniqueFd> queue = create_port(port);
+  if (!queue) return queue;
+  moves_[application] = {MoveView::Place::incoming, {}};
+  reconcile();
+  return queue;
+}
+
+Result<void> VirtualNetwork::provide_again(const std::string& application, const PortSpec& port) {
+  if (auto link = overlay::find_link(port.device); !link) return link.error();
+  moves_[application] = {MoveView::Place::incoming, {}};
+  reconcile();
+  return {};
+}
+
+Result<void> VirtualNetwork::program(const std::string& application) {
+  const LocalView now = view();
+  for (const Binding* binding : database_.contents().bindings_of(application)) {
+    std::vector<std::string> problems;
+    auto entry = address_of(database_.contents(), now, *binding, problems);
+    if (!entry) {
+      return policy::make_error(
+          boost::system::errc::no_such_device,
+          problems.empty() ? fmt::format("{} has no place in the network", binding->name)
+                           : problems.front());
+    }
+    if (auto set = datapath_.set_address(*entry); !set) return set.error();
+  }
+  return {};
+}
+
+Result<void> VirtualNetwork::take(const std::string& application) {
+  moves_[application] = {MoveView::Place::here, {}};
+  // The address first: it lets every frame in, redirected or not. The port's own mark as held
+  // means nothing once the address is local, and goes with the next reconcile().
+  return program(application);
+}
+
+Result<void> VirtualNetwork::redirect(const std::string& application, const std::string& host) {
+  moves_[application] = {MoveView::Place::redirected, host};
+  return program(application);
+}
+
+Result<void> VirtualNetwork::reinstate(const std::string& application) {
+  moves_.erase(application);
+  return program(application);
+}
+
+void VirtualNetwork::remove_ports(const std::string& application) {
+  for (const Binding* binding : database_.contents().bindings_of(application)) {
+    auto row = database_.applications().find(application);
+    if (row == database_.applications().end() || row->second.driver != Driver::qemu) continue;
+    auto removed = overlay::delete_device(tap_name(binding->name));
+    if (!removed && removed.error().code != boost::system::errc::no_such_device) {
+      spdlog::error("{}", removed.error().message);
+    }
+  }
+  reconcile();
+}
+
+void VirtualNetwork::release(const std::string& application) {
+  moves_.erase(application);
+  remove_ports(application);
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,67 @@
+// This host's part of the virtual network: follows the control database, and does for a move what
+// the database does not say yet.
+#pragma once
+
+#include "agent/control/database.h"
+#include "agent/network/desired_state.h"
+#include "migration/move/edges.h"
+#include "overlay/datapath/datapath.h"
+#include "overlay/link/monitor.h"
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace homeport::agent {
+
+/// Used on the control executor only.
+class VirtualNetwork : public migration::Traffic {
+ public:
+  /// `mtu_limit`: see LocalView.
+  VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath, std::string host,
+                 std::uint32_t mtu_limit);
+
+  /// Makes the datapath follow the database again: after a change of contents, when devices come
+  /// or go, and now and then to repair what somebody else changed. Does nothing before the first
+  /// contents are there, so that an agent that starts leaves what is programmed as it is.
+  void reconcile();
+  void on_link_event(const overlay::LinkEvent& event);
+
+  /// What the last reconcile() could not do, as sentences; empty when all is well.
+  const std::vector<std::string>& problems() const { return problems_; }
+  /// True once the datapath has followed the database.
+  bool programmed() const { return programmed_; }
+  /// What the application is to a move here, if there is one.
+  const MoveView* move_of(const std::string& application) const;
+
+  migration::Result<overlay::UniqueFd> provide(const std::string& application,
+                                               const migration::PortSpec& port) override;
+  migration::Result<void> provide_again(const std::string& application,
+                                        const migration::PortSpec& port) override;
+  migration::Result<void> take(const std::string& application) override;
+  migration::Result<void> redirect(const std::string& application,
+                                   const std::string& host) override;
+  migration::Result<void> reinstate(const std::string& application) override;
+  void release(const std::string& application) override;
+
+  /// Devices of an application that is started or stopped here, outside of a move.
+  migration::Result<overlay::UniqueFd> create_port(const migration::PortSpec& port);
+  void remove_ports(const std::string& application);
+
+ private:
+  /// Programs the addresses of `application` at once, ahead of the next reconcile().
+  migration::Result<void> program(const std::string& application);
+  LocalView view() const;
+  void settle_views();
+
+  const ControlDatabase& database_;
+  overlay::Datapath& datapath_;
+  std::string host_;
+  std::uint32_t mtu_limit_;
+  std::map<std::string, MoveView> moves_;
+  std::vector<std::string> problems_;
+  bool programmed_ = false;
+};
+
+}  // namespace homeport::agent

@@ -1,0 +1,169 @@
+#include "agent/snapshot.h"
+
+#include <chrono>
+
+namespace homeport::agent {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A host that has not been heard of for this long is not shown as alive. Three heartbeats.
+constexpr auto kHeartbeatPatience = 30s;
+
+std::optional<SystemTime> known(WallTime time) {
+  if (time == WallTime{}) return std::nullopt;
+  return time;
+}
+
+std::optional<std::uint64_t> milliseconds(const std::optional<std::chrono::milliseconds>& time) {
+  if (!time) return std::nullopt;
+  return static_cast<std::uint64_t>(time->count());
+}
+
+std::uint64_t amount(std::int64_t value) { return static_cast<std::uint64_t>(std::max(value, std::int64_t{0})); }
+
+std::string state_of(const SnapshotSources& sources, const Application& application,
+                     const Ownership& owner) {
+  if (sources.tasks.moving(application.name)) return "moving";
+  const MoveView* move = sources.network.move_of(application.name);
+  if (move && move->place == MoveView::Place::incoming) return "incoming";
+  if (owner.location.empty()) return "nowhere";
+  if (owner.location != sources.host) return "remote";
+  if (application.driver == Driver::netdev) return "attached";
+  return sources.guests.running(application.name) ? "running" : "stopped";
+}
+
+PortSnapshot port(const SnapshotSources& sources, const Binding& binding, bool here) {
+  PortSnapshot port;
+  port.binding = binding.name;
+  port.network = binding.network;
+  port.mac = binding.mac;
+  port.prior_addresses = binding.prior_addresses;
+  port.current_addresses = binding.current_addresses;
+  if (!here) return port;
+  port.device = device_of(sources.database.contents(), binding);
+  const MoveView* move = sources.network.move_of(binding.application);
+  port.held = move && move->place == MoveView::Place::incoming;
+  if (auto counters = sources.datapath.counters(port.device)) {
+    port.traffic = PortTraffic{counters->delivered_packets, counters->delivered_bytes,
+                               counters->received_packets, counters->received_bytes, 0};
+  }
+  return port;
+}
+
+TaskSnapshot task(const TaskStatus& status) {
+  TaskSnapshot task;
+  task.id = to_string(status.task);
+  task.kind = to_string(status.kind);
+  task.application = status.application;
+  task.host = status.host;
+  task.state = to_string(status.state);
+  task.phase = status.phase;
+  task.source = status.source;
+  task.destination = status.destination;
+  task.error = status.error;
+  task.started = known(status.started);
+  if (status.finished) task.finished = known(*status.finished);
+  task.bytes_sent = amount(status.bytes_sent);
+  task.bytes_total = amount(status.bytes_total);
+  task.ram_bytes = amount(status.ram_bytes);
+  task.rounds = amount(status.rounds);
+  task.rate = amount(status.bytes_per_second);
+  task.eta_ms = milliseconds(status.eta);
+  task.total_ms = milliseconds(status.total);
+  task.downtime_ms = milliseconds(status.downtime);
+  return task;
+}
+
+DatapathSnapshot datapath(const SnapshotSources& sources) {
+  DatapathSnapshot snapshot;
+  snapshot.kind = "ebpf";
+  if (auto state = sources.datapath.read_back()) {
+    snapshot.ports = state->ports.size();
+    snapshot.addresses = state->addresses.size();
+  }
+  if (auto total = sources.datapath.counters()) {
+    snapshot.forwarded_packets = total->forwarded;
+    snapshot.answered_packets = total->neighbor_answers;
+    snapshot.dropped_packets = {{"unknown_port", total->drop_unknown_port},
+                                {"unknown_address", total->drop_unknown_address},
+                                {"unknown_neighbor", total->drop_unknown_neighbor},
+                                {"multicast", total->drop_multicast},
+                                {"unknown_network", total->drop_unknown_network},
+                                {"unknown_vtep", total->drop_unknown_vtep},
+                                {"forwarded_twice", total->drop_forwarded_twice},
+                                {"malformed", total->drop_malformed}};
+  }
+  return snapshot;
+}
+
+MoveHistory history(const MoveTotals& totals) {
+  MoveHistory history;
+  for (const auto& [state, count] : totals.ended) history.ended[to_string(state)] = count;
+  history.bytes_sent = totals.bytes_sent;
+  history.total_ms = static_cast<std::uint64_t>(totals.total.count());
+  history.downtime_ms = static_cast<std::uint64_t>(totals.downtime.count());
+  history.last_downtime_ms = milliseconds(totals.last_downtime);
+  history.worst_downtime_ms = milliseconds(totals.worst_downtime);
+  return history;
+}
+
+}  // namespace
+
+StatusModel snapshot(const SnapshotSources& sources) {
+  const Contents& contents = sources.database.contents();
+  StatusModel model;
+  model.host = sources.host;
+  model.version = HOMEPORT_VERSION;
+  model.now = std::chrono::system_clock::now();
+  model.started = sources.started;
+  model.database.remote = sources.remotes;
+  model.database.state =
+      sources.database.synced() ? DatabaseState::synchronized : DatabaseState::disconnected;
+  if (!sources.database.synced()) {
+    model.not_ready.push_back("the control database is not in sync");
+  } else if (!sources.network.programmed()) {
+    model.not_ready.push_back("the datapath has not been programmed yet");
+  } else if (!contents.hosts.contains(sources.host)) {
+    model.not_ready.push_back("this host's row is not in the control database yet");
+  }
+
+  for (const auto& [name, host] : contents.hosts) {
+    if (name == sources.host) continue;
+    PeerSnapshot peer;
+    peer.host = name;
+    peer.vteps = host.vteps;
+    if (auto status = contents.host_status.find(name); status != contents.host_status.end()) {
+      peer.last_seen = known(status->second.last_seen);
+      peer.alive = peer.last_seen && model.now - *peer.last_seen < kHeartbeatPatience;
+    }
+    model.peers.push_back(std::move(peer));
+  }
+  for (const auto& [name, network] : contents.networks) {
+    NetworkSnapshot snapshot{name, network.vni, {}, std::nullopt};
+    for (const Subnet& subnet : network.subnets) snapshot.subnets.push_back(subnet.to_string());
+    if (network.mtu) snapshot.mtu = static_cast<std::uint32_t>(*network.mtu);
+    model.networks.push_back(std::move(snapshot));
+  }
+  for (const auto& [name, application] : contents.applications) {
+    const Ownership owner = ownership(contents, name);
+    ApplicationSnapshot snapshot;
+    snapshot.name = name;
+    snapshot.driver = to_string(application.driver);
+    snapshot.location = owner.location;
+    snapshot.generation = owner.generation;
+    snapshot.state = state_of(sources, application, owner);
+    const bool here = owner.location == sources.host || sources.network.move_of(name);
+    for (const Binding* binding : contents.bindings_of(name)) {
+      snapshot.ports.push_back(port(sources, *binding, here));
+    }
+    model.applications.push_back(std::move(snapshot));
+  }
+  for (const auto& [uuid, status] : contents.task_status) model.tasks.push_back(task(status));
+  model.datapath = datapath(sources);
+  model.moves = history(sources.tasks.totals());
+  return model;
+}
+
+}  // namespace homeport::agent

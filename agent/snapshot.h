@@ -1,0 +1,31 @@
+// Fills the status snapshot from the modules that know, on the control executor.
+#pragma once
+
+#include "agent/control/database.h"
+#include "agent/network/virtual_network.h"
+#include "agent/status/model.h"
+#include "agent/tasks/guests.h"
+#include "agent/tasks/task_runner.h"
+#include "migration/move/destination.h"
+#include "overlay/datapath/datapath.h"
+
+#include <string>
+#include <vector>
+
+namespace homeport::agent {
+
+struct SnapshotSources {
+  std::string host;
+  std::string remotes;  ///< of the control database
+  SystemTime started;
+  const ControlDatabase& database;
+  const VirtualNetwork& network;
+  overlay::Datapath& datapath;
+  const Guests& guests;
+  const TaskRunner& tasks;
+  const migration::Destination& destination;
+};
+
+StatusModel snapshot(const SnapshotSources& sources);
+
+}  // namespace homeport::agent

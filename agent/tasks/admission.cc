@@ -1,0 +1,101 @@
+#include "agent/tasks/admission.h"
+
+#include "agent/tasks/guests.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace homeport::agent {
+
+namespace errc = boost::system::errc;
+using migration::PortSpec;
+using policy::Result;
+
+namespace {
+
+policy::Error refuse(std::string message) {
+  return policy::make_error(errc::permission_denied, std::move(message));
+}
+
+policy::Error not_yet(std::string message) {
+  return policy::make_error(errc::resource_unavailable_try_again, std::move(message));
+}
+
+}  // namespace
+
+Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string& host,
+                                    std::uint32_t mtu_limit, const std::string& source,
+                                    const migration::Prepare& request) {
+  const std::string& name = request.application();
+  auto application = contents.applications.find(name);
+  if (application == contents.applications.end()) {
+    return not_yet(fmt::format("{} knows no application \"{}\" in the control database", host, name));
+  }
+  const Ownership owner = ownership(contents, name);
+  if (owner.kind != Ownership::Kind::owned || owner.location != source ||
+      owner.generation != request.generation()) {
+    return not_yet(fmt::format("{} is at \"{}\" by generation {} in the control database, not at {} "
+                               "by generation {}",
+                               name, owner.location, owner.generation, source,
+                               request.generation()));
+  }
+  const auto id = parse_uuid(request.move_id());
+  auto task = id ? contents.tasks.find(*id) : contents.tasks.end();
+  if (task == contents.tasks.end() || task->second.kind != TaskKind::move ||
+      task->second.application != name) {
+    return not_yet(fmt::format("no task in the control database asks for move {} of {}",
+                               request.move_id(), name));
+  }
+  auto destination = task->second.arguments.find("destination");
+  if (destination == task->second.arguments.end() || destination->second != host) {
+    return refuse(fmt::format("task {} does not move {} to {}", request.move_id(), name, host));
+  }
+  auto memory_mib = number_property(application->second, "memory_mib", 256);
+  auto vcpus = number_property(application->second, "vcpus", 1);
+  if (!memory_mib) return memory_mib.error();
+  if (!vcpus) return vcpus.error();
+  if (application->second.driver != Driver::qemu ||
+      application->second.launch_profile != request.launch_profile() ||
+      *memory_mib != request.memory_mib() || *vcpus != request.vcpus()) {
+    return refuse(fmt::format("{} describes {} otherwise than the control database: driver, launch "
+                              "profile, memory or processors differ",
+                              source, name));
+  }
+
+  std::vector<PortSpec> ports;
+  for (const Binding* binding : contents.bindings_of(name)) {
+    auto network = contents.networks.find(binding->network);
+    if (network == contents.networks.end()) {
+      return not_yet(fmt::format("{} is in network {}, which is not in the control database",
+                                 binding->name, binding->network));
+    }
+    ports.push_back({binding->name, network->second.vni, binding->mac,
+                     mtu_of(network->second, mtu_limit), tap_name(binding->name)});
+  }
+  const bool same =
+      static_cast<std::size_t>(request.ports_size()) == ports.size() &&
+      std::all_of(ports.begin(), ports.end(), [&](const PortSpec& port) {
+        return std::any_of(request.ports().begin(), request.ports().end(), [&](const auto& asked) {
+          return asked.binding() == port.binding && asked.vni() == port.vni &&
+                 asked.mac().size() == port.mac.bytes.size() &&
+                 std::equal(port.mac.bytes.begin(), port.mac.bytes.end(), asked.mac().begin(),
+                            [](std::uint8_t mine, char theirs) {
+                              return mine == static_cast<std::uint8_t>(theirs);
+                            });
+        });
+      });
+  if (!same) {
+    return refuse(fmt::format("{} describes the ports of {} otherwise than the control database",
+                              source, name));
+  }
+  // The guest keeps the MTU it was started with.
+  for (PortSpec& port : ports) {
+    for (const auto& asked : request.ports()) {
+      if (asked.binding() == port.binding) port.mtu = std::clamp(asked.mtu(), 576u, 65521u);
+    }
+  }
+  return ports;
+}
+
+}  // namespace homeport::agent

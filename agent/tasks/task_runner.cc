@@ -1,0 +1,315 @@
+#include "agent/tasks/task_runner.h"
+
+#include "agent/control/validate.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace homeport::agent {
+
+namespace asio = boost::asio;
+namespace errc = boost::system::errc;
+using namespace std::chrono_literals;
+using migration::JournalEntry;
+using migration::MoveProgress;
+using migration::MoveReport;
+using migration::MoveRequest;
+using migration::SourceMove;
+using migration::SourceOutcome;
+using policy::Result;
+
+namespace {
+
+constexpr auto kProgressInterval = 500ms;
+
+void fill(TaskStatus& status, const MoveProgress& progress) {
+  status.phase = progress.phase;
+  status.bytes_sent = static_cast<std::int64_t>(progress.memory.bytes_sent);
+  status.bytes_total =
+      static_cast<std::int64_t>(progress.memory.bytes_sent + progress.memory.bytes_left);
+  status.ram_bytes = static_cast<std::int64_t>(progress.memory.ram_bytes);
+  status.rounds = progress.memory.rounds;
+  status.bytes_per_second = static_cast<std::int64_t>(progress.memory.bytes_per_second);
+  if (progress.memory.bytes_per_second > 0) {
+    status.eta = std::chrono::milliseconds(progress.memory.bytes_left * 1000 /
+                                           progress.memory.bytes_per_second);
+  }
+  status.total = progress.elapsed;
+  if (progress.stopped) {
+    status.downtime = std::chrono::ceil<std::chrono::milliseconds>(*progress.stopped);
+  }
+}
+
+TaskState state_of(const MoveReport& report) {
+  switch (report.outcome) {
+    case SourceOutcome::succeeded: return TaskState::succeeded;
+    case SourceOutcome::in_doubt: return TaskState::in_doubt;
+    default: return report.cancelled ? TaskState::cancelled : TaskState::rolled_back;
+  }
+}
+
+}  // namespace
+
+TaskRunner::TaskRunner(asio::any_io_executor executor, ControlDatabase& database, Guests& guests,
+                       std::shared_ptr<const migration::SourceContext> moves, std::string host,
+                       std::size_t max_moves)
+    : executor_(std::move(executor)),
+      database_(database),
+      guests_(guests),
+      context_(std::move(moves)),
+      host_(std::move(host)),
+      max_moves_(max_moves) {}
+
+TaskStatus TaskRunner::status_of(const Task& task) const {
+  TaskStatus status;
+  status.task = task.uuid;
+  status.host = host_;
+  status.kind = task.kind;
+  status.application = task.application;
+  status.started = wall_clock_now();
+  status.phase = "requested";
+  if (task.kind == TaskKind::move) {
+    status.source = host_;
+    if (auto to = task.arguments.find("destination"); to != task.arguments.end()) {
+      status.destination = to->second;
+    }
+  }
+  return status;
+}
+
+void TaskRunner::on_database_change() {
+  if (!resumed_) return;
+  for (const auto& [uuid, task] : database_.tasks()) {
+    if (task.cancel) {
+      auto move = moves_.find(task.application);
+      if (move != moves_.end() && move->second->entry().move_id == to_string(uuid)) {
+        move->second->cancel();
+      }
+    }
+    if (taken_.contains(uuid) || database_.task_status().contains(uuid)) continue;
+    if (ownership(database_.contents(), task.application).location != host_) continue;
+    take_up(task);
+  }
+  std::erase_if(taken_, [&](const auto& item) {
+    return !item.second && !database_.tasks().contains(item.first);
+  });
+  end_interrupted();
+}
+
+void TaskRunner::take_up(const Task& task) {
+  taken_[task.uuid] = true;
+  asio::co_spawn(
+      executor_,
+      [this, task]() -> asio::awaitable<void> {
+        co_await run(task);
+        taken_[task.uuid] = false;
+      },
+      asio::detached);
+}
+
+/// Tasks that this host was at when its agent was ended, and that nothing is known of any more.
+void TaskRunner::end_interrupted() {
+  for (const auto& [uuid, status] : database_.task_status()) {
+    if (status.host != host_ || status.state != TaskState::running || taken_.contains(uuid)) {
+      continue;
+    }
+    taken_[uuid] = false;
+    asio::co_spawn(executor_,
+                   finish(status, TaskState::failed,
+                          fmt::format("the agent of {} was ended during the task", host_)),
+                   asio::detached);
+  }
+}
+
+asio::awaitable<void> TaskRunner::write(TaskStatus status) {
+  if (auto written = co_await database_.write_task_status(std::move(status)); !written) {
+    spdlog::warn("task status: {}", written.error().message);
+  }
+}
+
+asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std::string error) {
+  status.state = state;
+  status.error = std::move(error);
+  status.finished = wall_clock_now();
+  status.eta.reset();
+  if (state == TaskState::succeeded) status.phase = "done";
+  const std::string text =
+      fmt::format("task {}: {} of {} {}{}{}", to_string(status.task), to_string(status.kind),
+                  status.application, to_string(state), status.error.empty() ? "" : ": ",
+                  status.error);
+  if (state == TaskState::succeeded || state == TaskState::cancelled) {
+    spdlog::info("{}", text);
+  } else {
+    spdlog::warn("{}", text);
+  }
+  // How it ended must get through, however long the database is away.
+  while (true) {
+    auto written = co_await database_.write_task_status(status);
+    if (written || written.error().cancelled()) co_return;
+    asio::steady_timer timer(executor_, 1s);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+asio::awaitable<void> TaskRunner::run(Task task) {
+  TaskStatus status = status_of(task);
+  co_await write(status);
+  if (task.kind == TaskKind::move) {
+    co_await run_move(std::move(task), std::move(status));
+    co_return;
+  }
+  Result<void> done{};
+  if (task.kind == TaskKind::start) {
+    done = co_await guests_.start(task.application);
+  } else {
+    done = co_await guests_.stop(task.application);
+  }
+  status.total = wall_clock_now() - status.started;
+  co_await finish(std::move(status), done ? TaskState::succeeded : TaskState::failed,
+                  done ? std::string{} : done.error().message);
+}
+
+asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
+  if (auto busy = moves_.find(task.application); busy != moves_.end()) {
+    co_return policy::make_error(
+        errc::device_or_resource_busy,
+        fmt::format("{} is being moved to {} already, by task {}: wait for it, or cancel it with "
+                    "`homeport task cancel`",
+                    task.application, busy->second->entry().peer, busy->second->entry().move_id));
+  }
+  if (moves_.size() >= max_moves_) {
+    co_return policy::make_error(errc::device_or_resource_busy,
+                                 fmt::format("{} is moving {} applications already: try again when "
+                                             "one of them is done",
+                                             host_, moves_.size()));
+  }
+  if (auto checked = check_task(database_.contents(), task); !checked) co_return checked.error();
+  const Application& application = database_.applications().at(task.application);
+  if (application.driver != Driver::qemu) {
+    co_return policy::make_error(errc::operation_not_supported,
+                                 fmt::format("{} is a network device, not a VM: it cannot be moved",
+                                             application.name));
+  }
+  auto memory_mib = number_property(application, "memory_mib", 256);
+  if (!memory_mib) co_return memory_mib.error();
+  auto vcpus = number_property(application, "vcpus", 1);
+  if (!vcpus) co_return vcpus.error();
+  auto ports = guests_.ports_of(task.application);
+  if (!ports) co_return ports.error();
+
+  MoveRequest request;
+  request.entry.role = JournalEntry::Role::source;
+  request.entry.move_id = to_string(task.uuid);
+  request.entry.application = task.application;
+  request.entry.peer = task.arguments.at("destination");
+  request.entry.generation = ownership(database_.contents(), task.application).generation;
+  request.entry.ports = std::move(*ports);
+  request.launch_profile = application.launch_profile;
+  request.memory_mib = *memory_mib;
+  request.vcpus = static_cast<std::uint32_t>(*vcpus);
+  if (application.policy) {
+    if (auto named = database_.policies().find(*application.policy);
+        named != database_.policies().end()) {
+      const Policy& wanted = named->second;
+      if (wanted.downtime_limit) request.limits.downtime_limit = *wanted.downtime_limit;
+      if (wanted.copy_timeout) request.limits.copy_timeout = *wanted.copy_timeout;
+      if (wanted.convergence) {
+        request.limits.on_no_convergence = *wanted.convergence == Convergence::force
+                                               ? policy::OnNoConvergence::force
+                                               : policy::OnNoConvergence::rollback;
+      }
+    }
+  }
+  co_return request;
+}
+
+asio::awaitable<void> TaskRunner::run_move(Task task, TaskStatus status) {
+  auto request = co_await request_of(task);
+  if (!request) {
+    co_await finish(std::move(status), TaskState::failed, request.error().message);
+    co_return;
+  }
+  auto vm = co_await guests_.find(task.application);
+  if (!vm || moves_.contains(task.application)) {
+    co_await finish(std::move(status), TaskState::failed,
+                    vm ? fmt::format("{} is being moved already", task.application)
+                       : vm.error().message);
+    co_return;
+  }
+  auto move = std::make_shared<SourceMove>(context_, std::move(*request), *vm);
+  vm->reset();
+  moves_[task.application] = move;
+  if (task.cancel) move->cancel();
+  co_await follow(std::move(move), std::move(status));
+}
+
+/// Runs the move to its end while its progress is written to the database.
+asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
+  auto progress = [this, move, status]() -> asio::awaitable<void> {
+    TaskStatus now = status;
+    while (moves_.contains(now.application) && moves_.at(now.application) == move) {
+      asio::steady_timer timer(executor_, kProgressInterval);
+      co_await timer.async_wait(asio::use_awaitable);
+      if (!moves_.contains(now.application) || moves_.at(now.application) != move) break;
+      fill(now, move->progress());
+      // Skipped while the database is away: a report must not hold up the next one.
+      if (database_.synced()) co_await write(now);
+    }
+  };
+  asio::co_spawn(executor_, progress, asio::detached);
+
+  MoveReport report = co_await move->run();
+  moves_.erase(status.application);
+  fill(status, report.progress);
+  status.phase = report.progress.phase;
+  status.figures["device_state_bytes"] = static_cast<std::int64_t>(report.device_state_bytes);
+  const TaskState state = state_of(report);
+  ++totals_.ended[state];
+  totals_.bytes_sent += report.progress.memory.bytes_sent;
+  if (state == TaskState::succeeded) {
+    totals_.total += report.progress.elapsed;
+    if (status.downtime) {
+      totals_.downtime += *status.downtime;
+      totals_.last_downtime = status.downtime;
+      totals_.worst_downtime = std::max(totals_.worst_downtime.value_or(0ms), *status.downtime);
+    }
+  }
+  co_await finish(std::move(status), state, std::move(report.error));
+}
+
+void TaskRunner::resume(std::vector<JournalEntry> interrupted) {
+  for (JournalEntry& entry : interrupted) {
+    if (auto task = parse_uuid(entry.move_id)) taken_[*task] = true;
+    asio::co_spawn(executor_, recover(std::move(entry)), asio::detached);
+  }
+  resumed_ = true;
+  on_database_change();
+}
+
+asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
+  const std::string application = entry.application;
+  std::shared_ptr<migration::Vm> vm;
+  if (auto found = co_await guests_.find(application)) vm = *found;
+  TaskStatus status;
+  if (auto uuid = parse_uuid(entry.move_id)) {
+    auto row = database_.task_status().find(*uuid);
+    if (row != database_.task_status().end()) status = row->second;
+    status.task = *uuid;
+  }
+  status.host = status.source = host_;
+  status.kind = TaskKind::move;
+  status.application = application;
+  status.destination = entry.peer;
+  auto move = SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}},
+                                    std::move(vm));
+  moves_[application] = move;
+  co_await follow(std::move(move), std::move(status));
+  taken_[status.task] = false;
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,176 @@
+#include "migration/move/destination.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace homeport::migration {
+
+namespace asio = boost::asio;
+namespace errc = boost::system::errc;
+
+Destination::Destination(DestinationContext context)
+    : context_(std::make_shared<const DestinationContext>(std::move(context))) {}
+
+Destination::~Destination() = default;
+
+std::shared_ptr<IncomingMove> Destination::find(const std::string& move_id) const {
+  for (const auto& [application, move] : moves_) {
+    if (move->entry().move_id == move_id) return move;
+  }
+  return nullptr;
+}
+
+void Destination::drop_finished() {
+  // A finished move is kept until the next of the same application, so that a source that asks
+  // again what became of it is told.
+  constexpr std::size_t kRemembered = 64;
+  if (moves_.size() <= kRemembered) return;
+  std::erase_if(moves_, [](const auto& item) { return item.second->finished(); });
+}
+
+asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std::string source,
+                                                                            Prepare request) {
+  drop_finished();
+  auto busy = moves_.find(request.application());
+  if (busy != moves_.end() && !busy->second->finished()) {
+    co_return policy::make_error(
+        errc::device_or_resource_busy,
+        fmt::format("{} is receiving {} already, in move {} from {} ({})", context_->host,
+                    request.application(), busy->second->entry().move_id,
+                    busy->second->entry().peer, to_string(busy->second->state())));
+  }
+  const auto under_way = std::count_if(moves_.begin(), moves_.end(), [](const auto& item) {
+    return !item.second->finished();
+  });
+  if (static_cast<std::size_t>(under_way) >= context_->max_moves) {
+    co_return policy::make_error(errc::device_or_resource_busy,
+                                 fmt::format("{} is receiving {} applications already: try again "
+                                             "when one of them is done",
+                                             context_->host, under_way));
+  }
+  auto ports = co_await context_->admit(source, request);
+  if (!ports) co_return ports.error();
+
+  JournalEntry entry;
+  entry.role = JournalEntry::Role::destination;
+  entry.move_id = request.move_id();
+  entry.application = request.application();
+  entry.peer = source;
+  entry.generation = request.generation();
+  entry.qmp_socket = context_->driver.qmp_socket(request.application());
+  entry.memory_file = context_->driver.memory_file(request.application(), request.generation());
+  entry.ports = std::move(*ports);
+  // Another Prepare may have come while the database was asked.
+  if (auto again = moves_.find(request.application());
+      again != moves_.end() && !again->second->finished()) {
+    co_return policy::make_error(errc::device_or_resource_busy,
+                                 fmt::format("{} is receiving {} already", context_->host,
+                                             request.application()));
+  }
+  auto move = std::make_shared<IncomingMove>(context_, std::move(entry));
+  moves_[request.application()] = move;
+  if (auto prepared = co_await move->prepare(request); !prepared) co_return prepared.error();
+  co_return move;
+}
+
+/// What to say to one message; `move` is the one this channel is about, once it is known.
+asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> channel,
+                                              std::shared_ptr<IncomingMove>& move,
+                                              ToDestination message,
+                                              std::vector<std::byte>& payload) {
+  ToSource answer;
+  switch (message.what_case()) {
+    case ToDestination::kPrepare: {
+      auto prepared = co_await prepare(channel->peer(), message.prepare());
+      if (!prepared) {
+        spdlog::warn("refused {} of {}: {}", message.prepare().application(), channel->peer(),
+                     prepared.error().message);
+        answer.mutable_refused()->set_reason(prepared.error().message);
+        co_return answer;
+      }
+      move = *prepared;
+      for (const auto& endpoint : context_->lane_endpoints) {
+        LaneEndpoint& added = *answer.mutable_prepared()->add_lane_endpoints();
+        added.set_address(endpoint.address().to_string());
+        added.set_port(endpoint.port());
+      }
+      co_return answer;
+    }
+    case ToDestination::kDeviceState: {
+      if (!move) break;
+      auto loaded = co_await move->load(*channel, std::move(payload));
+      payload.clear();
+      if (loaded) {
+        answer.mutable_ready();
+      } else {
+        answer.mutable_failed()->set_reason(loaded.error().message);
+      }
+      co_return answer;
+    }
+    case ToDestination::kResume:
+      if (!move) move = find(message.resume().move_id());
+      if (!move || move->entry().peer != channel->peer()) {
+        answer.mutable_failed()->set_reason(
+            fmt::format("{} knows no move {}", context_->host, message.resume().move_id()));
+        co_return answer;
+      }
+      co_return co_await move->resume();
+    case ToDestination::kCallOff:
+      if (!move) move = find(message.call_off().move_id());
+      if (!move || move->entry().peer != channel->peer()) {
+        answer.mutable_called_off();  // nothing of it is here
+        co_return answer;
+      }
+      co_return co_await move->call_off(message.call_off().reason());
+    default:
+      break;
+  }
+  answer.mutable_failed()->set_reason("a message that has no place here");
+  co_return answer;
+}
+
+asio::awaitable<void> Destination::serve(overlay::Channel connected) {
+  auto channel = std::make_shared<overlay::Channel>(std::move(connected));
+  std::shared_ptr<IncomingMove> move;
+  std::vector<std::byte> payload;
+  while (true) {
+    auto message = co_await channel->receive<ToDestination>(&payload);
+    if (!message) break;
+    ToSource reply = co_await answer(channel, move, std::move(*message), payload);
+    if (auto sent = co_await channel->send(reply); !sent) break;
+  }
+  if (move) co_await move->on(DestinationEvent::channel_lost);
+}
+
+asio::awaitable<void> Destination::recover(JournalEntry entry) {
+  auto move = std::make_shared<IncomingMove>(context_, std::move(entry));
+  moves_[move->entry().application] = move;
+  co_await move->take_up();
+}
+
+void Destination::on_owner(const std::string& application, const Owner& owner) {
+  auto found = moves_.find(application);
+  if (found == moves_.end() || owner.generation <= found->second->entry().generation) return;
+  const DestinationEvent event = owner.host == context_->host ? DestinationEvent::owner_is_here
+                                                              : DestinationEvent::owner_elsewhere;
+  if (found->second->state() > DestinationState::holding) return;
+  asio::co_spawn(
+      context_->executor,
+      [move = found->second, event]() -> asio::awaitable<void> { co_await move->on(event); },
+      asio::detached);
+}
+
+std::vector<Destination::View> Destination::incoming() const {
+  std::vector<View> views;
+  for (const auto& [application, move] : moves_) {
+    if (move->finished()) continue;
+    views.push_back({application, move->entry().peer, move->entry().move_id, move->state()});
+  }
+  return views;
+}
+
+}  // namespace homeport::migration

@@ -1,0 +1,53 @@
+// The destination's side of moves: admits them, receives the application, holds it, and runs it or
+// cleans up. destination_machine.h says which, and when.
+#pragma once
+
+#include "migration/move/incoming_move.h"
+#include "overlay/channel/channel.h"
+
+#include <boost/asio/awaitable.hpp>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace homeport::migration {
+
+/// Used on the control executor only.
+class Destination {
+ public:
+  explicit Destination(DestinationContext context);
+  ~Destination();
+
+  /// Serves one control channel of a source until it ends.
+  boost::asio::awaitable<void> serve(overlay::Channel channel);
+
+  /// Takes up what an agent that was killed left behind.
+  boost::asio::awaitable<void> recover(JournalEntry entry);
+
+  /// The control database says this about an application.
+  void on_owner(const std::string& application, const Owner& owner);
+
+  /// An incoming application as the status shows it.
+  struct View {
+    std::string application, source, move_id;
+    DestinationState state;
+  };
+  std::vector<View> incoming() const;
+
+ private:
+  std::shared_ptr<IncomingMove> find(const std::string& move_id) const;
+  boost::asio::awaitable<ToSource> answer(std::shared_ptr<overlay::Channel> channel,
+                                          std::shared_ptr<IncomingMove>& move,
+                                          ToDestination message, std::vector<std::byte>& payload);
+  boost::asio::awaitable<Result<std::shared_ptr<IncomingMove>>> prepare(std::string source,
+                                                                        Prepare request);
+  void drop_finished();
+
+  std::shared_ptr<const DestinationContext> context_;
+  std::map<std::string, std::shared_ptr<IncomingMove>> moves_;  ///< by application
+};
+
+}  // namespace homeport::migration

@@ -1,0 +1,366 @@
+#include "migration/move/incoming_move.h"
+
+#include "migration/move/tap_queue.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+namespace homeport::migration {
+
+namespace asio = boost::asio;
+namespace errc = boost::system::errc;
+
+namespace {
+
+DestinationState state_of(const JournalEntry& entry) {
+  return entry.phase == JournalPhase::decided ? DestinationState::holding
+                                              : DestinationState::receiving;
+}
+
+}  // namespace
+
+IncomingMove::IncomingMove(std::shared_ptr<const DestinationContext> context, JournalEntry entry)
+    : context_(std::move(context)),
+      entry_(std::move(entry)),
+      machine_(state_of(entry_)),
+      finished_(context_->executor, asio::steady_timer::time_point::max()) {}
+
+asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
+  if (auto written = context_->journal.write(entry_); !written) co_return written.error();
+
+  // From here on a failure takes the same way back as one at any later time.
+  VmSpec spec{entry_.application, entry_.generation,  request.launch_profile(),
+              request.memory_mib(), request.vcpus(), {}};
+  std::vector<overlay::UniqueFd> queues;  // the guest has copies once it is started
+  Result<void> outcome{};
+  for (const PortSpec& port : entry_.ports) {
+    auto queue = context_->traffic.provide(entry_.application, port);
+    if (!queue) {
+      outcome = queue.error();
+      break;
+    }
+    queues.push_back(std::move(*queue));
+    spec.nics.push_back({queues.back().get(), port.device, port.mac.to_string(), port.mtu});
+  }
+  if (outcome) {
+    auto vm = co_await context_->driver.launch(std::move(spec), LaunchMode::incoming);
+    if (vm) {
+      vm_ = std::make_shared<Vm>(std::move(*vm));
+      outcome = co_await vm_->prepare_for_move();
+    } else {
+      outcome = vm.error();
+    }
+  }
+  if (outcome) {
+    auto target = co_await map_memory(request);
+    if (target) {
+      auto expect = [lanes = &context_->lanes,
+                     target = std::move(*target)]() mutable -> asio::awaitable<void> {
+        lanes->expect(std::move(target));
+        co_return;
+      };
+      co_await asio::co_spawn(context_->lane_executor, std::move(expect), asio::use_awaitable);
+    } else {
+      outcome = target.error();
+    }
+  }
+  if (!outcome) {
+    co_await on(DestinationEvent::failed);
+    co_return outcome;
+  }
+  watch_guest();
+  co_return outcome;
+}
+
+asio::awaitable<Result<LaneTarget>> IncomingMove::map_memory(const Prepare& request) {
+  auto blocks = co_await vm_->ram_blocks();
+  if (!blocks) co_return blocks.error();
+  LaneTarget target;
+  target.move_id = entry_.move_id;
+  target.source = entry_.peer;
+  std::vector<PageStore::Target> targets;
+  for (const MoveRamBlock& wanted : request.ram_blocks()) {
+    const RamBlock* mine = nullptr;
+    for (const RamBlock& block : *blocks) {
+      if (block.id == wanted.id() && block.size == wanted.size_bytes()) mine = &block;
+    }
+    if (!mine) {
+      co_return policy::make_error(
+          errc::invalid_argument,
+          fmt::format("the launch profile \"{}\" of {} makes no memory block \"{}\" of {} bytes as "
+                      "the guest has at {}: use the same profile on both hosts",
+                      request.launch_profile(), context_->host, wanted.id(), wanted.size_bytes(),
+                      entry_.peer));
+    }
+    auto file = vm_->open_ram(*mine);
+    if (!file) co_return file.error();
+    auto memory = GuestMemory::map(file->get(), mine->offset, mine->size, Access::write);
+    if (!memory) co_return memory.error();
+    targets.push_back(memory->store_target());
+    target.memory.push_back(std::move(*memory));
+  }
+  if (targets.size() != blocks->size()) {
+    co_return policy::make_error(
+        errc::invalid_argument,
+        fmt::format("the guest has {} memory blocks at {} and {} at {}: use the same launch "
+                    "profile on both hosts",
+                    targets.size(), entry_.peer, blocks->size(), context_->host));
+  }
+  target.store = std::make_unique<PageStore>(std::move(targets));
+  target.on_failure = [self = weak_from_this(),
+                       executor = context_->executor](policy::Error error) {
+    auto report = [self, error]() -> asio::awaitable<void> {
+      if (auto move = self.lock()) {
+        move->fail(fmt::format("a lane of {} failed: {}", move->entry_.peer, error.message));
+        co_await move->on(DestinationEvent::failed);
+      }
+    };
+    asio::co_spawn(executor, report, asio::detached);
+  };
+  co_return target;
+}
+
+/// A guest that ends before it is complete ends the move.
+void IncomingMove::watch_guest() {
+  auto watch = [self = shared_from_this(), vm = vm_]() -> asio::awaitable<void> {
+    co_await vm->wait_exit();
+    if (vm != self->vm_ || self->machine_.state() > DestinationState::holding) co_return;
+    self->fail(fmt::format("the incoming guest of {} has ended", self->entry_.application));
+    self->vm_.reset();
+    co_await self->on(DestinationEvent::failed);
+  };
+  asio::co_spawn(context_->executor, watch, asio::detached);
+}
+
+void IncomingMove::fail(std::string problem) {
+  spdlog::warn("move {}: {}", entry_.move_id, problem);
+  if (problem_.empty()) problem_ = fmt::format("{}: {}", context_->host, problem);
+}
+
+asio::awaitable<void> IncomingMove::take_up() {
+  auto vm = co_await context_->driver.adopt(entry_.application);
+  if (vm) {
+    vm_ = std::make_shared<Vm>(std::move(*vm));
+    watch_guest();
+  } else {
+    spdlog::warn("move {}: the incoming guest of {} is gone: {}", entry_.move_id,
+                 entry_.application, vm.error().message);
+  }
+  if (machine_.state() == DestinationState::holding) {
+    for (const PortSpec& port : entry_.ports) {
+      if (auto again = context_->traffic.provide_again(entry_.application, port); !again) {
+        spdlog::warn("move {}: {}", entry_.move_id, again.error().message);
+      }
+    }
+    spdlog::info("move {}: holding {} until the control database says whose it is",
+                 entry_.move_id, entry_.application);
+  } else {
+    co_await on(DestinationEvent::channel_lost);  // the source heard no Ready, and never will
+  }
+}
+
+asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
+                                                 std::vector<std::byte> first) {
+  if (!vm_ || machine_.state() != DestinationState::receiving) {
+    co_return policy::make_error(errc::operation_not_permitted,
+                                 fmt::format("{} is not receiving {}", context_->host,
+                                             entry_.application));
+  }
+  auto all_memory = [self = shared_from_this()]() -> asio::awaitable<Result<void>> {
+    co_return self->context_->lanes.check_complete(self->entry_.move_id);
+  };
+  auto complete = co_await asio::co_spawn(context_->lane_executor, all_memory, asio::use_awaitable);
+  if (!complete) {
+    co_await on(DestinationEvent::failed);
+    co_return complete.error();
+  }
+  std::uint64_t received = 0;
+  StateSource source = [&]() -> asio::awaitable<Result<std::vector<std::byte>>> {
+    if (!first.empty()) {
+      received += first.size();
+      co_return std::exchange(first, {});
+    }
+    std::vector<std::byte> piece;
+    auto message = co_await channel.receive<ToDestination>(&piece);
+    if (!message) co_return message.error();
+    received += piece.size();
+    if (message->has_device_state() && !piece.empty()) co_return piece;
+    if (message->has_device_state_end() && message->device_state_end().size_bytes() == received) {
+      co_return std::vector<std::byte>{};
+    }
+    co_return policy::make_error(errc::bad_message,
+                                 fmt::format("{} broke off the device state after {} bytes",
+                                             entry_.peer, received));
+  };
+  auto loaded = co_await vm_->load_device_state(source);
+  if (!loaded) {
+    co_await on(DestinationEvent::failed);
+    co_return loaded.error();
+  }
+  // The machine writes Ready down before anybody hears of it.
+  co_await on(DestinationEvent::loaded);
+  if (machine_.state() != DestinationState::holding) {
+    co_return policy::make_error(errc::io_error, fmt::format("{} could not write down that it "
+                                                             "holds {}",
+                                                             context_->host, entry_.application));
+  }
+  co_return Result<void>{};
+}
+
+asio::awaitable<void> IncomingMove::on(DestinationEvent event) {
+  auto self = shared_from_this();
+  switch (machine_.on(event)) {
+    case DestinationAction::none:
+      co_return;
+    case DestinationAction::say_ready: {
+      entry_.phase = JournalPhase::decided;
+      auto forget = [self]() -> asio::awaitable<void> {
+        self->context_->lanes.forget(self->entry_.move_id);
+        co_return;
+      };
+      asio::co_spawn(context_->lane_executor, forget, asio::detached);
+      if (auto written = context_->journal.write(entry_); !written) {
+        spdlog::error("move {}: {}", entry_.move_id, written.error().message);
+        machine_ = DestinationMachine(DestinationState::receiving);
+        co_await on(DestinationEvent::failed);
+      }
+      co_return;
+    }
+    case DestinationAction::activate:
+      co_await activate();
+      break;
+    case DestinationAction::discard:
+      co_await discard();
+      break;
+  }
+  machine_.on(DestinationEvent::carried_out);
+  finished_.cancel();
+}
+
+asio::awaitable<void> IncomingMove::activate() {
+  if (auto taken = context_->traffic.take(entry_.application); !taken) {
+    // The datapath is repaired by the next reconcile; the guest need not wait for it.
+    spdlog::error("move {}: {}", entry_.move_id, taken.error().message);
+  }
+  std::string problem = fmt::format("the guest of {} has ended", entry_.application);
+  if (vm_) {
+    auto resumed = co_await vm_->cont();
+    if (resumed) {
+      problem.clear();
+    } else {
+      problem = resumed.error().message;
+    }
+  }
+  if (!problem.empty()) {
+    co_await hand_back(problem);
+    co_return;
+  }
+  context_->arrived(entry_.application, vm_);
+  context_->journal.remove(entry_);
+  spdlog::info("move {}: {} runs here, by generation {}", entry_.move_id, entry_.application,
+               entry_.generation + 1);
+  if (auto announced = co_await vm_->announce_self(); !announced) {
+    spdlog::info("move {}: no announcement: {}", entry_.move_id, announced.error().message);
+  }
+}
+
+/// The application is ours and cannot run here: gives it back to where its memory still is.
+asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
+  spdlog::warn("move {}: {} cannot run here and is handed back to {}: {}", entry_.move_id,
+               entry_.application, entry_.peer, reason);
+  const Generation ours = entry_.generation + 1;
+  while (true) {
+    auto owner = co_await context_->ownership.owner(entry_.application);
+    if (!owner || owner->generation > ours || owner->host != context_->host) break;
+    auto outcome = co_await context_->ownership.pass(entry_.application, context_->host,
+                                                     entry_.peer, ours);
+    if (outcome == CommitOutcome::committed) break;
+  }
+  handed_back_ = std::move(reason);
+  co_await discard();
+}
+
+asio::awaitable<void> IncomingMove::discard() {
+  if (!called_off_.empty()) {
+    spdlog::info("move {}: {} called it off: {}", entry_.move_id, entry_.peer, called_off_);
+  }
+  co_await remove_guest();
+  auto forget = [self = shared_from_this()]() -> asio::awaitable<void> {
+    self->context_->lanes.forget(self->entry_.move_id);
+    co_return;
+  };
+  co_await asio::co_spawn(context_->lane_executor, forget, asio::use_awaitable);
+  context_->journal.remove(entry_);
+}
+
+asio::awaitable<void> IncomingMove::remove_guest() {
+  std::vector<overlay::UniqueFd> queues;  // keep what waits in them past the guest's end
+  if (auto vm = std::exchange(vm_, nullptr)) {
+    for (const PortSpec& port : entry_.ports) {
+      if (auto queue = vm->borrow_tap(port.device)) queues.push_back(std::move(*queue));
+    }
+    if (auto killed = co_await vm->kill(); !killed) {
+      spdlog::error("move {}: {}", entry_.move_id, killed.error().message);
+    }
+  }
+  std::size_t forwarded = 0;
+  for (const overlay::UniqueFd& queue : queues) forwarded += forward_waiting(queue.get());
+  if (forwarded > 0) {
+    spdlog::info("move {}: sent {} packets that waited here on to {}", entry_.move_id, forwarded,
+                 entry_.peer);
+  }
+  queues.clear();
+  context_->traffic.release(entry_.application);
+  if (auto removed = context_->driver.remove(entry_.application); !removed) {
+    spdlog::error("move {}: {}", entry_.move_id, removed.error().message);
+  }
+}
+
+asio::awaitable<void> IncomingMove::wait_finished() {
+  while (!finished()) {
+    boost::system::error_code ignored;
+    co_await finished_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+}
+
+asio::awaitable<ToSource> IncomingMove::resume() {
+  auto self = shared_from_this();
+  co_await on(DestinationEvent::told_to_resume);
+  ToSource answer;
+  if (machine_.state() < DestinationState::activating) {
+    answer.mutable_failed()->set_reason(
+        fmt::format("{} is not holding {}", context_->host, entry_.application));
+    co_return answer;
+  }
+  co_await wait_finished();
+  if (!handed_back_.empty()) {
+    answer.mutable_handed_back()->set_reason(handed_back_);
+  } else if (machine_.activated()) {
+    answer.mutable_running();
+  } else {
+    answer.mutable_failed()->set_reason(
+        fmt::format("{} has thrown away what it had of {}", context_->host, entry_.application));
+  }
+  co_return answer;
+}
+
+asio::awaitable<ToSource> IncomingMove::call_off(std::string reason) {
+  auto self = shared_from_this();
+  called_off_ = std::move(reason);
+  co_await on(DestinationEvent::called_off);
+  co_await wait_finished();
+  ToSource answer;
+  if (machine_.activated() && handed_back_.empty()) {
+    answer.mutable_failed()->set_reason(
+        fmt::format("{} runs {} already", context_->host, entry_.application));
+  } else {
+    answer.mutable_called_off()->set_problem(problem_);
+  }
+  co_return answer;
+}
+
+}  // namespace homeport::migration

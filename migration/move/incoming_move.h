@@ -1,0 +1,93 @@
+// One application on its way to this host: what destination_machine.h decides, carried out.
+#pragma once
+
+#include "migration/move/destination_machine.h"
+#include "migration/move/edges.h"
+#include "migration/move/journal.h"
+#include "migration/move/lane_receiver.h"
+#include "migration/move/move.pb.h"
+#include "migration/vm/qemu_driver.h"
+#include "overlay/channel/channel.h"
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace homeport::migration {
+
+/// What the destination needs of the rest of the agent.
+struct DestinationContext {
+  boost::asio::any_io_executor executor;  ///< the control executor
+  std::string host;  ///< this host's name
+  QemuDriver& driver;
+  Traffic& traffic;
+  Ownership& ownership;
+  const Journal& journal;
+  LaneReceiver& lanes;
+  boost::asio::any_io_executor lane_executor;     ///< where `lanes` lives
+  std::vector<boost::asio::ip::tcp::endpoint> lane_endpoints;  ///< told to sources
+  std::size_t max_moves = 4;                      ///< received at a time
+
+  /// Whether the control database bears out what a source says it moves here; fills in the devices
+  /// of its ports. May wait a moment for the database to catch up.
+  std::function<boost::asio::awaitable<Result<std::vector<PortSpec>>>(std::string source,
+                                                                      const Prepare& request)>
+      admit;
+  /// The guest runs here now.
+  std::function<void(std::string application, std::shared_ptr<Vm> vm)> arrived;
+};
+
+/// Used on the control executor only.
+class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
+ public:
+  /// `entry` says what is known: all of it for a move taken up again, where `phase` is what the
+  /// last agent got to.
+  IncomingMove(std::shared_ptr<const DestinationContext> context, JournalEntry entry);
+
+  const JournalEntry& entry() const { return entry_; }
+  DestinationState state() const { return machine_.state(); }
+  bool finished() const { return machine_.state() == DestinationState::finished; }
+
+  /// Makes room: memory, ports, the paused guest, lanes. On failure nothing is left.
+  boost::asio::awaitable<Result<void>> prepare(const Prepare& request);
+  /// Finds again what the last agent made.
+  boost::asio::awaitable<void> take_up();
+
+  /// Loads device state into the guest: `first` and what follows on `channel`, until its end.
+  boost::asio::awaitable<Result<void>> load(overlay::Channel& channel,
+                                            std::vector<std::byte> first);
+
+  /// Reports an event and carries out what follows from it.
+  boost::asio::awaitable<void> on(DestinationEvent event);
+  /// on(told_to_resume), and what became of the guest.
+  boost::asio::awaitable<ToSource> resume();
+  /// on(called_off), and done.
+  boost::asio::awaitable<ToSource> call_off(std::string reason);
+
+ private:
+  boost::asio::awaitable<void> activate();
+  boost::asio::awaitable<void> discard();
+  boost::asio::awaitable<void> hand_back(std::string reason);
+  boost::asio::awaitable<void> remove_guest();
+  boost::asio::awaitable<void> wait_finished();
+  boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
+  void watch_guest();
+  void fail(std::string problem);
+
+  std::shared_ptr<const DestinationContext> context_;
+  JournalEntry entry_;
+  DestinationMachine machine_;
+  std::shared_ptr<Vm> vm_;       ///< empty where the guest has ended
+  std::string problem_;          ///< the first thing that went wrong here, for the source
+  std::string handed_back_;      ///< why, if it was
+  std::string called_off_;       ///< why, if it was
+  boost::asio::steady_timer finished_;  ///< never expires; cancelled when finished
+};
+
+}  // namespace homeport::migration

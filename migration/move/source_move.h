@@ -1,0 +1,135 @@
+// The source's side of one move: what source_machine.h decides, carried out.
+#pragma once
+
+#include "migration/move/edges.h"
+#include "migration/move/journal.h"
+#include "migration/move/memory_copier.h"
+#include "migration/move/move.pb.h"
+#include "migration/move/source_machine.h"
+#include "migration/vm/vm.h"
+#include "overlay/channel/channel.h"
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/ip/tcp.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace homeport::migration {
+
+/// Named points of a move; builds for tests can hold it there.
+using HoldPoint = std::function<boost::asio::awaitable<void>(std::string_view point)>;
+
+struct SourceContext {
+  boost::asio::any_io_executor executor;       ///< the control executor
+  boost::asio::any_io_executor bulk_executor;  ///< where memory is read and sent
+  std::string host;                            ///< this host's name
+  Traffic& traffic;
+  Ownership& ownership;
+  const Journal& journal;
+  overlay::TlsContext tls;
+  overlay::PeerCheck peer_check;
+  overlay::Timeouts timeouts;
+  /// Where a host listens for control channels, by the control database.
+  std::function<std::vector<boost::asio::ip::tcp::endpoint>(const std::string& host)> endpoints_of;
+  /// The guest has left this host: forget it and remove what is left of it.
+  std::function<void(const std::string& application)> departed;
+  HoldPoint hold;  ///< empty outside of tests
+};
+
+struct MoveRequest {
+  JournalEntry entry;  ///< role source; peer is the destination
+  std::string launch_profile;
+  std::uint64_t memory_mib = 0;
+  std::uint32_t vcpus = 1;
+  policy::ConvergenceLimits limits;
+};
+
+/// How far a move is, at any time; figures are zero until they are known.
+struct MoveProgress {
+  std::string_view phase;
+  CopyProgress memory;
+  std::chrono::milliseconds elapsed{};
+  std::optional<std::chrono::microseconds> stopped;  ///< from stop to the destination's word
+};
+
+struct MoveReport {
+  SourceOutcome outcome = SourceOutcome::under_way;
+  bool cancelled = false;
+  std::string error;  ///< a sentence; empty where it succeeded
+  MoveProgress progress;
+  std::uint64_t device_state_bytes = 0;
+};
+
+/// Used on the control executor only.
+class SourceMove : public std::enable_shared_from_this<SourceMove> {
+ public:
+  SourceMove(std::shared_ptr<const SourceContext> context, MoveRequest request,
+             std::shared_ptr<Vm> vm);
+  /// Takes up a move that a killed agent left; `vm` is empty where the guest is gone.
+  static std::shared_ptr<SourceMove> recovered(std::shared_ptr<const SourceContext> context,
+                                               MoveRequest request, std::shared_ptr<Vm> vm);
+  ~SourceMove();
+
+  boost::asio::awaitable<MoveReport> run();
+
+  /// Asks for the way back, if it is not too late; false if it is.
+  bool cancel();
+
+  MoveProgress progress() const;
+  const JournalEntry& entry() const { return request_.entry; }
+  SourceState state() const { return machine_.state(); }
+
+ private:
+  using Event = SourceEvent;
+  template <class T>
+  using Awaitable = boost::asio::awaitable<T>;
+
+  Awaitable<Event> carry_out(SourceAction action);
+  Awaitable<Event> prepare_destination();
+  Awaitable<Event> copy_rounds();
+  Awaitable<Event> check_session();
+  Awaitable<Event> redirect();
+  Awaitable<Event> drain_receive_queue();
+  Awaitable<Event> stop_guest();
+  Awaitable<Event> copy_rest();
+  Awaitable<Event> send_device_state();
+  Awaitable<Event> commit();
+  Awaitable<Event> resolve_commit();
+  Awaitable<Event> hand_over();
+  Awaitable<Event> settle();
+  Awaitable<Event> reinstate();
+  Awaitable<Event> abort_destination();
+  Awaitable<Event> advance_generation();
+
+  Awaitable<policy::Result<ToSource>> ask(ToDestination message);
+  Awaitable<policy::Result<void>> connect();
+  Awaitable<void> pause(std::chrono::milliseconds time);
+  Awaitable<void> hold(std::string_view point);
+  template <class T>
+  Awaitable<T> on_bulk(Awaitable<T> work);
+  Event fail(const policy::Error& error);
+  Event fail(std::string message);
+
+  std::shared_ptr<const SourceContext> context_;
+  MoveRequest request_;
+  std::shared_ptr<Vm> vm_;
+  SourceMachine machine_;
+  std::shared_ptr<overlay::Channel> channel_;
+  std::shared_ptr<MemoryCopier> copier_;
+  std::string error_;
+  bool cancelled_ = false;
+  std::chrono::steady_clock::time_point started_;
+  std::optional<std::chrono::steady_clock::time_point> stopped_at_;
+  std::optional<std::chrono::microseconds> stopped_;
+  std::uint64_t device_state_bytes_ = 0;
+};
+
+}  // namespace homeport::migration

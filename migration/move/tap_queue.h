@@ -1,0 +1,15 @@
+// What waits in the receive queue of a guest that will not read it any more.
+#pragma once
+
+#include <cstddef>
+
+namespace homeport::migration {
+
+/// Reads every packet out of the queue and writes it back into the same tap, where it enters the
+/// network as if the guest had sent it: it goes to wherever the network now says that its
+/// destination address is. `queue_fd` is any copy of the queue's descriptor; packets travel with
+/// the virtio-net header they have. Returns how many were sent on. Call only once the address of
+/// the guest is elsewhere: it would come straight back otherwise.
+std::size_t forward_waiting(int queue_fd);
+
+}  // namespace homeport::migration

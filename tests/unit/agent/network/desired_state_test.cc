@@ -1,0 +1,138 @@
+#include "agent/network/desired_state.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace homeport::agent {
+namespace {
+
+using overlay::LocalPort;
+using overlay::Location;
+using overlay::RemoteHost;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+policy::IpAddress ip(const char* text) { return boost::asio::ip::make_address(text); }
+
+/// A VM at hostA, a client's device at hostC, in one network; seen from hostA unless said otherwise.
+class DesiredStateTest : public testing::Test {
+ protected:
+  DesiredStateTest() {
+    for (auto [name, vtep] : {std::pair{"hostA", "192.0.2.1"},
+                              {"hostB", "192.0.2.2"},
+                              {"hostC", "192.0.2.3"}}) {
+      Host host;
+      host.name = name;
+      host.vteps = {ip(vtep)};
+      contents.hosts[name] = host;
+    }
+    Network network;
+    network.name = "net1";
+    network.vni = 100;
+    contents.networks["net1"] = network;
+    add("vm1", "hostA", "02:00:00:00:00:01", "10.1.0.1", Driver::qemu);
+    add("client", "hostC", "02:00:00:00:00:02", "10.1.0.2", Driver::netdev);
+    contents.applications["client"].properties["device"] = "cli0";
+    view.host = "hostA";
+    view.mtu_limit = 1430;
+    view.devices = {"lo", tap_name("vm1")};
+  }
+
+  void add(const std::string& name, const std::string& host, const char* mac, const char* address,
+           Driver driver) {
+    Application application;
+    application.name = name;
+    application.driver = driver;
+    contents.applications[name] = application;
+    Binding binding;
+    binding.name = binding.application = name;
+    binding.network = "net1";
+    binding.mac = *policy::MacAddress::parse(mac);
+    binding.prior_addresses = {ip(address)};
+    binding.location = host;
+    binding.generation = 1;
+    contents.bindings[name] = binding;
+  }
+
+  Location location(const std::string& name) {
+    std::vector<std::string> problems;
+    auto entry = address_of(contents, view, contents.bindings.at(name), problems);
+    EXPECT_TRUE(entry) << name;
+    return entry ? entry->location : Location{};
+  }
+
+  Contents contents;
+  LocalView view;
+};
+
+TEST_F(DesiredStateTest, WhatIsHereIsAPortAndWhatIsElsewhereARemoteAddress) {
+  Desired desired = desired_state(contents, view);
+  EXPECT_THAT(desired.problems, IsEmpty());
+  EXPECT_EQ(location("vm1"), Location(LocalPort{tap_name("vm1")}));
+  EXPECT_EQ(location("client"), Location(RemoteHost{ip("192.0.2.3")}));
+  ASSERT_EQ(desired.state.ports.size(), 1u);
+  EXPECT_EQ(desired.state.ports[0].device, tap_name("vm1"));
+  EXPECT_FALSE(desired.state.ports[0].held);
+  EXPECT_THAT(desired.state.networks, ElementsAre(overlay::NetworkEntry{100, 1430}));
+  EXPECT_THAT(desired.state.vteps, ElementsAre(ip("192.0.2.2"), ip("192.0.2.3")));
+}
+
+TEST_F(DesiredStateTest, AnIncomingApplicationIsHeldWhileItsAddressStaysElsewhere) {
+  view.host = "hostB";
+  view.moves["vm1"] = {MoveView::Place::incoming, {}};
+  EXPECT_EQ(location("vm1"), Location(RemoteHost{ip("192.0.2.1")}));
+  Desired desired = desired_state(contents, view);
+  ASSERT_EQ(desired.state.ports.size(), 1u);
+  EXPECT_TRUE(desired.state.ports[0].held);
+}
+
+TEST_F(DesiredStateTest, ATakenApplicationIsHereAheadOfTheDatabase) {
+  view.host = "hostB";
+  view.moves["vm1"] = {MoveView::Place::here, {}};
+  EXPECT_EQ(location("vm1"), Location(LocalPort{tap_name("vm1")}));
+  EXPECT_FALSE(desired_state(contents, view).state.ports[0].held);
+}
+
+TEST_F(DesiredStateTest, ARedirectedApplicationIsRemoteAndItsDeviceStaysAPort) {
+  view.moves["vm1"] = {MoveView::Place::redirected, "hostB"};
+  EXPECT_EQ(location("vm1"), Location(RemoteHost{ip("192.0.2.2")}));
+  EXPECT_EQ(desired_state(contents, view).state.ports.size(), 1u);
+}
+
+TEST_F(DesiredStateTest, CurrentAddressesAreAnsweredToo) {
+  contents.bindings["vm1"].current_addresses = {ip("fd00::1"), ip("10.1.0.1")};
+  std::vector<std::string> problems;
+  auto entry = address_of(contents, view, contents.bindings["vm1"], problems);
+  ASSERT_TRUE(entry);
+  EXPECT_THAT(entry->ips, ElementsAre(ip("10.1.0.1"), ip("fd00::1")));
+}
+
+TEST_F(DesiredStateTest, SaysWhatCannotBeProgrammedAndGoesOn) {
+  view.devices.clear();
+  contents.hosts["hostC"].vteps.clear();
+  Desired desired = desired_state(contents, view);
+  EXPECT_THAT(desired.problems,
+              testing::UnorderedElementsAre(HasSubstr("client is at host hostC"),
+                                            HasSubstr("vm1 is here, but its device")));
+  EXPECT_THAT(desired.state.addresses, IsEmpty());
+  contents.bindings["vm1"].network = "nowhere";
+  EXPECT_THAT(desired_state(contents, view).problems,
+              testing::Contains(HasSubstr("network nowhere")));
+}
+
+TEST_F(DesiredStateTest, ANetworksMtuCanOnlyBeSmallerThanTheUnderlayAllows) {
+  contents.networks["net1"].mtu = 1300;
+  EXPECT_EQ(desired_state(contents, view).state.networks[0].mtu, 1300u);
+  contents.networks["net1"].mtu = 9000;
+  EXPECT_EQ(desired_state(contents, view).state.networks[0].mtu, 1430u);
+}
+
+TEST_F(DesiredStateTest, TapNamesFitAndDiffer) {
+  EXPECT_LE(tap_name("an-application-with-a-long-name/eth0").size(), 15u);
+  EXPECT_NE(tap_name("vm1"), tap_name("vm2"));
+  EXPECT_EQ(tap_name("vm1"), tap_name("vm1"));
+}
+
+}  // namespace
+}  // namespace homeport::agent

@@ -1,0 +1,112 @@
+#include "agent/tasks/admission.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace homeport::agent {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr char kMove[] = "11111111-2222-4333-8444-555555555555";
+
+/// hostA announces the move of vm1 to hostB, and all of it is as the database says.
+class AdmissionTest : public testing::Test {
+ protected:
+  AdmissionTest() {
+    Network network;
+    network.name = "net1";
+    network.vni = 100;
+    contents.networks["net1"] = network;
+    Application application;
+    application.name = "vm1";
+    application.launch_profile = "guest";
+    application.properties = {{"memory_mib", "512"}, {"vcpus", "1"}};
+    contents.applications["vm1"] = application;
+    Binding binding;
+    binding.name = binding.application = "vm1";
+    binding.network = "net1";
+    binding.mac = *policy::MacAddress::parse("02:00:00:00:00:01");
+    binding.location = "hostA";
+    binding.generation = 4;
+    contents.bindings["vm1"] = binding;
+    Task task;
+    task.uuid = *parse_uuid(kMove);
+    task.application = "vm1";
+    task.arguments = {{"destination", "hostB"}};
+    contents.tasks[task.uuid] = task;
+
+    request.set_move_id(kMove);
+    request.set_application("vm1");
+    request.set_launch_profile("guest");
+    request.set_memory_mib(512);
+    request.set_vcpus(1);
+    request.set_generation(4);
+    auto& port = *request.add_ports();
+    port.set_binding("vm1");
+    port.set_vni(100);
+    port.set_mac(binding.mac.bytes.data(), binding.mac.bytes.size());
+    port.set_mtu(1430);
+  }
+
+  policy::Result<std::vector<migration::PortSpec>> admit_it() {
+    return admit(contents, "hostB", 1430, "hostA", request);
+  }
+
+  Contents contents;
+  migration::Prepare request;
+};
+
+TEST_F(AdmissionTest, AMoveThatTheDatabaseAsksForIsAdmitted) {
+  auto ports = admit_it();
+  ASSERT_TRUE(ports) << ports.error().message;
+  ASSERT_EQ(ports->size(), 1u);
+  EXPECT_EQ(ports->front().vni, 100u);
+  EXPECT_EQ(ports->front().device, tap_name("vm1"));
+}
+
+struct Lie {
+  const char* name;
+  std::function<void(Contents&, migration::Prepare&)> tell;
+  const char* answer;
+};
+
+class AdmissionLie : public AdmissionTest, public testing::WithParamInterface<Lie> {};
+
+TEST_P(AdmissionLie, IsRefused) {
+  GetParam().tell(contents, request);
+  auto ports = admit_it();
+  ASSERT_FALSE(ports);
+  EXPECT_THAT(ports.error().message, HasSubstr(GetParam().answer));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, AdmissionLie,
+    testing::Values(
+        Lie{"unknown", [](auto&, auto& r) { r.set_application("vm9"); }, "knows no application"},
+        Lie{"elsewhere", [](auto& c, auto&) { c.bindings["vm1"].location = "hostC"; },
+            "is at \"hostC\""},
+        Lie{"generation", [](auto&, auto& r) { r.set_generation(3); }, "by generation 4"},
+        Lie{"no_task", [](auto& c, auto&) { c.tasks.clear(); }, "no task"},
+        Lie{"not_a_uuid", [](auto&, auto& r) { r.set_move_id("../x"); }, "no task"},
+        Lie{"other_destination",
+            [](auto& c, auto&) { c.tasks.begin()->second.arguments["destination"] = "hostC"; },
+            "does not move vm1 to hostB"},
+        Lie{"profile", [](auto&, auto& r) { r.set_launch_profile("other"); }, "otherwise"},
+        Lie{"memory", [](auto&, auto& r) { r.set_memory_mib(1 << 30); }, "otherwise"},
+        Lie{"port_missing", [](auto&, auto& r) { r.clear_ports(); }, "the ports of vm1"},
+        Lie{"port_mac", [](auto&, auto& r) { r.mutable_ports(0)->set_mac("x"); },
+            "the ports of vm1"},
+        Lie{"port_vni", [](auto&, auto& r) { r.mutable_ports(0)->set_vni(7); },
+            "the ports of vm1"}),
+    [](const auto& info) { return info.param.name; });
+
+TEST_F(AdmissionTest, WhatMayOnlyBeLateIsTriedAgain) {
+  contents.tasks.clear();
+  EXPECT_EQ(admit_it().error().code, boost::system::errc::resource_unavailable_try_again);
+}
+
+}  // namespace
+}  // namespace homeport::agent
