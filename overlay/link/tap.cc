@@ -49,12 +49,11 @@ Result<Link> create_tap(const TapOptions& options) {
     return done.error();
   }
   if (auto done = set_link_up(options.name, true); !done) return done.error();
-  auto link = find_link(options.name);
-  if (!link) return link.error();
   if (::ioctl(fd->get(), TUNSETPERSIST, 1) < 0) {
     return errno_error("The tap " + options.name + " cannot be made persistent");
   }
-  return link;
+  fd->reset();
+  return find_link(options.name);
 }
 
 Result<UniqueFd> open_tap_queue(const std::string& name) {
@@ -67,7 +66,8 @@ Result<bool> tap_queue_empty(int queue_fd) {
   // tun_chr_poll() reports readable exactly when the packet ring has something in it.
   pollfd poll_fd{.fd = queue_fd, .events = POLLIN, .revents = 0};
   if (::poll(&poll_fd, 1, 0) < 0) return errno_error("The queue of a tap cannot be polled");
-  if (poll_fd.revents & (POLLNVAL | POLLERR)) {
+  // poll() skips a negative descriptor.
+  if (queue_fd < 0 || (poll_fd.revents & (POLLNVAL | POLLERR))) {
     return policy::make_error(boost::system::errc::bad_file_descriptor,
                               "The queue of a tap cannot be polled: its device is gone");
   }

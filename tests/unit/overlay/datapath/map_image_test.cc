@@ -1,0 +1,136 @@
+#include "overlay/datapath/map_image.h"
+
+#include <gmock/gmock.h>
+
+namespace homeport::overlay {
+namespace {
+
+using boost::asio::ip::make_address;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+policy::MacAddress mac(std::uint8_t last) {
+  return {{0x02, 0, 0, 0, 0, last}};
+}
+
+/// Two networks, a port of each, one of them held, and an address of each kind.
+DesiredState example() {
+  DesiredState state;
+  state.networks = {{7, 1430}, {8, 0}};
+  state.ports = {{"tap1", 7, mac(1), false}, {"tap2", 8, mac(2), true}};
+  state.addresses = {
+      {7, mac(1), {make_address("10.0.0.1"), make_address("fd00::1")}, LocalPort{"tap1"}, 3},
+      {7, mac(3), {make_address("10.0.0.3")}, RemoteHost{make_address("192.0.2.2")}, 1},
+      {8, mac(2), {}, RemoteHost{make_address("2001:db8::2")}, 9},
+  };
+  state.vteps = {make_address("192.0.2.2"), make_address("2001:db8::2")};
+  normalize(state);
+  return state;
+}
+
+const PortDevices kDevices = {{"tap1", {11, false}}, {"tap2", {12, true}}};
+const std::map<std::uint32_t, std::string> kNames = {{11, "tap1"}, {12, "tap2"}};
+
+TEST(MapImage, WhatIsCompiledReadsBackAsItWas) {
+  auto [image, problems] = compile(example(), kDevices, {});
+  EXPECT_THAT(problems, IsEmpty());
+  EXPECT_EQ(decompile(image, kNames, {11, 12}), example());
+}
+
+TEST(MapImage, PortsCarryTheirNetworksMtuAndTheirDelivery) {
+  auto [image, problems] = compile(example(), kDevices, {});
+  EXPECT_EQ(image.ports.at(11).mtu, 1430u);
+  EXPECT_EQ(image.ports.at(12).mtu, 0u);
+  EXPECT_EQ(image.addresses.at(address_key(7, mac(1))).local.ifindex, 11u);
+  EXPECT_EQ(image.held.at(address_key(8, mac(2))).ifindex, 12u);
+  EXPECT_EQ(image.held.at(address_key(8, mac(2))).peer, 1u);
+  EXPECT_EQ(image.held.size(), 1u);
+}
+
+TEST(MapImage, PortWithoutItsFilterIsNotReadBack) {
+  auto [image, problems] = compile(example(), kDevices, {});
+  DesiredState read = decompile(image, {{11, "tap1"}}, {11});
+  EXPECT_THAT(read.ports, ElementsAre(testing::Field(&Port::device, "tap1")));
+}
+
+TEST(MapImage, DeviceThatIsGoneIsNamedByItsIndex) {
+  auto [image, problems] = compile(example(), kDevices, {});
+  EXPECT_EQ(decompile(image, {}, {11}).ports.at(0).device, "#11");
+}
+
+TEST(MapImage, StayingPortsKeepTheirSlotsAndNewOnesGetFreeOnes) {
+  auto first = compile(example(), kDevices, {}).image;
+  DesiredState more = example();
+  more.ports.insert(more.ports.begin(), {"tap0", 7, mac(9), false});
+  PortDevices devices = kDevices;
+  devices["tap0"] = {10, false};
+  auto second = compile(more, devices, first.ports).image;
+  EXPECT_EQ(second.ports.at(11).slot, first.ports.at(11).slot);
+  EXPECT_EQ(second.ports.at(12).slot, first.ports.at(12).slot);
+  EXPECT_EQ(second.ports.at(10).slot, 2u);
+}
+
+TEST(MapImage, MissingDeviceLeavesOutItsPortAndAddressOnly) {
+  auto [image, problems] = compile(example(), {{"tap2", {12, true}}}, {});
+  EXPECT_THAT(problems, ElementsAre(HasSubstr("tap1"), HasSubstr("tap1")));
+  EXPECT_EQ(image.ports.size(), 1u);
+  EXPECT_EQ(image.addresses.size(), 2u);
+  EXPECT_FALSE(image.neighbors.contains(neighbor_key(7, make_address("10.0.0.1"))));
+}
+
+TEST(MapImage, NumbersOutsideTheirRangeAreLeftOut) {
+  DesiredState state;
+  state.networks = {{0, 1430}, {policy::kVniForwardedBit, 1430}};
+  state.ports = {{"tap1", policy::kVniForwardedBit | 7, mac(1), false}};
+  state.addresses = {
+      {0, mac(1), {}, RemoteHost{make_address("192.0.2.2")}, 1},
+      {7, {{0x33, 0x33, 0, 0, 0, 1}}, {}, RemoteHost{make_address("192.0.2.2")}, 1},
+  };
+  auto [image, problems] = compile(state, kDevices, {});
+  EXPECT_EQ(problems.size(), 5u);
+  EXPECT_TRUE(image.networks.empty() && image.ports.empty() && image.addresses.empty());
+}
+
+TEST(MapImage, OfTwoClaimsTheHigherGenerationWins) {
+  const auto here = LocalPort{"tap1"};
+  const auto there = RemoteHost{make_address("192.0.2.2")};
+  for (bool newer_first : {false, true}) {
+    DesiredState state = example();
+    state.addresses = {{7, mac(1), {make_address("10.0.0.1")}, here, 4},
+                       {7, mac(1), {make_address("10.0.0.1")}, there, 5},
+                       {7, mac(4), {make_address("10.0.0.1")}, there, 6}};
+    if (newer_first) std::reverse(state.addresses.begin(), state.addresses.end());
+    auto [image, problems] = compile(state, kDevices, {});
+    EXPECT_EQ(image.addresses.at(address_key(7, mac(1))).remote, 1u);
+    EXPECT_EQ(image.neighbors.at(neighbor_key(7, make_address("10.0.0.1"))).mac[5], 4);
+    EXPECT_THAT(problems, testing::Contains(HasSubstr("listed twice")));
+    EXPECT_THAT(problems, testing::Contains(HasSubstr("10.0.0.1")));
+  }
+}
+
+TEST(MapImage, DifferenceIsWhatChangedAndNoMore) {
+  auto before = compile(example(), kDevices, {}).image;
+  EXPECT_TRUE(difference(before.addresses, before.addresses).updates.empty());
+  EXPECT_TRUE(difference(before.addresses, before.addresses).removals.empty());
+
+  DesiredState moved = example();
+  moved.addresses[0].location = RemoteHost{make_address("192.0.2.2")};
+  moved.addresses.pop_back();
+  auto after = compile(moved, kDevices, before.ports).image;
+  auto changes = difference(before.addresses, after.addresses);
+  ASSERT_EQ(changes.updates.size(), 1u);
+  EXPECT_EQ(changes.updates[0].second.remote, 1u);
+  ASSERT_EQ(changes.removals.size(), 1u);
+  EXPECT_EQ(changes.removals[0].vni, 8u);
+  EXPECT_TRUE(difference(before.ports, after.ports).updates.empty());
+}
+
+TEST(MapImage, VtepsOfBothFamiliesKeepTheirValue) {
+  for (const char* text : {"192.0.2.1", "2001:db8::1"}) {
+    EXPECT_EQ(vtep_address(vtep_value(make_address(text))), make_address(text));
+  }
+}
+
+}  // namespace
+}  // namespace homeport::overlay

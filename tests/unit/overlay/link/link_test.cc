@@ -1,0 +1,269 @@
+#include "overlay/link/link.h"
+
+#include "overlay/link/monitor.h"
+#include "overlay/link/tap.h"
+#include "tests/unit/overlay/link/net_namespace.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <vector>
+
+namespace homeport::overlay {
+namespace {
+
+using boost::asio::ip::make_address;
+using boost::system::errc::errc_t;
+using testing::Contains;
+using testing::HasSubstr;
+
+TEST(Links, VethIsMadeAcrossNamespacesAndConfigured) {
+  NetNamespace host, inside;
+  host.run([&] {
+    create_veth("port", "eth0", inside.fd()).value();
+    set_link_up("port", true).value();
+    set_link_mtu("port", 1430).value();
+    set_tx_queue_length("port", 500).value();
+    set_link_mac("port", *policy::MacAddress::parse("02:00:00:00:00:09")).value();
+    Link link = find_link("port").value();
+    EXPECT_EQ(link.kind, "veth");
+    EXPECT_TRUE(link.peer_elsewhere);
+    EXPECT_TRUE(link.up);
+    EXPECT_FALSE(link.carrier);  // The other end is still down.
+    EXPECT_EQ(link.mtu, 1430u);
+    EXPECT_EQ(link.tx_queue_length, 500u);
+    EXPECT_EQ(link.mac.to_string(), "02:00:00:00:00:09");
+  });
+  inside.run([] { set_link_up("eth0", true).value(); });
+  host.run([] {
+    EXPECT_TRUE(find_link("port").value().carrier);
+    EXPECT_THAT(list_links().value(), Contains(testing::Field(&Link::name, "port")));
+    delete_device("port").value();
+    EXPECT_EQ(find_link("port").error().code, boost::system::errc::no_such_device);
+  });
+}
+
+TEST(Links, VethInsideOneNamespaceHasItsPeerHere) {
+  NetNamespace host;
+  host.run([] {
+    create_veth("left", "right").value();
+    EXPECT_FALSE(find_link("left").value().peer_elsewhere);
+  });
+}
+
+TEST(Links, ErrorsNameTheDeviceAndTheReason) {
+  NetNamespace host;
+  host.run([] {
+    EXPECT_THAT(set_link_up("missing", true).error().message, HasSubstr("missing"));
+    EXPECT_EQ(link_counters("missing").error().code, boost::system::errc::no_such_device);
+    EXPECT_EQ(find_link("a-name-that-is-too-long").error().code,
+              boost::system::errc::no_such_device);
+    create_veth("taken", "other").value();
+    auto again = create_veth("taken", "third");
+    EXPECT_EQ(again.error().code, boost::system::errc::file_exists);
+    EXPECT_THAT(again.error().message, HasSubstr("taken"));
+  });
+}
+
+TEST(Links, AddressesOfBothFamiliesComeAndGo) {
+  NetNamespace host;
+  host.run([] {
+    create_veth("left", "right").value();
+    const int index = find_link("left").value().index;
+    const LinkAddress v4{index, make_address("192.0.2.1"), 24};
+    const LinkAddress v6{index, make_address("2001:db8::1"), 64};
+    for (const LinkAddress& each : {v4, v6}) {
+      add_address("left", each.address, each.prefix_length).value();
+      add_address("left", each.address, each.prefix_length).value();  // Again: no error.
+      EXPECT_THAT(list_addresses().value(), Contains(each));
+    }
+    for (const LinkAddress& each : {v4, v6}) {
+      remove_address("left", each.address, each.prefix_length).value();
+      remove_address("left", each.address, each.prefix_length).value();
+      EXPECT_THAT(list_addresses().value(), testing::Not(Contains(each)));
+    }
+  });
+}
+
+TEST(Vxlan, DeviceIsExternalSilentAndUp) {
+  NetNamespace host;
+  host.run([] {
+    Link link = create_vxlan("vx", 8472).value();
+    EXPECT_EQ(link.kind, "vxlan");
+    EXPECT_TRUE(link.up);
+    VxlanSettings settings = vxlan_settings("vx").value();
+    EXPECT_TRUE(settings.external);
+    EXPECT_TRUE(settings.udp6_zero_checksum_rx);
+    EXPECT_EQ(settings.udp_port, 8472);
+    for (const LinkAddress& address : list_addresses().value()) {
+      EXPECT_NE(address.link_index, link.index) << address.address;
+    }
+    EXPECT_THAT(create_vxlan("vx2", 8472).error().message, HasSubstr("8472"));
+    EXPECT_EQ(vxlan_settings("lo").error().code, boost::system::errc::invalid_argument);
+  });
+}
+
+TEST(Taps, QueueIsLongAndTheHostIsSilentOnIt) {
+  NetNamespace host;
+  host.run([] {
+    Link tap = create_tap({.name = "tap1", .mtu = 1430}).value();
+    EXPECT_EQ(tap.tx_queue_length, kTapQueueLength);
+    EXPECT_EQ(tap.mtu, 1430u);
+    EXPECT_TRUE(tap.up);
+    EXPECT_FALSE(tap.carrier);  // Nobody has it open.
+    auto again = create_tap({.name = "tap1"});
+    EXPECT_EQ(again.error().code, boost::system::errc::file_exists);
+
+    UniqueFd queue = open_tap_queue("tap1").value();
+    EXPECT_TRUE(find_link("tap1").value().carrier);
+    EXPECT_EQ(open_tap_queue("tap1").error().code, boost::system::errc::device_or_resource_busy);
+    EXPECT_TRUE(tap_queue_empty(queue.get()).value());
+    EXPECT_EQ(link_counters("tap1").value().tx_packets, 0u);
+
+    queue.reset();
+    EXPECT_TRUE(find_link("tap1"));  // Persistent.
+    delete_device("tap1").value();
+    EXPECT_EQ(open_tap_queue("tap1").error().code, boost::system::errc::no_such_device);
+  });
+}
+
+TEST(Taps, WhatIsQueuedIsSeenUntilItIsRead) {
+  NetNamespace host;
+  host.run([] {
+    create_tap({.name = "tap1"}).value();
+    UniqueFd queue = open_tap_queue("tap1").value();
+    add_address("tap1", make_address("192.0.2.1"), 24).value();
+    // Somebody asks for an address behind the tap: one ARP request.
+    (void)!std::system("ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:02 dev tap1");
+    UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(9);
+    to.sin_addr.s_addr = htonl(0xc0000202);
+    ASSERT_EQ(::sendto(socket.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&to), sizeof(to)), 1);
+    EXPECT_FALSE(tap_queue_empty(queue.get()).value());
+    std::array<char, 2048> frame{};
+    while (::read(queue.get(), frame.data(), frame.size()) > 0) {
+    }
+    EXPECT_TRUE(tap_queue_empty(queue.get()).value());
+    EXPECT_EQ(link_counters("tap1").value().tx_packets, 1u);
+    EXPECT_TRUE(tap_queue_empty(-1).has_error());
+    delete_device("tap1").value();
+    EXPECT_TRUE(tap_queue_empty(queue.get()).has_error());
+  });
+}
+
+TEST(Taps, UnusableNamesAreRefused) {
+  NetNamespace host;
+  host.run([] {
+    EXPECT_EQ(create_tap({.name = ""}).error().code, boost::system::errc::invalid_argument);
+    EXPECT_EQ(create_tap({.name = "a-name-that-is-too-long"}).error().code,
+              boost::system::errc::invalid_argument);
+  });
+}
+
+/// A monitor and the events it has reported.
+class Monitored : public testing::Test {
+ protected:
+  /// Runs the events until one satisfies `wanted`, at most 5 s.
+  template <class Wanted>
+  bool see(Wanted wanted) {
+    std::size_t looked_at = 0;
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    do {
+      for (; looked_at < events_.size(); ++looked_at) {
+        if (wanted(events_[looked_at])) return true;
+      }
+      io_.restart();
+    } while (io_.run_one_until(deadline) > 0);
+    return false;
+  }
+
+  boost::asio::io_context io_;
+  std::vector<LinkEvent> events_;
+};
+
+TEST_F(Monitored, LinksCarrierAndAddressesAreReported) {
+  NetNamespace host, inside;
+  auto monitor = host.run([&] {
+    return LinkMonitor::start(io_.get_executor(),
+                              [&](const LinkEvent& event) { events_.push_back(event); });
+  });
+  ASSERT_TRUE(monitor);
+  auto changed = [](auto wanted) {
+    return [wanted](const LinkEvent& event) {
+      const auto* change = std::get_if<LinkChanged>(&event);
+      return change && change->link.name == "port" && wanted(change->link);
+    };
+  };
+  host.run([&] {
+    create_veth("port", "eth0", inside.fd()).value();
+    set_link_up("port", true).value();
+  });
+  EXPECT_TRUE(see(changed([](const Link& link) { return link.up && !link.carrier; })));
+  inside.run([] { set_link_up("eth0", true).value(); });
+  EXPECT_TRUE(see(changed([](const Link& link) { return link.carrier; })));
+
+  const auto address = make_address("2001:db8::7");
+  host.run([&] { add_address("port", address, 64).value(); });
+  EXPECT_TRUE(see([&](const LinkEvent& event) {
+    const auto* added = std::get_if<AddressAdded>(&event);
+    return added && added->address.address == address && added->address.prefix_length == 64;
+  }));
+  host.run([&] { remove_address("port", address, 64).value(); });
+  EXPECT_TRUE(see([&](const LinkEvent& event) {
+    const auto* removed = std::get_if<AddressRemoved>(&event);
+    return removed && removed->address.address == address;
+  }));
+  host.run([] { delete_device("port").value(); });
+  EXPECT_TRUE(see([](const LinkEvent& event) {
+    const auto* removed = std::get_if<LinkRemoved>(&event);
+    return removed && removed->name == "port";
+  }));
+}
+
+TEST_F(Monitored, MonitorMayBeDestroyedInItsCallback) {
+  NetNamespace host;
+  std::optional<LinkMonitor> monitor;
+  auto started = host.run([&] {
+    return LinkMonitor::start(io_.get_executor(), [&](const LinkEvent& event) {
+      events_.push_back(event);
+      monitor.reset();
+    });
+  });
+  monitor.emplace(std::move(started).value());
+  host.run([] {
+    create_veth("one", "two").value();
+    create_veth("three", "four").value();
+  });
+  io_.run();  // Ends: nothing is watched any more.
+  EXPECT_EQ(events_.size(), 1u);
+}
+
+TEST_F(Monitored, LostEventsAreReported) {
+  NetNamespace host;
+  auto monitor = host.run([&] {
+    return LinkMonitor::start(io_.get_executor(),
+                              [&](const LinkEvent& event) { events_.push_back(event); });
+  });
+  ASSERT_TRUE(monitor);
+  // Nobody reads meanwhile: more than a socket's buffer holds.
+  host.run([] {
+    create_veth("one", "two").value();
+    for (std::uint32_t i = 0; i < 2000; ++i) set_link_mtu("one", 1000 + i % 2).value();
+  });
+  EXPECT_TRUE(
+      see([](const LinkEvent& event) { return std::holds_alternative<EventsLost>(event); }));
+  host.run([] { set_link_up("one", true).value(); });
+  EXPECT_TRUE(see([](const LinkEvent& event) {
+    const auto* change = std::get_if<LinkChanged>(&event);
+    return change && change->link.name == "one" && change->link.up;
+  }));
+}
+
+}  // namespace
+}  // namespace homeport::overlay
