@@ -53,7 +53,7 @@ StreamClient::StreamClient(const Namespace& from, const std::string& address,
                            std::filesystem::path log, unsigned rate_kib)
     : process_({HOMEPORT_LAB_STREAM, address, std::to_string(kGuestStreamPort),
                 std::to_string(rate_kib)},
-               {.inside = &from, .environment = {}, .log = std::move(log)}) {}
+               {.inside = &from, .log = std::move(log)}) {}
 
 std::uint64_t StreamClient::checked_bytes() {
   return number(last_line(process_.log()), "checked_bytes");
@@ -84,7 +84,7 @@ DatagramClient::DatagramClient(const Namespace& from, const std::string& address
     : record_(log.string() + ".record"),
       process_({HOMEPORT_LAB_DATAGRAMS, address, std::to_string(kGuestDatagramPort),
                 std::to_string(per_second), record_.string()},
-               {.inside = &from, .environment = {}, .log = log}) {}
+               {.inside = &from, .log = log}) {}
 
 std::uint64_t DatagramClient::answered() {
   return number(last_line(process_.log()), "answered");

@@ -42,7 +42,7 @@ std::filesystem::path Database::issue(const std::string& host) {
 void Database::start() {
   run_checked({homeport_program(), "db", "init", "--dir", directory_.string(), "--listen",
                address_ + ":" + kPort, "--pki", pki_.string()},
-              {.inside = &management_.inside(), .environment = {}, .log = {}});
+              {.inside = &management_.inside()});
 }
 
 void Database::stop() {

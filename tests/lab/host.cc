@@ -100,8 +100,7 @@ void Host::write_configuration(const Database& database, const fs::path& certifi
 }
 
 void Host::start_agent(const std::string& hold_at) {
-  ProcessOptions options{
-      .inside = &inside_, .environment = {}, .log = directory_ / "homeportd.log"};
+  ProcessOptions options{.inside = &inside_, .log = directory_ / "homeportd.log"};
   if (!hold_at.empty()) {
     options.environment["HOMEPORT_HOLD_AT"] = hold_at;
     options.environment["HOMEPORT_HOLD_DIR"] = directory_.string();
@@ -196,13 +195,29 @@ std::vector<std::string> Host::complaints(const std::vector<std::string>& expect
 
 std::vector<std::string> Host::leftovers() const {
   std::vector<std::string> found;
-  auto note = [&](const std::string& what) { found.push_back(name_ + ": " + what); };
+  auto note = [&](const std::string& kind, const std::string& what) {
+    found.push_back(name_ + ": " + kind + " " + what);
+  };
+  std::istringstream links(inside_.ip("-o link show"));
   std::istringstream taps(inside_.ip("-o link show type tun"));
-  for (std::string line; std::getline(taps, line);) note("tap " + line);
-  for (const auto& directory : {memory_directory(), directory_ / "state" / "moves"}) {
-    for (const auto& file : files_below(directory)) note("file " + file);
+  for (std::string line; std::getline(taps, line);) note("tap", line);
+  for (std::string line; std::getline(links, line);) {
+    // "7: eth0@if6: <...": links of the lab itself must not be filtered.
+    const auto device = words(line).at(1);
+    if (device.starts_with("eth0") || device.starts_with("mgmt0") || device == "lo:") {
+      const auto filters = inside_.tc("filter show dev " +
+                                      device.substr(0, device.find_first_of("@:")) + " ingress");
+      if (!filters.empty()) note("filter", "on " + device);
+    }
   }
-  if (const pid_t guest = guest_pid(""); guest > 0) note("guest process " + std::to_string(guest));
+  for (const auto& file : files_below(memory_directory())) note("memory", file);
+  for (const auto& file : files_below(directory_ / "state")) note("journal", file);
+  if (!cgroup_.empty()) {
+    for (const auto& entry : fs::directory_iterator(cgroup_)) {
+      if (entry.is_directory()) note("group", entry.path());
+    }
+  }
+  if (const pid_t guest = guest_pid(""); guest > 0) note("guest", std::to_string(guest));
   return found;
 }
 

@@ -16,7 +16,7 @@
 namespace homeport::lab {
 
 struct HostOptions {
-  LinkOptions underlay;
+  LinkOptions underlay = {};
   std::uint64_t memory_mib = 2048;  ///< size of the tmpfs guests' memory comes from
 };
 

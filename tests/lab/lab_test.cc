@@ -51,7 +51,7 @@ TEST(Namespace, TakesItsProcessesAlong) {
   {
     Namespace space(name("gone"));
     path = "/run/netns/" + space.name();
-    ProcessOptions inside{.inside = &space, .environment = {}, .log = {}};
+    ProcessOptions inside{.inside = &space};
     // A daemon: its parent ends, so that nothing but the namespace leads to it.
     orphan = std::stoi(run_checked({"sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"}, inside));
     EXPECT_TRUE(exists(space));
@@ -83,9 +83,7 @@ TEST(Link, CarriesIsCutAndRestored) {
   a.ip("addr add 10.9.0.1/24 dev eth0");
   b.ip("addr add 10.9.0.2/24 dev eth0");
   auto answered = [&] {
-    return run_command(words("busybox ping -c1 -W1 10.9.0.2"),
-                       {.inside = &a, .environment = {}, .log = {}})
-               .status == 0;
+    return run_command(words("busybox ping -c1 -W1 10.9.0.2"), {.inside = &a}).status == 0;
   };
   wait_until(answered, 5s, "an answer over the switch");
   link.cut();
@@ -145,7 +143,7 @@ TEST(Guest, AnswersItsClients) {
                     (directory / "disk.img").string(),
                 "-device",
                 "virtio-blk-pci,drive=disk0"},
-               {.inside = &bridge.inside(), .environment = {}, .log = directory / "qemu.log"});
+               {.inside = &bridge.inside(), .log = directory / "qemu.log"});
 
   const GuestControl guest(client, "10.1.0.5");
   guest.wait_ready(60s);

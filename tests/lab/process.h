@@ -18,9 +18,9 @@ namespace homeport::lab {
 using Command = std::vector<std::string>;
 
 struct ProcessOptions {
-  const Namespace* inside = nullptr;               ///< nullptr: the caller's own namespace
-  std::map<std::string, std::string> environment;  ///< added to the caller's
-  std::filesystem::path log;                       ///< standard output and error are appended
+  const Namespace* inside = nullptr;                    ///< nullptr: the caller's own namespace
+  std::map<std::string, std::string> environment = {};  ///< added to the caller's
+  std::filesystem::path log = {};                       ///< standard output and error are appended
 };
 
 /// A child process. It is ended (SIGTERM, then SIGKILL) with the object, and by the kernel if the

@@ -1,0 +1,187 @@
+#include "tests/lab/fleet.h"
+
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value_to.hpp>
+
+#include <algorithm>
+
+#include "tests/lab/failure.h"
+
+namespace homeport::lab {
+namespace {
+
+std::string text(const boost::json::object& object, const char* key) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
+}
+
+std::uint64_t number(const boost::json::object& object, const char* key) {
+  const auto* value = object.if_contains(key);
+  return value != nullptr && value->is_number() ? boost::json::value_to<std::uint64_t>(*value) : 0;
+}
+
+std::string lines(const std::vector<std::string>& all) {
+  std::string joined;
+  for (const auto& line : all) joined += line + "\n";
+  return joined;
+}
+
+}  // namespace
+
+TaskView parse_task(const boost::json::object& json) {
+  TaskView task;
+  task.id = text(json, "id");
+  task.state = text(json, "state");
+  task.phase = text(json, "phase");
+  task.error = text(json, "error");
+  task.source = text(json, "source");
+  task.destination = text(json, "destination");
+  task.bytes_sent = number(json, "bytes_sent");
+  task.bytes_total = number(json, "bytes_total");
+  task.ram_bytes = number(json, "ram_bytes");
+  task.bytes_per_second = number(json, "bytes_per_second");
+  task.rounds = number(json, "rounds");
+  task.total_ms = number(json, "total_ms");
+  task.downtime_ms = number(json, "downtime_ms");
+  if (const auto* eta = json.if_contains("eta_ms"); eta != nullptr && eta->is_number()) {
+    task.eta_ms = boost::json::value_to<std::uint64_t>(*eta);
+  }
+  return task;
+}
+
+Fleet::Fleet(FleetOptions options) : options_(std::move(options)), lab_(options_.name) {
+  const HostOptions host{.underlay = {.rate_mbit = options_.rate_mbit, .mtu = 1500},
+                         .memory_mib = options_.host_memory_mib};
+  a_ = &lab_.add_host("hostA", host);
+  b_ = &lab_.add_host("hostB", host);
+  c_ = &lab_.add_host("hostC", host);
+  lab_.add_network();
+  lab_.start_agents();
+  const Namespace& client = lab_.add_client(*c_);
+  lab_.add_guest(options_.guest, *a_, options_.start_guest);
+  guest_ = std::make_unique<GuestControl>(client, options_.guest.ipv4);
+}
+
+MoveOutcome Fleet::move(const Host& to, Clock::duration timeout) {
+  const auto result = lab_.homeport(
+      "move " + options_.guest.name + " --to " + to.name() + " --wait --json", timeout);
+  MoveOutcome outcome{.status = result.status, .task = {}, .err = result.err};
+  boost::system::error_code bad;
+  const auto json = boost::json::parse(result.out, bad);
+  if (!bad && json.is_object()) outcome.task = parse_task(json.get_object());
+  return outcome;
+}
+
+std::unique_ptr<Process> Fleet::start_move(const Host& to) {
+  const auto before = tasks().size();
+  auto process = std::make_unique<Process>(
+      lab_.homeport_command("move " + options_.guest.name + " --to " + to.name() + " --wait"),
+      ProcessOptions{.log = lab_.directory() / "move.log"});
+  wait_until([&] { return tasks().size() > before || !process->running(); }, 20s,
+             "the move to be asked for", [&] { return process->log_tail(); });
+  return process;
+}
+
+std::vector<TaskView> Fleet::tasks() {
+  std::vector<TaskView> all;
+  const auto json = lab_.homeport_json("task list");
+  for (const auto& task : json.as_array()) all.push_back(parse_task(task.as_object()));
+  return all;
+}
+
+TaskView Fleet::last_task() {
+  auto all = tasks();
+  return all.empty() ? TaskView() : all.back();
+}
+
+void Fleet::wait_copying(Clock::duration timeout) {
+  TaskView task;
+  wait_until(
+      [&] {
+        task = last_task();
+        if (task.ended())
+          throw LabFailure("the move ended early: " + task.state + " " + task.error);
+        return task.phase == "copying" && task.bytes_sent > 0;
+      },
+      timeout, "the move to copy memory",
+      [&] { return "it is " + task.state + ", " + task.phase + "\n" + a_->agent().log_tail(); });
+}
+
+TaskView Fleet::wait_ended(Clock::duration timeout) {
+  TaskView task;
+  wait_until(
+      [&] {
+        task = last_task();
+        return task.ended();
+      },
+      timeout, "the move to end",
+      [&] {
+        return "it is " + task.state + ", " + task.phase + "\n" + a_->agent().log_tail() + "\n" +
+               b_->agent().log_tail();
+      });
+  return task;
+}
+
+Host& Fleet::whereabouts() {
+  Host* found = nullptr;
+  for (Host* host : lab_.hosts()) {
+    if (host->guest_pid(options_.guest.name) < 0) continue;
+    if (found != nullptr) {
+      throw LabFailure("the guest's process is on " + found->name() + " and on " + host->name());
+    }
+    found = host;
+  }
+  if (found == nullptr) throw LabFailure("the guest's process is nowhere");
+  const std::string location = lab_.location(options_.guest.name);
+  if (location != found->name()) {
+    throw LabFailure("the guest is on " + found->name() + ", the control database says " +
+                     location);
+  }
+  guest_->ask("status", 5s);
+  return *found;
+}
+
+std::vector<std::string> Fleet::misplaced(const Host& owner) {
+  std::vector<std::string> all;
+  for (Host* host : lab_.hosts()) {
+    auto things = host->leftovers();
+    if (host != &owner) {
+      all.insert(all.end(), things.begin(), things.end());
+      continue;
+    }
+    // Where the guest runs it has one tap, one memory file, one process and its monitor's files.
+    const auto own = [&](const char* kind) {
+      return std::count_if(things.begin(), things.end(), [&](const std::string& thing) {
+        return thing.find(std::string(": ") + kind + " ") != std::string::npos;
+      });
+    };
+    if (own("tap") != 1 || own("memory") != 1 || own("guest") != 1 || own("journal") != 0) {
+      all.insert(all.end(), things.begin(), things.end());
+    }
+  }
+  return all;
+}
+
+void Fleet::wait_settled(const Host& host, Clock::duration timeout) {
+  std::string problem;
+  wait_until(
+      [&] {
+        try {
+          if (Host& owner = whereabouts(); &owner != &host) {
+            problem = "the guest is on " + owner.name();
+            return false;
+          }
+          problem = lines(misplaced(host));
+        } catch (const Interrupted&) {
+          throw;
+        } catch (const LabFailure& failure) {
+          problem = failure.what();
+        }
+        return problem.empty();
+      },
+      timeout, "the guest to be on " + host.name() + " and nothing left elsewhere",
+      [&] { return problem; });
+}
+
+}  // namespace homeport::lab

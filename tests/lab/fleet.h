@@ -1,0 +1,88 @@
+// The fleet that demo, tests and benches use: hosts A and B with a guest between them, host C with
+// the clients.
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tests/lab/lab.h"
+
+namespace homeport::lab {
+
+struct FleetOptions {
+  std::string name = "fleet";
+  std::uint64_t rate_mbit = 1000;        ///< of each host's link
+  std::uint64_t host_memory_mib = 2048;  ///< for guests, on each host
+  GuestOptions guest = {};
+  bool start_guest = true;
+};
+
+/// One task as `homeport task show --json` and `homeport move --json` print it.
+struct TaskView {
+  std::string id, state, phase, error;
+  std::string source, destination;
+  std::uint64_t bytes_sent = 0, bytes_total = 0, ram_bytes = 0, bytes_per_second = 0, rounds = 0;
+  std::uint64_t total_ms = 0, downtime_ms = 0;
+  std::optional<std::uint64_t> eta_ms;
+
+  bool ended() const { return state != "running" && !state.empty(); }
+};
+
+/// `json` is the object of one task.
+TaskView parse_task(const boost::json::object& json);
+
+struct MoveOutcome {
+  int status = 0;  ///< of `homeport move`
+  TaskView task;   ///< empty when there is none
+  std::string err;
+};
+
+class Fleet {
+ public:
+  explicit Fleet(FleetOptions options = {});
+
+  Lab& lab() { return lab_; }
+  Host& a() { return *a_; }
+  Host& b() { return *b_; }
+  Host& c() { return *c_; }
+  /// Of A and B, the host the guest is not on.
+  Host& other_than(const Host& host) { return &host == a_ ? *b_ : *a_; }
+  const GuestControl& guest() const { return *guest_; }
+  const GuestOptions& options() const { return options_.guest; }
+
+  /// `homeport move vm1 --to HOST --wait --json`, to its end.
+  MoveOutcome move(const Host& to, Clock::duration timeout = 120s);
+  /// The same in the background.
+  std::unique_ptr<Process> start_move(const Host& to);
+  /// Tasks as the control database has them, oldest first.
+  std::vector<TaskView> tasks();
+  /// The task that was asked for last.
+  TaskView last_task();
+  /// Waits until the last task copies memory and some has arrived.
+  void wait_copying(Clock::duration timeout = 30s);
+  /// Waits until the last task has ended, and returns it.
+  TaskView wait_ended(Clock::duration timeout = 90s);
+
+  /// The host the control database names, when the guest's process is there and nowhere else and
+  /// it answers; throws LabFailure otherwise.
+  Host& whereabouts();
+  /// Waits until whereabouts() is `host` and nothing is left elsewhere: no tap, memory, journal,
+  /// process or filter but those of the guest where it runs.
+  void wait_settled(const Host& host, Clock::duration timeout = 30s);
+
+ private:
+  std::vector<std::string> misplaced(const Host& owner);
+
+  FleetOptions options_;
+  Lab lab_;
+  Host* a_ = nullptr;
+  Host* b_ = nullptr;
+  Host* c_ = nullptr;
+  std::unique_ptr<GuestControl> guest_;
+};
+
+}  // namespace homeport::lab

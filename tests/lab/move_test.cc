@@ -1,0 +1,133 @@
+// A live VM moves between two hosts, and its clients do not notice.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/lab/fleet.h"
+
+namespace homeport::lab {
+namespace {
+
+class Move : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { fleet_ = std::make_unique<Fleet>(FleetOptions{.name = "move"}); }
+  static void TearDownTestSuite() { fleet_.reset(); }
+
+  void TearDown() override {
+    fleet_->wait_settled(fleet_->whereabouts());
+    EXPECT_THAT(fleet_->lab().complaints(), testing::IsEmpty());
+  }
+
+  /// Clients on `address` while `work` is done; afterwards nothing may be missing.
+  template <class Work>
+  void with_clients(const std::string& address, const std::string& name, Work work) {
+    Lab& lab = fleet_->lab();
+    const GuestStatus before = fleet_->guest().status();
+    StreamClient stream(lab.client(), address, lab.directory() / (name + "-stream.log"));
+    DatagramClient datagrams(lab.client(), address, lab.directory() / (name + "-datagrams.log"));
+    stream.wait_progress(64 * 1024, 20s);
+    datagrams.wait_progress(500, 20s);
+    work();
+    stream.wait_progress(64 * 1024, 20s);
+    datagrams.wait_progress(500, 20s);
+
+    const DatagramReport numbered = datagrams.finish();
+    const StreamReport checked = stream.finish();
+    EXPECT_TRUE(checked.survived) << checked.error;
+    EXPECT_EQ(checked.mismatches, 0u);
+    const GuestStatus after = fleet_->guest().status();
+    EXPECT_EQ(after.boot_id, before.boot_id);
+    EXPECT_GT(after.counter, before.counter);
+    EXPECT_EQ(after.stream_mismatches, 0u);
+    EXPECT_EQ(after.stream_connections, before.stream_connections + 1);
+    EXPECT_EQ(after.datagram_drops, before.datagram_drops) << "the guest's own kernel dropped";
+    EXPECT_EQ(numbered.all().lost, 0u) << where_lost(numbered);
+    EXPECT_EQ(numbered.duplicated, 0u);
+    RecordProperty(name + "_longest_gap_ms", static_cast<int>(numbered.all().longest_gap_ms));
+  }
+
+  std::string where_lost(const DatagramReport& report) {
+    std::string text;
+    for (std::size_t i = 0; i < report.datagrams.size() && text.size() < 500; ++i) {
+      if (report.datagrams[i].answered != 0) continue;
+      text += std::to_string(i) + (!fleet_->lab().taps().to_guest(i)     ? ": before the tap\n"
+                                   : !fleet_->lab().taps().from_guest(i) ? ": inside the guest\n"
+                                                                         : ": after the tap\n");
+    }
+    return text;
+  }
+
+  static std::unique_ptr<Fleet> fleet_;
+};
+
+std::unique_ptr<Fleet> Move::fleet_;
+
+TEST_F(Move, KeepsConnectionsOverIpv4AndBack) {
+  with_clients("10.1.0.5", "ipv4", [&] {
+    for (Host* to : {&fleet_->b(), &fleet_->a()}) {
+      const MoveOutcome outcome = fleet_->move(*to);
+      ASSERT_EQ(outcome.status, 0) << outcome.err;
+      EXPECT_EQ(outcome.task.state, "succeeded");
+      EXPECT_GT(outcome.task.bytes_sent, 0u);
+      EXPECT_GE(outcome.task.ram_bytes, 256u << 20);
+      EXPECT_LT(outcome.task.bytes_sent, outcome.task.ram_bytes) << "zero pages were sent";
+      fleet_->wait_settled(*to);
+    }
+  });
+}
+
+TEST_F(Move, KeepsConnectionsOverIpv6WhileMemoryIsWritten) {
+  fleet_->guest().write_memory(64, 8, 10);
+  Host& to = fleet_->other_than(fleet_->whereabouts());
+  with_clients("fd01::5", "ipv6", [&] {
+    const MoveOutcome outcome = fleet_->move(to);
+    ASSERT_EQ(outcome.status, 0) << outcome.err;
+  });
+  fleet_->guest().check_memory();
+  EXPECT_EQ(fleet_->guest().status().memory_mismatches, 0u);
+  EXPECT_GT(fleet_->guest().status().memory_written_bytes, 0u);
+}
+
+TEST_F(Move, TenInARowLoseNothing) {
+  with_clients("10.1.0.5", "ten", [&] {
+    for (int i = 0; i < 10; ++i) {
+      const MoveOutcome outcome = fleet_->move(fleet_->other_than(fleet_->whereabouts()));
+      ASSERT_EQ(outcome.status, 0) << "move " << i << ": " << outcome.err;
+    }
+  });
+}
+
+TEST_F(Move, ToWhereItIsAlreadyIsRefused) {
+  Host& here = fleet_->whereabouts();
+  const MoveOutcome outcome = fleet_->move(here);
+  EXPECT_NE(outcome.status, 0);
+  EXPECT_EQ(&fleet_->whereabouts(), &here);
+}
+
+TEST_F(Move, CancelledInTimeRollsBackCleanly) {
+  Host& here = fleet_->whereabouts();
+  Host& there = fleet_->other_than(here);
+  here.stop_agent();
+  here.start_agent("copying");
+  here.wait_ready();
+  auto waiting = fleet_->start_move(there);
+  here.wait_held();
+  fleet_->lab().homeport_checked("task cancel " + fleet_->last_task().id);
+  here.release();
+  const TaskView task = fleet_->wait_ended();
+  EXPECT_THAT(task.state, testing::AnyOf("cancelled", "rolled-back"));
+  EXPECT_NE(waiting->wait(10s), 0);
+  fleet_->wait_settled(here);
+  EXPECT_EQ(fleet_->move(there).status, 0);
+}
+
+TEST_F(Move, GoesOnWhenTheWaitingCommandIsInterrupted) {
+  Host& there = fleet_->other_than(fleet_->whereabouts());
+  auto waiting = fleet_->start_move(there);
+  waiting->send_signal(SIGINT);
+  EXPECT_EQ(waiting->wait(10s), 130);
+  EXPECT_EQ(fleet_->wait_ended().state, "succeeded");
+  fleet_->wait_settled(there);
+}
+
+}  // namespace
+}  // namespace homeport::lab

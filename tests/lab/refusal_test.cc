@@ -1,0 +1,51 @@
+// Moves that cannot be: refused before anything happens to the guest, with the reason.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/lab/fleet.h"
+
+namespace homeport::lab {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+TEST(Refusal, DestinationOutOfMemory) {
+  Fleet fleet({.name = "memory", .host_memory_mib = 400});
+  // The tmpfs of B is filled until the guest no longer fits.
+  write_text(fleet.b().memory_directory() / "other", std::string(200u << 20, 'x'));
+  const MoveOutcome outcome = fleet.move(fleet.b());
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.task.state, testing::AnyOf("failed", "rolled-back"));
+  EXPECT_THAT(outcome.task.error + outcome.err, HasSubstr("memory"));
+  std::filesystem::remove(fleet.b().memory_directory() / "other");
+  fleet.wait_settled(fleet.a());
+  EXPECT_EQ(fleet.move(fleet.b()).status, 0);
+  fleet.wait_settled(fleet.b());
+  EXPECT_THAT(fleet.lab().complaints({"move", "memory", "vm1"}), IsEmpty());
+}
+
+TEST(Refusal, MemoryThatCannotBeCaptured) {
+  FleetOptions options{.name = "private"};
+  options.guest.shared_memory = false;
+  Fleet fleet(options);
+  const MoveOutcome outcome = fleet.move(fleet.b());
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_THAT(outcome.task.error + outcome.err, HasSubstr("share=on"));
+  EXPECT_EQ(&fleet.whereabouts(), &fleet.a());
+  EXPECT_THAT(fleet.b().leftovers(), IsEmpty());
+  EXPECT_THAT(fleet.lab().complaints({"move", "vm1", "share"}), IsEmpty());
+}
+
+TEST(Refusal, StoppedGuestLeavesNothing) {
+  Fleet fleet({.name = "stop"});
+  EXPECT_EQ(fleet.move(fleet.b()).status, 0);
+  fleet.lab().homeport_checked("app stop vm1 --wait");
+  wait_until([&] { return fleet.lab().leftovers().empty(); }, 10s, "hosts without a trace",
+             [&] { return testing::PrintToString(fleet.lab().leftovers()); });
+  for (Host* host : fleet.lab().hosts()) host->stop_agent();
+  EXPECT_THAT(fleet.lab().complaints(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace homeport::lab
