@@ -1,7 +1,7 @@
 """Checks the #include lines: dependencies point policy <- overlay <- migration <- agent.
 
 CMake checks the same of its targets; a header reaches further than a target, hence this. Beside the
-order of the folders: policy/ decides and does no I/O, so it sees the standard library and Boost
+order of the folders: policy/ decides and does no I/O, so it sees the standard library, Boost and fmt
 only, without threads and streams; and the headers of Open vSwitch are seen in overlay/ovsdb alone.
 """
 
@@ -29,8 +29,8 @@ def complaint(path: str, quoted: bool, name: str) -> str | None:
     if not quoted and top == "openvswitch" and not path.startswith(OVS_SHIM):
         return f"Open vSwitch is used in {OVS_SHIM} alone"
     if layer == "policy" and not quoted:
-        if name in NOT_FOR_POLICY or (top != "boost" and ("/" in name or name.endswith(".h"))):
-            return "policy/ decides only: the standard library without threads and streams, and Boost"
+        if name in NOT_FOR_POLICY or (top not in ("boost", "fmt") and ("/" in name or name.endswith(".h"))):
+            return "policy/ decides only: the standard library without threads and streams, Boost, fmt"
     return None
 
 
