@@ -83,6 +83,15 @@ std::unique_ptr<Process> Fleet::start_move(const Host& to) {
   return process;
 }
 
+int Fleet::show_move(const Host& to, Clock::duration timeout) {
+  ProcessOptions options;
+  options.show = true;
+  Process process(
+      lab_.homeport_command("move " + options_.guest.name + " --to " + to.name() + " --wait"),
+      options);
+  return process.wait(timeout);
+}
+
 std::vector<TaskView> Fleet::tasks() {
   std::vector<TaskView> all;
   const auto json = lab_.homeport_json("task list");

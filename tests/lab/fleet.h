@@ -58,6 +58,8 @@ class Fleet {
   MoveOutcome move(const Host& to, Clock::duration timeout = 120s);
   /// The same in the background.
   std::unique_ptr<Process> start_move(const Host& to);
+  /// The same with its progress on the caller's terminal; returns the exit status.
+  int show_move(const Host& to, Clock::duration timeout = 120s);
   /// Tasks as the control database has them, oldest first.
   std::vector<TaskView> tasks();
   /// The task that was asked for last.

@@ -40,20 +40,9 @@ class Move : public testing::Test {
     EXPECT_EQ(after.stream_mismatches, 0u);
     EXPECT_EQ(after.stream_connections, before.stream_connections + 1);
     EXPECT_EQ(after.datagram_drops, before.datagram_drops) << "the guest's own kernel dropped";
-    EXPECT_EQ(numbered.all().lost, 0u) << where_lost(numbered);
+    EXPECT_EQ(numbered.all().lost, 0u) << locate_losses(numbered, fleet_->lab().taps()).to_string();
     EXPECT_EQ(numbered.duplicated, 0u);
     RecordProperty(name + "_longest_gap_ms", static_cast<int>(numbered.all().longest_gap_ms));
-  }
-
-  std::string where_lost(const DatagramReport& report) {
-    std::string text;
-    for (std::size_t i = 0; i < report.datagrams.size() && text.size() < 500; ++i) {
-      if (report.datagrams[i].answered != 0) continue;
-      text += std::to_string(i) + (!fleet_->lab().taps().to_guest(i)     ? ": before the tap\n"
-                                   : !fleet_->lab().taps().from_guest(i) ? ": inside the guest\n"
-                                                                         : ": after the tap\n");
-    }
-    return text;
   }
 
   static std::unique_ptr<Fleet> fleet_;

@@ -79,10 +79,13 @@ int status_from(int wait_status) {
 
 Process::Process(Command command, ProcessOptions options)
     : command_(std::move(command)), options_(std::move(options)) {
-  const int log = options_.log.empty()
-                      ? open("/dev/null", O_WRONLY | O_CLOEXEC)
-                      : open(options_.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (log < 0) throw LabFailure(options_.log.string() + ": " + std::strerror(errno));
+  if (options_.show) {
+    pid_ = spawn(command_, options_, STDOUT_FILENO, STDERR_FILENO);
+    return;
+  }
+  const std::string file = options_.log.empty() ? "/dev/null" : options_.log.string();
+  const int log = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (log < 0) throw LabFailure(file + ": " + std::strerror(errno));
   try {
     pid_ = spawn(command_, options_, log, log);
   } catch (...) {

@@ -20,7 +20,8 @@ using Command = std::vector<std::string>;
 struct ProcessOptions {
   const Namespace* inside = nullptr;                    ///< nullptr: the caller's own namespace
   std::map<std::string, std::string> environment = {};  ///< added to the caller's
-  std::filesystem::path log = {};                       ///< standard output and error are appended
+  std::filesystem::path log = {};  ///< standard output and error are appended; none: discarded
+  bool show = false;               ///< output goes where the caller's goes instead
 };
 
 /// A child process. It is ended (SIGTERM, then SIGKILL) with the object, and by the kernel if the

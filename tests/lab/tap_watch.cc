@@ -108,4 +108,27 @@ void TapWatch::work() {
   }
 }
 
+LossPlaces locate_losses(const DatagramReport& report, const TapRecord& taps,
+                         Clock::time_point from, Clock::time_point to) {
+  LossPlaces places;
+  for (std::size_t i = 0; i < report.datagrams.size(); ++i) {
+    const Datagram& datagram = report.datagrams[i];
+    const Clock::time_point sent{std::chrono::nanoseconds(datagram.sent)};
+    if (datagram.answered != 0 || sent < from || sent > to) continue;
+    if (!taps.to_guest(i)) {
+      ++places.before_tap;
+    } else if (!taps.from_guest(i)) {
+      ++places.inside_guest;
+    } else {
+      ++places.after_tap;
+    }
+  }
+  return places;
+}
+
+std::string LossPlaces::to_string() const {
+  return std::to_string(before_tap) + " before the guest's tap, " + std::to_string(inside_guest) +
+         " inside the guest, " + std::to_string(after_tap) + " after its tap";
+}
+
 }  // namespace homeport::lab

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/lab/clients.h"
 #include "tests/lab/namespace.h"
 
 namespace homeport::lab {
@@ -45,5 +46,19 @@ class TapWatch {
   std::atomic<bool> ending_{false};
   std::thread thread_;
 };
+
+/// Where the datagrams without an answer were lost.
+struct LossPlaces {
+  std::uint64_t before_tap = 0;    ///< on the way to the guest's tap
+  std::uint64_t inside_guest = 0;  ///< between the tap and the guest's answer, QEMU included
+  std::uint64_t after_tap = 0;     ///< on the way back
+  std::uint64_t all() const { return before_tap + inside_guest + after_tap; }
+  std::string to_string() const;
+};
+
+/// `to` and `from` bound the datagrams by when they were sent.
+LossPlaces locate_losses(const DatagramReport& report, const TapRecord& taps,
+                         Clock::time_point from = Clock::time_point::min(),
+                         Clock::time_point to = Clock::time_point::max());
 
 }  // namespace homeport::lab
