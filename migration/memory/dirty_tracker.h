@@ -55,14 +55,18 @@ class DirtyTracker {
   /// when the process has ended.
   policy::Result<ScanSummary> scan(PageSet& out);
 
-  /// An empty set over the tracked blocks.
+  /// An empty set over the tracked blocks, for scan().
   PageSet empty_set() const;
 
  private:
-  DirtyTracker(overlay::UniqueFd uffd, overlay::UniqueFd pagemap, std::vector<TrackedBlock> blocks);
+  DirtyTracker(pid_t pid, overlay::UniqueFd pidfd, overlay::UniqueFd pagemap,
+               overlay::UniqueFd uffd, std::vector<TrackedBlock> blocks);
+  bool ended() const;
 
-  overlay::UniqueFd uffd_;  // keeps the registration alive
+  pid_t pid_;
+  overlay::UniqueFd pidfd_;
   overlay::UniqueFd pagemap_;
+  overlay::UniqueFd uffd_;  // keeps the registration alive
   std::vector<TrackedBlock> blocks_;
 };
 
