@@ -21,7 +21,7 @@ struct DatabaseServerOptions {
   struct Tls {
     overlay::ovsdb::TlsFiles files;
     /// Where hosts connect with their certificates, with the rights of the role homeport-host.
-    /// Port 0: the kernel chooses; the outcome is in DatabaseServer::tls_remotes.
+    /// Port 0: the kernel chooses; DatabaseServer::tls_port says which.
     std::string address = "0.0.0.0";
     std::uint16_t port = 6650;
   };

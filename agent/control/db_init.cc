@@ -1,0 +1,192 @@
+#include "agent/control/db_init.h"
+
+#include "agent/control/server_rows.h"
+#include "agent/control/tool.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+
+namespace homeport::agent {
+
+namespace fs = std::filesystem;
+namespace errc = boost::system::errc;
+
+namespace {
+
+constexpr int kStopTimeoutMs = 10000;
+
+struct Files {
+  explicit Files(const fs::path& folder)
+      : database(folder / "homeport.db"),
+        socket(folder / "homeport.sock"),
+        control(folder / "ovsdb-server.ctl"),
+        pid(folder / "ovsdb-server.pid"),
+        log(folder / "ovsdb-server.log") {}
+  fs::path database, socket, control, pid, log;
+};
+
+/// Whether somebody accepts connections there.
+bool answers(const fs::path& socket_path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  socket_path.string().copy(address.sun_path, sizeof address.sun_path - 1);
+  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  bool accepted = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return accepted;
+}
+
+policy::Result<void> check_options(const DatabaseServerOptions& options, const Files& files) {
+  if (files.socket.string().size() >= sizeof sockaddr_un{}.sun_path) {
+    return policy::make_error(errc::filename_too_long,
+                              fmt::format("{} is too long for the path of a unix socket: choose a "
+                                          "directory with a shorter name",
+                                          files.socket.string()));
+  }
+  auto readable = [](const fs::path& file) { return access(file.c_str(), R_OK) == 0; };
+  if (!readable(options.schema)) {
+    return policy::errno_error("cannot read the database schema " + options.schema.string());
+  }
+  if (!options.tls) return {};
+  const auto& tls = options.tls->files;
+  for (const auto& file : {tls.private_key, tls.certificate, tls.ca_certificate}) {
+    if (!readable(file)) {
+      return policy::errno_error("cannot read " + file.string() +
+                                 ", needed to serve the database over TLS");
+    }
+  }
+  return {};
+}
+
+/// True when the file was made now.
+policy::Result<bool> make_database(const DatabaseServerOptions& options, const Files& files) {
+  if (!fs::exists(files.database)) {
+    // Made beside and renamed, so that an interrupted run leaves no half of a database.
+    auto draft = files.database;
+    draft += ".new";
+    std::error_code ignored;
+    fs::remove(draft, ignored);
+    auto created = run_tool_successfully({"ovsdb-tool", "create", draft, options.schema});
+    if (!created) return created.error();
+    std::error_code error;
+    fs::rename(draft, files.database, error);
+    if (error) return policy::errno_error("cannot make " + files.database.string(), error.value());
+    return true;
+  }
+  auto theirs = run_tool_successfully({"ovsdb-tool", "db-version", files.database});
+  if (!theirs) return theirs.error();
+  auto ours = run_tool_successfully({"ovsdb-tool", "schema-version", options.schema});
+  if (!ours) return ours.error();
+  if (*theirs == *ours) return false;
+  return policy::make_error(
+      errc::wrong_protocol_type,
+      fmt::format(
+          "{} has schema version {}, this program's is {}, and it was left as it is: choose "
+          "another directory, or stop the server, keep a copy and run `ovsdb-tool convert {} {}`",
+          files.database.string(), *theirs, *ours, files.database.string(),
+          options.schema.string()));
+}
+
+policy::Result<void> start_server(const Files& files) {
+  auto option = [](const char* name, const fs::path& file) {
+    return fmt::format("--{}={}", name, file.string());
+  };
+  // TLS files and listeners are rows of the database: they survive a restart of the server.
+  auto started = run_tool_successfully(
+      {"ovsdb-server", "--detach", "--no-self-confinement", "-vconsole:off", "-vsyslog:off",
+       option("pidfile", files.pid), option("log-file", files.log),
+       option("unixctl", files.control), "--remote=punix:" + files.socket.string(),
+       "--remote=db:Homeport,Global,connections", "--private-key=db:Homeport,SSL,private_key",
+       "--certificate=db:Homeport,SSL,certificate", "--ca-cert=db:Homeport,SSL,ca_cert",
+       files.database.string()});
+  if (!started) {
+    return policy::with_context("the database server did not start, see " + files.log.string(),
+                                started.error());
+  }
+  return {};
+}
+
+}  // namespace
+
+policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& options) {
+  std::error_code error;
+  auto folder = fs::absolute(options.directory, error);
+  Files files(folder);
+  if (auto checked = check_options(options, files); !checked) return checked.error();
+  if (fs::create_directories(folder, error)) {
+    fs::permissions(folder, fs::perms(0750), error);
+  }
+  if (error)
+    return policy::errno_error("cannot make the directory " + folder.string(), error.value());
+
+  DatabaseServer server;
+  server.unix_remote = "unix:" + files.socket.string();
+  auto created = make_database(options, files);
+  if (!created) return created.error();
+  server.created = *created;
+  if (!answers(files.socket)) {
+    if (auto started = start_server(files); !started) return started.error();
+    server.started = true;
+  }
+  auto rows = write_server_rows(server.unix_remote, options.tls);
+  if (!rows) return rows.error();
+  server.tls_port = rows->tls_port;
+
+  server.summary = fmt::format(
+      "{} {}.", server.created ? "Created the database" : "The database is there already:",
+      files.database.string());
+  server.summary +=
+      fmt::format(" The server {} at {}.",
+                  server.started ? "was started and listens" : "runs already", server.unix_remote);
+  if (rows->rights_changed) server.summary += " The rights of hosts were written.";
+  if (server.tls_port) {
+    server.summary +=
+        fmt::format(" Hosts {} at TLS port {}.", rows->listener_changed ? "now connect" : "connect",
+                    *server.tls_port);
+  }
+  if (!server.created && !server.started && !rows->rights_changed && !rows->listener_changed) {
+    server.summary += " Nothing had to be changed.";
+  }
+  return server;
+}
+
+policy::Result<bool> stop_database(const fs::path& directory) {
+  std::error_code error;
+  Files files(fs::absolute(directory, error));
+  pid_t pid = 0;
+  std::ifstream(files.pid) >> pid;
+  if (pid <= 0) return false;
+  // The handle first, then the question whose process it is: a number may be used again.
+  int handle = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (handle < 0 && errno == ESRCH) return false;
+  if (handle < 0) return policy::errno_error(fmt::format("cannot open process {}", pid));
+  std::ifstream command_line(fmt::format("/proc/{}/cmdline", pid));
+  std::string command(std::istreambuf_iterator<char>(command_line), {});
+  policy::Result<bool> result = false;
+  if (command.find(files.database.string()) != std::string::npos) {
+    result = true;
+    pollfd ended{handle, POLLIN, 0};
+    if (syscall(SYS_pidfd_send_signal, handle, SIGTERM, nullptr, 0) != 0 && errno != ESRCH) {
+      result = policy::errno_error(fmt::format("cannot stop ovsdb-server, process {}", pid));
+    } else if (poll(&ended, 1, kStopTimeoutMs) != 1) {
+      result = policy::make_error(
+          errc::timed_out, fmt::format("ovsdb-server, process {}, has not ended {} s after it "
+                                       "was told to",
+                                       pid, kStopTimeoutMs / 1000));
+    }
+  }
+  close(handle);
+  return result;
+}
+
+}  // namespace homeport::agent
