@@ -29,7 +29,11 @@ struct TaskView {
   std::uint64_t total_ms = 0, downtime_ms = 0;
   std::optional<std::uint64_t> eta_ms;
 
-  bool ended() const { return state != "running" && !state.empty(); }
+  /// In doubt is no end: something has yet to be settled.
+  bool ended() const {
+    return state == "succeeded" || state == "failed" || state == "cancelled" ||
+           state == "rolled-back";
+  }
 };
 
 /// `json` is the object of one task.

@@ -18,7 +18,7 @@ namespace homeport::lab {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kRestPort = "8650";
+constexpr const char* kRestPort = "8480";
 
 void mount_at(const fs::path& place, const char* type, const std::string& options,
               Cleanup& cleanup) {
@@ -61,7 +61,7 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
       directory_(lab_directory / name_),
       inside_(std::move(namespace_name)),
       underlay_address_("172.31.0." + std::to_string(number)) {
-  fs::create_directories(directory_ / "run");
+  fs::create_directories(runtime_directory());
   fs::create_directories(directory_ / "state");
   fs::create_directories(profile_directory());
   mount_at(memory_directory(), "tmpfs",
@@ -88,14 +88,21 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
 Host::~Host() = default;
 
 void Host::write_configuration(const Database& database, const fs::path& certificates) {
+  auto quoted = [](const fs::path& path) { return "\"" + path.string() + "\"\n"; };
   std::ostringstream toml;
-  toml << "host = \"" << name_ << "\"\n"
-       << "state_dir = \"" << (directory_ / "state").string() << "\"\n"
-       << "runtime_dir = \"" << (directory_ / "run").string() << "\"\n"
-       << "\n[database]\nremote = \"" << database.remote() << "\"\n"
-       << "\n[tls]\nca_certificate = \"" << (certificates / "ca.pem").string() << "\"\n"
-       << "certificate = \"" << (certificates / (name_ + ".pem")).string() << "\"\n"
-       << "private_key = \"" << (certificates / (name_ + ".key")).string() << "\"\n";
+  toml << "host = " << quoted(name_)  //
+       << "log_level = \"info\"\n"
+       << "\n[database]\nremotes = " << quoted(database.remote())  //
+       << "\n[tls]\nca_certificate = " << quoted(certificates / "ca.pem")
+       << "certificate = " << quoted(certificates / (name_ + ".pem"))
+       << "private_key = " << quoted(certificates / (name_ + ".key"))
+       << "\n[underlay]\nvtep = " << quoted(underlay_address_)
+       << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort << "\"]\n"
+       << "\n[directories]\nstate = " << quoted(directory_ / "state")
+       << "runtime = " << quoted(runtime_directory()) << "memory = " << quoted(memory_directory())
+       << "launch_profiles = " << quoted(profile_directory())
+       << "bpf = " << quoted(directory_ / "bpf")  //
+       << "guest_cgroup = " << quoted(cgroup_);
   write_text(directory_ / "homeportd.toml", toml.str());
 }
 
@@ -150,7 +157,7 @@ void Host::release() {
 
 pid_t Host::guest_pid(const std::string& application) const {
   // Its monitor's socket is in this host's runtime directory: on its command line.
-  const std::string mine = (directory_ / "run").string();
+  const std::string mine = (runtime_directory()).string();
   std::error_code gone;
   for (const auto& entry : fs::directory_iterator("/proc", gone)) {
     const std::string name = entry.path().filename();
@@ -212,6 +219,8 @@ std::vector<std::string> Host::leftovers() const {
   }
   for (const auto& file : files_below(memory_directory())) note("memory", file);
   for (const auto& file : files_below(directory_ / "state")) note("journal", file);
+  for (const auto& entry : fs::directory_iterator(runtime_directory()))
+    note("folder", entry.path());
   if (!cgroup_.empty()) {
     for (const auto& entry : fs::directory_iterator(cgroup_)) {
       if (entry.is_directory()) note("group", entry.path());

@@ -65,6 +65,7 @@ class Host {
   Link& management() { return *management_; }
   const std::filesystem::path& directory() const { return directory_; }
   std::filesystem::path memory_directory() const { return directory_ / "memory"; }
+  std::filesystem::path runtime_directory() const { return directory_ / "run"; }
   std::filesystem::path profile_directory() const { return directory_ / "launch.d"; }
   const std::string& underlay_address() const { return underlay_address_; }
 
