@@ -67,6 +67,8 @@ struct Timeouts {
   std::chrono::milliseconds dead_peer{5000};
 };
 
+class Connection;  // what is behind a Channel: connection.h
+
 class Channel {
  public:
   Channel() = default;  ///< no channel: only to be assigned to
@@ -93,42 +95,43 @@ class Channel {
   template <class Message>
   boost::asio::awaitable<policy::Result<Message>> receive(
       std::vector<std::byte>* payload = nullptr) {
-    return receive_message<Message>(impl_, payload);
+    return receive_message<Message>(connection_, payload);
   }
 
-  /// Ends operations under way with operation_canceled and tells the peer, without waiting.
+  /// Ends operations under way with operation_canceled and tells the peer, without waiting. What
+  /// the peer has sent and was not received here is lost, and with it perhaps what we sent last
+  /// (TCP answers with a reset): a conversation that matters ends with an acknowledgement.
   void close();
 
   std::uint64_t bytes_sent() const;      ///< frames, before encryption
   std::uint64_t bytes_received() const;  ///< frames, after decryption
 
- private:
-  friend class ChannelFactory;  // connect() and ChannelServer, after the Hello
-  struct Impl;
-  explicit Channel(std::shared_ptr<Impl> impl);
+  /// For connect() and ChannelServer: a connection after its Hello.
+  explicit Channel(std::shared_ptr<Connection> connection);
 
+ private:
   static boost::asio::awaitable<policy::Result<void>> receive_into(
-      std::shared_ptr<Impl> impl, google::protobuf::MessageLite& header,
+      std::shared_ptr<Connection> connection, google::protobuf::MessageLite& header,
       std::vector<std::byte>* payload);
 
   template <class Message>
   static boost::asio::awaitable<policy::Result<Message>> receive_message(
-      std::shared_ptr<Impl> impl, std::vector<std::byte>* payload) {
+      std::shared_ptr<Connection> connection, std::vector<std::byte>* payload) {
     Message message;
-    policy::Result<void> done = co_await receive_into(std::move(impl), message, payload);
+    policy::Result<void> done = co_await receive_into(std::move(connection), message, payload);
     if (!done) co_return done.error();
     co_return message;
   }
 
-  std::shared_ptr<Impl> impl_;
+  std::shared_ptr<Connection> connection_;
 };
 
 struct ConnectOptions {
   boost::asio::ip::tcp::endpoint endpoint;
   std::string expected_host;  ///< whoever answers must prove to be this host
   Purpose purpose = Purpose::control;
-  std::string session;  ///< opaque to the channel, at most kMaxSessionSize bytes
-  Timeouts timeouts;
+  std::string session{};  ///< opaque to the channel, at most kMaxSessionSize bytes
+  Timeouts timeouts{};
 };
 
 /// Connects and takes the channel through its Hello, on the awaiting coroutine's executor.
@@ -137,11 +140,11 @@ boost::asio::awaitable<policy::Result<Channel>> connect(TlsContext tls, ConnectO
 
 struct ServerOptions {
   std::vector<boost::asio::ip::tcp::endpoint> listen;  ///< port 0: the kernel chooses
-  Timeouts timeouts;
+  Timeouts timeouts{};
   /// Connections that are not yet channels, at most. More wait in the kernel's queue.
   std::size_t max_handshakes = 32;
   /// Told of each connection that did not become a channel, and of failures to accept; for the log.
-  std::function<void(const policy::Error&)> on_refused;
+  std::function<void(const policy::Error&)> on_refused{};
 };
 
 /// Accepts channels on one executor and hands each to the handler once its Hello is done.

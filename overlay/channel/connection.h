@@ -1,0 +1,61 @@
+// What is behind a Channel: the stream, who is at its other end, and the first error.
+#pragma once
+
+#include "overlay/channel/channel.h"
+#include "overlay/channel/tls_stream.h"
+
+#include <boost/asio/steady_timer.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay {
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  /// `name`: the other end in error messages for as long as it has not proven who it is.
+  Connection(boost::asio::ip::tcp::socket socket, std::string name)
+      : stream(std::move(socket)), peer(std::move(name)) {}
+
+  /// Closes the stream and remembers why; returns the first error, with the peer's name before it.
+  policy::Error fail(policy::Error error);
+
+  boost::asio::awaitable<policy::Result<void>> send(std::string frame,
+                                                    std::span<const std::byte> payload);
+  boost::asio::awaitable<policy::Result<void>> receive(google::protobuf::MessageLite& header,
+                                                       std::vector<std::byte>* payload,
+                                                       FrameLimits limits);
+
+  TlsStream stream;
+  std::string peer;
+  Purpose purpose = Purpose::control;
+  std::string session;
+  boost::asio::ip::tcp::endpoint remote;
+  boost::asio::ip::tcp::endpoint local;
+  std::optional<policy::Error> failure;
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+
+ private:
+  std::vector<std::byte> header_;
+};
+
+/// Prefix and encoded header, ready to be written; message_size if over the limits.
+policy::Result<std::string> encode_frame(const google::protobuf::MessageLite& header,
+                                         std::size_t payload_size);
+
+/// Fails the connection with timed_out if still in scope when `limit` has passed.
+class Deadline {
+ public:
+  Deadline(const std::shared_ptr<Connection>& connection, std::chrono::milliseconds limit,
+           std::string message);
+
+ private:
+  // The timer's handler may be on its way already when the deadline goes out of scope.
+  std::shared_ptr<std::weak_ptr<Connection>> armed_;
+  boost::asio::steady_timer timer_;
+};
+
+}  // namespace homeport::overlay

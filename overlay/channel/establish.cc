@@ -1,0 +1,252 @@
+#include "overlay/channel/establish.h"
+
+#include "overlay/channel/channel.pb.h"
+#include "overlay/channel/pki.h"
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace homeport::overlay {
+namespace {
+
+namespace asio = boost::asio;
+namespace errc = boost::system::errc;
+using asio::ip::tcp;
+using policy::Error;
+using policy::Result;
+
+constexpr std::size_t kMaxRefusalSize = 1024;  // bytes
+constexpr FrameLimits kHelloLimits{.header = 4096,
+                                   .payload = 0};  // before it is known to be a host
+
+/// Control characters from a peer must not reach a terminal or a log.
+std::string printable(std::string_view text) {
+  std::string clean(text.substr(0, kMaxRefusalSize));
+  std::replace_if(
+      clean.begin(), clean.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return clean;
+}
+
+ChannelPurpose to_wire(Purpose purpose) {
+  return purpose == Purpose::lane ? CHANNEL_PURPOSE_LANE : CHANNEL_PURPOSE_CONTROL;
+}
+
+Hello make_hello(const TlsContext& tls, Purpose purpose, const std::string& session) {
+  Hello hello;
+  hello.set_protocol_version(kChannelProtocolVersion);
+  hello.set_host(tls.host());
+  hello.set_software_version(HOMEPORT_VERSION);
+  hello.set_purpose(to_wire(purpose));
+  hello.set_session(session);
+  return hello;
+}
+
+struct Identity {
+  std::string host;
+  std::string certificate_sha256;
+};
+
+Result<Identity> identity_of(SSL* ssl) {
+  X509* certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr) {
+    return policy::make_error(errc::permission_denied, "it shows no certificate");
+  }
+  auto host = pki::common_name(*certificate);
+  if (!host) return Error{errc::make_error_code(errc::permission_denied), host.error().message};
+  return Identity{std::move(*host), pki::fingerprint(*certificate)};
+}
+
+Result<void> check_hello(const Hello& hello, const std::string& host) {
+  if (hello.protocol_version() != kChannelProtocolVersion) {
+    return policy::make_error(
+        errc::protocol_not_supported,
+        fmt::format("it speaks version {} of the channel protocol, this host version {} "
+                    "(software {}): run the same version on both",
+                    hello.protocol_version(), kChannelProtocolVersion, HOMEPORT_VERSION));
+  }
+  if (hello.host() != host) {
+    return policy::make_error(errc::permission_denied,
+                              fmt::format("it calls itself '{}', but its certificate is for '{}'",
+                                          printable(hello.host()), host));
+  }
+  if (hello.purpose() != CHANNEL_PURPOSE_CONTROL && hello.purpose() != CHANNEL_PURPOSE_LANE) {
+    return policy::make_error(
+        errc::bad_message,
+        fmt::format("its hello names the unknown purpose {}", static_cast<int>(hello.purpose())));
+  }
+  if (hello.session().size() > kMaxSessionSize) {
+    return policy::make_error(errc::bad_message,
+                              fmt::format("its hello names a session of {} bytes, over {}",
+                                          hello.session().size(), kMaxSessionSize));
+  }
+  return {};
+}
+
+asio::awaitable<Result<void>> send_hello(Connection& connection, const Hello& hello) {
+  Result<std::string> frame = encode_frame(hello, 0);
+  if (!frame) co_return connection.fail(frame.error());
+  co_return co_await connection.send(std::move(*frame), {});
+}
+
+/// Lets the peer read our last words (a TLS alert, a refusal) before the connection is closed.
+asio::awaitable<Error> refuse(Connection& connection, Error error, const Hello* answer = nullptr) {
+  if (connection.failure) co_return *connection.failure;
+  if (answer != nullptr) {
+    Hello refusal = *answer;
+    refusal.set_refusal(error.message.substr(0, kMaxRefusalSize));
+    Result<void> sent = co_await send_hello(connection, refusal);
+    if (!sent) co_return policy::with_context(connection.peer, std::move(error));
+  }
+  co_await connection.stream.linger();
+  // The deadline may have ended the lingering; the reason remains what it was.
+  Error reason = policy::with_context(connection.peer, error);
+  connection.fail(std::move(error));
+  co_return reason;
+}
+
+}  // namespace
+
+std::string describe(const tcp::endpoint& endpoint) {
+  return endpoint.address().is_v6()
+             ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
+             : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
+}
+
+Result<void> set_tcp_options(tcp::socket& socket, std::chrono::milliseconds dead_peer) {
+  int milliseconds = static_cast<int>(std::max<std::int64_t>(dead_peer.count(), 1000));
+  const struct {
+    int level, name, value;
+  } options[] = {
+      {IPPROTO_TCP, TCP_NODELAY, 1},
+      {SOL_SOCKET, SO_KEEPALIVE, 1},
+      // With a user timeout, the number of probes is what fits into it (tcp(7)).
+      {IPPROTO_TCP, TCP_KEEPIDLE, std::max(1, milliseconds / 2000)},
+      {IPPROTO_TCP, TCP_KEEPINTVL, 1},
+      {IPPROTO_TCP, TCP_USER_TIMEOUT, milliseconds},
+  };
+  for (const auto& option : options) {
+    if (setsockopt(socket.native_handle(), option.level, option.name, &option.value,
+                   sizeof option.value) != 0) {
+      return policy::errno_error("cannot set TCP options");
+    }
+  }
+  return {};
+}
+
+asio::awaitable<Result<Channel>> establish_client(std::shared_ptr<Connection> connection,
+                                                  TlsContext tls, ConnectOptions options,
+                                                  PeerCheck check) {
+  Deadline deadline(connection, options.timeouts.handshake, "the handshake was not done");
+  Result<void> done = co_await connection->stream.handshake(tls.native(), TlsStream::Role::client);
+  if (!done) co_return connection->fail(done.error());
+  Result<Identity> identity = identity_of(connection->stream.native());
+  if (!identity) co_return connection->fail(identity.error());
+  if (identity->host != options.expected_host) {
+    co_return connection->fail(policy::make_error(
+        errc::permission_denied,
+        fmt::format("this is host '{}', not '{}' as expected: check the endpoints in the control "
+                    "database",
+                    identity->host, options.expected_host)));
+  }
+  connection->peer = fmt::format("{} ({})", identity->host, connection->peer);
+  if (done = check(identity->host, identity->certificate_sha256); !done) {
+    co_return connection->fail(done.error());
+  }
+
+  done = co_await send_hello(*connection, make_hello(tls, options.purpose, options.session));
+  if (!done) co_return done.error();
+  Hello answer;
+  done = co_await connection->receive(answer, nullptr, kHelloLimits);
+  if (!done) co_return done.error();
+  if (!answer.refusal().empty()) {
+    auto code = answer.protocol_version() == kChannelProtocolVersion ? errc::permission_denied
+                                                                     : errc::protocol_not_supported;
+    co_return connection->fail(policy::make_error(
+        code, fmt::format("it refuses this host: {}", printable(answer.refusal()))));
+  }
+  if (done = check_hello(answer, identity->host); !done) {
+    co_return connection->fail(done.error());
+  }
+  connection->peer = identity->host;
+  connection->purpose = options.purpose;
+  connection->session = std::move(options.session);
+  co_return Channel(std::move(connection));
+}
+
+asio::awaitable<Result<Channel>> establish_server(std::shared_ptr<Connection> connection,
+                                                  TlsContext tls, Timeouts timeouts,
+                                                  PeerCheck check) {
+  Deadline deadline(connection, timeouts.handshake, "the handshake was not done");
+  Result<void> done = co_await connection->stream.handshake(tls.native(), TlsStream::Role::server);
+  if (!done) co_return co_await refuse(*connection, done.error());
+  Result<Identity> identity = identity_of(connection->stream.native());
+  if (!identity) co_return co_await refuse(*connection, identity.error());
+  connection->peer = fmt::format("{} ({})", identity->host, connection->peer);
+
+  Hello hello;
+  done = co_await connection->receive(hello, nullptr, kHelloLimits);
+  if (!done) co_return done.error();
+  Hello answer = make_hello(tls, Purpose::control, {});
+  done = check(identity->host, identity->certificate_sha256);
+  if (done) done = check_hello(hello, identity->host);
+  if (!done) co_return co_await refuse(*connection, done.error(), &answer);
+
+  connection->purpose = hello.purpose() == CHANNEL_PURPOSE_LANE ? Purpose::lane : Purpose::control;
+  connection->session = hello.session();
+  answer.set_purpose(hello.purpose());
+  answer.set_session(hello.session());
+  done = co_await send_hello(*connection, answer);
+  if (!done) co_return done.error();
+  connection->peer = identity->host;
+  co_return Channel(std::move(connection));
+}
+
+asio::awaitable<Result<Channel>> connect(TlsContext tls, ConnectOptions options, PeerCheck check) {
+  asio::any_io_executor executor = co_await asio::this_coro::executor;
+  auto connection = std::make_shared<Connection>(
+      tcp::socket(executor),
+      fmt::format("{} at {}", options.expected_host, describe(options.endpoint)));
+  if (options.session.size() > kMaxSessionSize) {
+    co_return connection->fail(policy::make_error(
+        errc::invalid_argument, fmt::format("a session name of {} bytes is over the limit of {}",
+                                            options.session.size(), kMaxSessionSize)));
+  }
+  tcp::socket& socket = connection->stream.socket();
+  int family = options.endpoint.protocol().family();
+  int handle = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+  if (handle < 0) co_return connection->fail(policy::errno_error("cannot make a socket"));
+  boost::system::error_code unusable;
+  socket.assign(options.endpoint.protocol(), handle, unusable);
+  if (unusable) {
+    ::close(handle);
+    co_return connection->fail({unusable, "cannot use a socket: " + unusable.message()});
+  }
+  Result<void> ready = set_tcp_options(socket, options.timeouts.dead_peer);
+  if (!ready) co_return connection->fail(ready.error());
+  {
+    Deadline deadline(connection, options.timeouts.connect, "no connection");
+    auto [error] =
+        co_await socket.async_connect(options.endpoint, asio::as_tuple(asio::use_awaitable));
+    if (error == asio::error::operation_aborted) {
+      co_return connection->fail(policy::make_error(errc::operation_canceled, "cancelled"));
+    }
+    if (error) co_return connection->fail({error, "cannot connect: " + error.message()});
+  }
+  boost::system::error_code ignored;
+  connection->remote = socket.remote_endpoint(ignored);
+  connection->local = socket.local_endpoint(ignored);
+  co_return co_await establish_client(std::move(connection), std::move(tls), std::move(options),
+                                      std::move(check));
+}
+
+}  // namespace homeport::overlay

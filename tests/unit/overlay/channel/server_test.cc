@@ -1,0 +1,132 @@
+// The accepting side as a whole.
+#include "tests/unit/overlay/channel/test_peers.h"
+
+#include <gmock/gmock.h>
+
+#include <stdexcept>
+
+namespace homeport::overlay {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ServerTest : public ChannelFixture {};
+
+TEST_F(ServerTest, ListensOnSeveralAddresses) {
+  ServerOptions options = server_options();
+  options.listen.push_back(tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+  serve(tls_b_, options, anyone());
+  ASSERT_EQ(server_->endpoints().size(), 2u);
+  EXPECT_EQ(server_->port(), server_->endpoints().front().port());
+  run([this]() -> asio::awaitable<void> {
+    for (const tcp::endpoint& each : server_->endpoints()) {
+      ConnectOptions to_each = to_b();
+      to_each.endpoint = each;
+      Result<Channel> channel = co_await connect(tls_a_, to_each, anyone());
+      EXPECT_TRUE(channel);
+    }
+  }());
+}
+
+TEST_F(ServerTest, NamesTheAddressItCannotHave) {
+  serve();
+  ServerOptions options = server_options();
+  options.listen = {endpoint()};
+  auto second = ChannelServer::listen(io_.get_executor(), tls_b_, options, anyone(), {});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, errc::address_in_use);
+  EXPECT_THAT(second.error().message, HasSubstr("127.0.0.1:"));
+
+  options.listen.clear();
+  EXPECT_FALSE(ChannelServer::listen(io_.get_executor(), tls_b_, options, anyone(), {}));
+}
+
+TEST_F(ServerTest, BoundsTheHandshakesUnderWay) {
+  ServerOptions options = server_options();
+  options.max_handshakes = 1;
+  serve(tls_b_, options, anyone());
+  run([this]() -> asio::awaitable<void> {
+    tcp::socket silent(io_);
+    co_await silent.async_connect(endpoint(), asio::use_awaitable);
+    ConnectOptions hasty = to_b();
+    hasty.timeouts.handshake = 50ms;
+    Error error = co_await failure_to_connect(tls_a_, hasty);
+    EXPECT_EQ(error.code, errc::timed_out);  // it waits in the kernel's queue
+
+    silent.close();
+    Result<Channel> channel = co_await connect_to_b();
+    EXPECT_TRUE(channel) << channel.error().message;
+  }());
+}
+
+TEST_F(ServerTest, UsesANewIdentityForNewConnections) {
+  run([this]() -> asio::awaitable<void> {
+    Pair before = co_await pair();
+    TlsContext renewed = authority_.context("hostB");
+    server_->set_tls(renewed);
+    std::string seen;
+    Result<Channel> after = co_await connect(
+        tls_a_, to_b(), [&](const std::string&, const std::string& sha256) -> Result<void> {
+          seen = sha256;
+          return {};
+        });
+    EXPECT_TRUE(after);
+    EXPECT_EQ(seen, renewed.certificate_sha256());
+    Result<void> sent = co_await before.a.send(text("still there"));
+    EXPECT_TRUE(sent);
+    Result<StringValue> got = co_await before.b.receive<StringValue>();
+    EXPECT_TRUE(got);
+  }());
+}
+
+TEST_F(ServerTest, AHandlerThatThrowsLosesItsChannelOnly) {
+  server_ = std::move(ChannelServer::listen(io_.get_executor(), tls_b_, server_options(), anyone(),
+                                            [](Channel) -> asio::awaitable<void> {
+                                              throw std::runtime_error("out of luck");
+                                              co_return;
+                                            })
+                          .value());
+  run([this]() -> asio::awaitable<void> {
+    for (int i = 0; i < 2; ++i) {
+      Result<Channel> channel = co_await connect_to_b();
+      Result<StringValue> got = co_await channel.value().receive<StringValue>();
+      EXPECT_EQ(got.error().code, asio::error::eof);
+      Error error = co_await refused_.take();
+      EXPECT_THAT(error.message, HasSubstr("hostA: the channel's handler failed: out of luck"));
+    }
+  }());
+}
+
+TEST_F(ServerTest, StoppingDropsHandshakesAndKeepsChannels) {
+  run([this]() -> asio::awaitable<void> {
+    Pair ends = co_await pair();
+    tcp::socket silent(io_);
+    co_await silent.async_connect(endpoint(), asio::use_awaitable);
+    // A whole handshake after it: by then the server has taken the silent one too.
+    Pair more = co_await pair();
+    ConnectOptions options = to_b();
+    server_->stop();
+    std::array<char, 1> byte;
+    auto [error, size] =
+        co_await silent.async_read_some(asio::buffer(byte), asio::as_tuple(asio::use_awaitable));
+    EXPECT_TRUE(error);
+    Error unreachable = co_await failure_to_connect(tls_a_, options);
+    EXPECT_EQ(unreachable.code, errc::connection_refused);
+
+    server_.reset();
+    Result<void> sent = co_await ends.a.send(text("still there"));
+    EXPECT_TRUE(sent);
+    Result<StringValue> got = co_await ends.b.receive<StringValue>();
+    EXPECT_EQ(got.value().value(), "still there");
+    EXPECT_TRUE(refused_.empty());
+  }());
+}
+
+TEST_F(ServerTest, MayBeDestroyedBeforeItRan) {
+  serve();
+  server_.reset();
+  EXPECT_NO_THROW(io_.run());
+}
+
+}  // namespace
+}  // namespace homeport::overlay
