@@ -163,12 +163,22 @@ TEST_F(Failure, DatabaseStoppedBeforeTheCommit) {
   EXPECT_THAT(fleet_->wait_ended().state, AnyOf("succeeded", "rolled-back"));
 }
 
-TEST_F(Failure, SourceAgentKilledAfterTheCommitWasSent) {
-  hold(*source_, "commit-sent");
+TEST_F(Failure, SourceAgentKilledAfterTheCommit) {
+  hold(*source_, "committed");
   auto waiting = fleet_->start_move(*destination_);
   source_->wait_held();
   source_->kill_agent();
-  source_->release();
+  source_->start_agent();
+  source_->wait_ready();
+  EXPECT_EQ(fleet_->wait_ended().state, "succeeded");
+  fleet_->wait_settled(*destination_);
+}
+
+TEST_F(Failure, SourceAgentKilledJustBeforeTheCommit) {
+  hold(*source_, "commit");
+  auto waiting = fleet_->start_move(*destination_);
+  source_->wait_held();
+  source_->kill_agent();
   source_->start_agent();
   source_->wait_ready();
   EXPECT_THAT(fleet_->wait_ended().state, AnyOf("succeeded", "rolled-back", "failed"));
@@ -179,7 +189,6 @@ TEST_F(Failure, SourceAgentKilledWhileTheGuestIsStopped) {
   auto waiting = fleet_->start_move(*destination_);
   source_->wait_held();
   source_->kill_agent();
-  source_->release();
   source_->start_agent();
   source_->wait_ready();
   EXPECT_THAT(fleet_->wait_ended().state, AnyOf("rolled-back", "failed"));

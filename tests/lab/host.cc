@@ -107,14 +107,17 @@ void Host::write_configuration(const Database& database, const fs::path& certifi
 }
 
 void Host::start_agent(const std::string& hold_at) {
+  release();
   ProcessOptions options{.inside = &inside_, .log = directory_ / "homeportd.log"};
+  std::string program = homeportd_program();
   if (!hold_at.empty()) {
+    program = held_homeportd_program();
     options.environment["HOMEPORT_HOLD_AT"] = hold_at;
-    options.environment["HOMEPORT_HOLD_DIR"] = directory_.string();
+    options.environment["HOMEPORT_HOLD_FILE"] = directory_ / "held";
   }
   agent_.reset();
-  agent_ = std::make_unique<Process>(
-      Command{homeportd_program(), "--config", (directory_ / "homeportd.toml").string()}, options);
+  agent_ = std::make_unique<Process>(Command{program, "--config", directory_ / "homeportd.toml"},
+                                     options);
 }
 
 void Host::wait_ready(Clock::duration timeout) {

@@ -31,8 +31,8 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  /// Starts homeportd. A step named in `hold_at` is held, once reached, until release(): it needs
-  /// a build with HOMEPORT_TEST_HOOKS.
+  /// Starts homeportd. With a step of a move named in `hold_at` (source_move.cc names them), it is
+  /// one that waits there, once, until release().
   void start_agent(const std::string& hold_at = "");
   /// Waits until /readyz says 200.
   void wait_ready(Clock::duration timeout = 20s);

@@ -18,5 +18,8 @@ std::string homeportd_program() {
 std::string homeport_program() {
   return program("homeport", HOMEPORT_LAB_HOMEPORT);
 }
+std::string held_homeportd_program() {
+  return HOMEPORT_LAB_HELD_HOMEPORTD;
+}
 
 }  // namespace homeport::lab

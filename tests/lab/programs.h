@@ -9,5 +9,7 @@ namespace homeport::lab {
 /// with others, for instance an installed package's.
 std::string homeportd_program();
 std::string homeport_program();
+/// homeportd that can be held at a step of a move, see held_agent.cc.
+std::string held_homeportd_program();
 
 }  // namespace homeport::lab
