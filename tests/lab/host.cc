@@ -159,8 +159,8 @@ void Host::release() {
 }
 
 pid_t Host::guest_pid(const std::string& application) const {
-  // Its monitor's socket is in this host's runtime directory: on its command line.
-  const std::string mine = (runtime_directory()).string();
+  // Its memory file, among other things, is in this host's directory: on its command line.
+  const std::string mine = directory_.string() + "/";
   std::error_code gone;
   for (const auto& entry : fs::directory_iterator("/proc", gone)) {
     const std::string name = entry.path().filename();

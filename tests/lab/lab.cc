@@ -28,8 +28,8 @@ std::string quoted(const std::string& text) {
 std::string profile(const GuestOptions& guest, const GuestImage& image) {
   Command arguments = {
       "-nodefaults", "-no-user-config",
-      "-name",       "{name}",
-      "-machine",    "pc,memory-backend=ram",
+
+      "-machine",    "pc-i440fx-7.2,memory-backend=ram",
       "-accel",      "tcg,thread=single,tb-size=64",
       "-cpu",        "max",
       "-smp",        "{vcpus}",
@@ -47,7 +47,7 @@ std::string profile(const GuestOptions& guest, const GuestImage& image) {
       "memory-backend-file,id=ram,size={memory_mib}M,mem-path={memory_path},share=" +
       std::string(guest.shared_memory ? "on" : "off"));
   arguments.push_back("-append");
-  arguments.push_back("console=ttyS0 quiet panic=-1 tsc=unstable homeport.ipv4=" + guest.ipv4 +
+  arguments.push_back("console=ttyS0 quiet panic=-1 homeport.ipv4=" + guest.ipv4 +
                       "/24 homeport.ipv6=" + guest.ipv6 + "/64");
   if (!guest.disk.empty()) {
     arguments.push_back("-drive");
@@ -60,7 +60,7 @@ std::string profile(const GuestOptions& guest, const GuestImage& image) {
     arguments.push_back("-device");
     arguments.push_back("virtio-blk-pci,drive=disk0");
   }
-  std::string toml = "program = \"/usr/bin/qemu-system-x86_64\"\narguments = [\n";
+  std::string toml = "program = \"/usr/bin/qemu-system-x86_64\"\nargs = [\n";
   for (const auto& argument : arguments) toml += "  " + quoted(argument) + ",\n";
   return toml + "]\n";
 }
