@@ -127,11 +127,14 @@ class Channel {
 };
 
 struct ConnectOptions {
+  /// Not an aggregate on purpose: GCC 12 destroys a braced one inside a co_await expression twice.
+  ConnectOptions() = default;
+
   boost::asio::ip::tcp::endpoint endpoint;
   std::string expected_host;  ///< whoever answers must prove to be this host
   Purpose purpose = Purpose::control;
-  std::string session{};  ///< opaque to the channel, at most kMaxSessionSize bytes
-  Timeouts timeouts{};
+  std::string session;  ///< opaque to the channel, at most kMaxSessionSize bytes
+  Timeouts timeouts;
 };
 
 /// Connects and takes the channel through its Hello, on the awaiting coroutine's executor.

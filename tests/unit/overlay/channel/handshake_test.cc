@@ -211,9 +211,8 @@ TEST_F(HandshakeTest, ASilentClientIsDroppedInTime) {
 TEST_F(HandshakeTest, ASilentServerIsGivenUpInTime) {
   run([this]() -> asio::awaitable<void> {
     tcp::acceptor silent(io_, tcp::endpoint(asio::ip::address_v4::loopback(), 0));
-    ConnectOptions options{.endpoint = silent.local_endpoint(),
-                           .expected_host = "hostB",
-                           .timeouts = {.handshake = 20ms}};
+    ConnectOptions options = to_b_at(silent.local_endpoint());
+    options.timeouts.handshake = 20ms;
     Error error = co_await failure_to_connect(tls_a_, options);
     EXPECT_EQ(error.code, errc::timed_out);
     EXPECT_THAT(error.message, HasSubstr("hostB at 127.0.0.1:"));

@@ -115,7 +115,7 @@ TEST_F(HostilePeerTest, AServerOfAnotherVersionIsRefused) {
       co_await write_frame(stream, answer);
       co_await stream.linger();
     };
-    ConnectOptions options{.endpoint = acceptor.local_endpoint(), .expected_host = "hostB"};
+    ConnectOptions options = to_b_at(acceptor.local_endpoint());
     for (bool refuses : {false, true}) {
       asio::co_spawn(io_, old_server(refuses), asio::detached);
       Error error = co_await failure_to_connect(tls_a_, options);

@@ -80,8 +80,15 @@ void ChannelFixture::serve(PeerCheck check, Timeouts timeouts) {
   serve(tls_b_, std::move(options), std::move(check));
 }
 
+ConnectOptions ChannelFixture::to_b_at(const tcp::endpoint& endpoint) {
+  ConnectOptions options;
+  options.endpoint = endpoint;
+  options.expected_host = "hostB";
+  return options;
+}
+
 ConnectOptions ChannelFixture::to_b() const {
-  return {.endpoint = endpoint(), .expected_host = "hostB"};
+  return to_b_at(endpoint());
 }
 
 asio::awaitable<Result<Channel>> ChannelFixture::connect_to_b() {

@@ -97,6 +97,7 @@ class ChannelFixture : public ::testing::Test {
   void serve(TlsContext tls, ServerOptions options, PeerCheck check);
   tcp::endpoint endpoint() const { return server_->endpoints().front(); }
 
+  static ConnectOptions to_b_at(const tcp::endpoint& endpoint);
   ConnectOptions to_b() const;
   asio::awaitable<Result<Channel>> connect_to_b();
   asio::awaitable<Error> failure_to_connect(TlsContext tls, ConnectOptions options,
