@@ -5,8 +5,8 @@
 // timeout. Everything here runs on the executor that connect() was called on.
 #pragma once
 
-#include "migration/vm/owned_fd.h"
 #include "migration/vm/qmp_message.h"
+#include "overlay/link/unique_fd.h"
 #include "policy/error.h"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -53,7 +53,8 @@ class Qmp {
   static boost::asio::awaitable<policy::Result<Qmp>> connect(std::filesystem::path path,
                                                              QmpOptions options = {});
   /// The same over a stream socket that is connected already.
-  static boost::asio::awaitable<policy::Result<Qmp>> open(OwnedFd socket, QmpOptions options = {});
+  static boost::asio::awaitable<policy::Result<Qmp>> open(overlay::UniqueFd socket,
+                                                          QmpOptions options = {});
 
   Qmp(Qmp&&) noexcept;
   Qmp& operator=(Qmp&&) noexcept;

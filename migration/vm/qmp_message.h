@@ -53,10 +53,10 @@ std::string format_qmp_command(std::string_view command, const boost::json::obje
 /// Splits what arrives into lines.
 class QmpLines {
  public:
-  /// Takes received bytes in; errc::message_size once a line is longer than kQmpMaxLine.
-  policy::Result<void> add(std::string_view bytes);
-  /// The next whole, non-empty line without CR LF; nullopt until more has arrived.
-  std::optional<std::string> next();
+  void add(std::string_view received) { buffer_ += received; }
+  /// The next whole, non-empty line without CR LF; nullopt until more has arrived;
+  /// errc::message_size once a line is longer than kQmpMaxLine.
+  policy::Result<std::optional<std::string>> next();
 
  private:
   std::string buffer_;

@@ -23,7 +23,8 @@ struct RamBlock {
 /// A run of shared, writable mappings that continue each other, in memory and in the file.
 struct SharedMapping {
   std::uint64_t address = 0, size = 0, offset = 0;
-  std::string path;  ///< as the kernel shows it, without " (deleted)"
+  std::uint64_t first_size = 0;  ///< of the first mapping in the run
+  std::string path;              ///< as the kernel shows it, without " (deleted)"
 };
 
 /// The shared, writable file mappings in the text of /proc/PID/maps; neighbours are joined, since

@@ -1,12 +1,13 @@
 // A running VM, as a move needs it: QEMU through its monitor, and its process through pidfd and
 // /proc. Nothing is assumed about who started it.
 //
-// Everything runs on the executor the VM was made on; dropping the object leaves the guest running.
+// Everything runs on the executor the VM was made on. Dropping the object leaves the guest running,
+// and operations under way go on to their end.
 #pragma once
 
-#include "migration/vm/owned_fd.h"
 #include "migration/vm/qmp.h"
 #include "migration/vm/ram_map.h"
+#include "overlay/link/unique_fd.h"
 #include "policy/error.h"
 
 #include <boost/asio/awaitable.hpp>
@@ -48,7 +49,7 @@ inline constexpr std::uint64_t kDeviceStateLimit = 64u << 20;  ///< bytes
 class Vm {
  public:
   /// `log` is where the VM's process writes to, quoted in errors; may be empty.
-  Vm(std::string name, Qmp qmp, pid_t pid, OwnedFd pidfd, std::filesystem::path log);
+  Vm(std::string name, Qmp qmp, pid_t pid, overlay::UniqueFd pidfd, std::filesystem::path log);
   Vm(Vm&&) noexcept;
   Vm& operator=(Vm&&) noexcept;
   ~Vm();
@@ -74,7 +75,7 @@ class Vm {
   /// Where guest RAM lies in the process, one block for each memory backend.
   boost::asio::awaitable<policy::Result<std::vector<RamBlock>>> ram_blocks();
   /// The file behind a block, open for reading and writing, obtained through the process.
-  policy::Result<OwnedFd> open_ram(const RamBlock& block) const;
+  policy::Result<overlay::UniqueFd> open_ram(const RamBlock& block) const;
   /// Whether a block device does direct I/O (cache=none): its reads land in guest RAM that was
   /// pinned, unseen by write tracking.
   boost::asio::awaitable<policy::Result<bool>> has_pinned_io();
@@ -92,7 +93,7 @@ class Vm {
   /// Lets QEMU announce the guest's addresses (RARP, and through the guest where it can).
   boost::asio::awaitable<policy::Result<void>> announce_self();
   /// A copy of the descriptor QEMU has of the tap `device`, to read out what waits in it.
-  policy::Result<OwnedFd> borrow_tap(const std::string& device) const;
+  policy::Result<overlay::UniqueFd> borrow_tap(const std::string& device) const;
 
   bool exited() const;
   /// Ends when the process has gone, and reaps it when it is a child of this process.
@@ -105,7 +106,7 @@ class Vm {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace homeport::migration
