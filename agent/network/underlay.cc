@@ -1,0 +1,65 @@
+#include "agent/network/underlay.h"
+
+#include "overlay/datapath/datapath.h"
+#include "overlay/link/link.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace homeport::agent {
+
+using policy::Result;
+
+namespace {
+
+const overlay::Link* link_of(const std::vector<overlay::Link>& links, int index) {
+  auto found = std::find_if(links.begin(), links.end(),
+                            [&](const overlay::Link& link) { return link.index == index; });
+  return found == links.end() ? nullptr : &*found;
+}
+
+bool usable(const policy::IpAddress& address) {
+  if (address.is_loopback() || address.is_unspecified()) return false;
+  return !(address.is_v6() && address.to_v6().is_link_local());
+}
+
+}  // namespace
+
+Result<std::uint32_t> tunnel_mtu_of(const policy::IpAddress& vtep) {
+  auto links = overlay::list_links();
+  if (!links) return links.error();
+  auto addresses = overlay::list_addresses();
+  if (!addresses) return addresses.error();
+  for (const overlay::LinkAddress& item : *addresses) {
+    if (item.address != vtep) continue;
+    const overlay::Link* link = link_of(*links, item.link_index);
+    if (link && link->mtu > overlay::kTunnelOverhead) return overlay::tunnel_mtu(link->mtu);
+  }
+  return policy::make_error(boost::system::errc::address_not_available,
+                            fmt::format("no interface of this host has the VTEP address {}: set "
+                                        "[underlay] vtep to one that it has",
+                                        vtep.to_string()));
+}
+
+Result<std::vector<Interface>> interfaces_of(const std::string& host) {
+  auto links = overlay::list_links();
+  if (!links) return links.error();
+  auto addresses = overlay::list_addresses();
+  if (!addresses) return addresses.error();
+  std::vector<Interface> interfaces;
+  for (const overlay::LinkAddress& item : *addresses) {
+    const overlay::Link* link = link_of(*links, item.link_index);
+    if (!link || !usable(item.address) || link->kind == "tun" || link->kind == "vxlan") continue;
+    Interface interface;
+    interface.host = host;
+    interface.name = link->name;
+    interface.address = item.address;
+    interface.mtu = link->mtu;
+    interface.state = link->carrier ? LinkState::up : LinkState::down;
+    interfaces.push_back(std::move(interface));
+  }
+  return interfaces;
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,22 @@
+// The network below: this host's interfaces, and what of it the virtual network may use.
+#pragma once
+
+#include "agent/control/records.h"
+#include "policy/address.h"
+#include "policy/error.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace homeport::agent {
+
+/// The largest packet that fits into the tunnel over the interface that has `vtep`. The error says
+/// that no interface has that address.
+policy::Result<std::uint32_t> tunnel_mtu_of(const policy::IpAddress& vtep);
+
+/// This host's rows of the Interface table: every address but loopback and link-local ones, and
+/// none of the devices of applications.
+policy::Result<std::vector<Interface>> interfaces_of(const std::string& host);
+
+}  // namespace homeport::agent

@@ -1,0 +1,30 @@
+// Which hosts may have a channel: those in the control database, with the certificates they named.
+#pragma once
+
+#include "agent/control/database.h"
+#include "overlay/channel/channel.h"
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+namespace homeport::agent {
+
+/// Written on the control executor, asked on those of the channels, hence the one lock of the
+/// agent: it is held for the copy of a pointer, once per connection.
+class Peers {
+ public:
+  void follow(const Contents& contents);
+  overlay::PeerCheck check() const;
+
+ private:
+  using Fingerprints = std::map<std::string, std::string>;  // by host
+  struct Shared {
+    std::mutex mutex;
+    std::shared_ptr<const Fingerprints> fingerprints = std::make_shared<const Fingerprints>();
+  };
+  std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+};
+
+}  // namespace homeport::agent

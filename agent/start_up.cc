@@ -1,0 +1,207 @@
+#include "agent/start_up.h"
+
+#include "agent/network/underlay.h"
+#include "agent/tasks/admission.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+namespace homeport::agent {
+
+namespace asio = boost::asio;
+namespace errc = boost::system::errc;
+using namespace std::chrono_literals;
+using policy::Result;
+
+namespace {
+
+/// How often the datapath is compared with what it should be, in case somebody else changed it.
+constexpr auto kRepairInterval = 5s;
+/// How long a destination's copy of the database may lag behind the source's.
+constexpr auto kAdmissionPatience = 3s;
+
+IntegerMap capacity() {
+  IntegerMap capacity;
+  struct sysinfo info {};
+  if (::sysinfo(&info) == 0) {
+    capacity["memory_mib"] = static_cast<std::int64_t>(info.totalram * info.mem_unit >> 20);
+  }
+  capacity["vcpus"] = ::sysconf(_SC_NPROCESSORS_ONLN);
+  return capacity;
+}
+
+asio::awaitable<void> pause(std::chrono::milliseconds time) {
+  asio::steady_timer timer(co_await asio::this_coro::executor, time);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+asio::awaitable<void> publish(StartUp parts) {
+  while (true) {
+    auto published = co_await parts.database.publish_host(parts.identity.host);
+    if (published) {
+      auto interfaces = interfaces_of(parts.identity.host.name);
+      if (interfaces) {
+        published = co_await parts.database.publish_interfaces(parts.identity.host.name,
+                                                               std::move(*interfaces));
+      } else {
+        published = interfaces.error();
+      }
+    }
+    if (published) break;
+    spdlog::warn("cannot tell the control database about this host: {}",
+                 published.error().message);
+    co_await pause(1s);
+  }
+  co_await parts.database.keep_alive(parts.identity.status());
+}
+
+asio::awaitable<void> repair(VirtualNetwork& network) {
+  while (true) {
+    co_await pause(kRepairInterval);
+    network.reconcile();
+  }
+}
+
+asio::awaitable<void> begin(StartUp parts) {
+  while (!co_await parts.database.wait_synced(10s)) {
+    spdlog::warn("waiting for the control database; what is programmed goes on forwarding");
+  }
+  asio::co_spawn(parts.executor, publish(parts), asio::detached);
+
+  migration::Journal::Contents interrupted = parts.journal.read();
+  for (const policy::Error& problem : interrupted.unreadable) {
+    spdlog::error("{}", problem.message);
+  }
+  std::vector<migration::JournalEntry> outgoing;
+  std::set<std::string> incoming;
+  for (migration::JournalEntry& entry : interrupted.entries) {
+    if (entry.role == migration::JournalEntry::Role::destination) {
+      incoming.insert(entry.application);
+      co_await parts.destination.recover(std::move(entry));
+    } else {
+      outgoing.push_back(std::move(entry));
+    }
+  }
+  co_await parts.guests.adopt(incoming);
+  report_owners(parts.database.contents(), parts.destination);
+  parts.tasks.resume(std::move(outgoing));
+  spdlog::info("{} is ready", parts.identity.host.name);
+  co_await repair(parts.network);
+}
+
+}  // namespace
+
+HostStatus HostIdentity::status() const {
+  HostStatus status;
+  status.host = host.name;
+  status.started = std::chrono::time_point_cast<std::chrono::milliseconds>(started);
+  status.last_seen = wall_clock_now();
+  status.agent_pid = ::getpid();
+  status.state = HostState::ready;
+  return status;
+}
+
+HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls) {
+  if (tls.host() != config.host) {
+    throw boost::system::system_error(
+        errc::make_error_code(errc::invalid_argument),
+        fmt::format("the certificate {} is that of {}, but this host is {}: issue one with "
+                    "`homeport pki issue {}`",
+                    config.tls.certificate.string(), tls.host(), config.host, config.host));
+  }
+  HostIdentity identity;
+  identity.started = std::chrono::system_clock::now();
+  identity.host.name = config.host;
+  identity.host.control_endpoints = config.listen.control;
+  identity.host.lane_endpoints = config.listen.lanes;
+  identity.host.vteps = {config.underlay.vtep};
+  identity.host.certificate_sha256 = tls.certificate_sha256();
+  identity.host.version = HOMEPORT_VERSION;
+  identity.host.capacity = capacity();
+  return identity;
+}
+
+overlay::EbpfOptions datapath_options(const Config& config) {
+  overlay::EbpfOptions options;
+  options.pin_directory = config.directories.bpf;
+  options.vxlan_device = config.underlay.vxlan_device;
+  options.udp_port = config.underlay.vxlan_port;
+  if (config.underlay.vtep.is_v4()) {
+    options.local_vtep_v4 = config.underlay.vtep.to_v4();
+  } else {
+    options.local_vtep_v6 = config.underlay.vtep.to_v6();
+  }
+  return options;
+}
+
+migration::QemuDriverOptions driver_options(const Config& config) {
+  migration::QemuDriverOptions options;
+  options.profile_dir = config.directories.launch_profiles;
+  options.runtime_dir = config.directories.runtime;
+  options.memory_dir = config.directories.memory;
+  options.cgroup_dir = config.directories.guest_cgroup;
+  return options;
+}
+
+DatabaseOptions database_options(const Config& config) {
+  DatabaseOptions options;
+  options.session.remotes = config.database.remotes;
+  options.session.probe_interval = config.database.probe_interval;
+  options.session.tls = overlay::ovsdb::TlsFiles{config.tls.private_key, config.tls.certificate,
+                                                 config.tls.ca_certificate};
+  return options;
+}
+
+std::vector<asio::ip::tcp::endpoint> control_endpoints(const ControlDatabase& database,
+                                                       const std::string& host) {
+  auto row = database.hosts().find(host);
+  if (row == database.hosts().end()) return {};
+  return row->second.control_endpoints;
+}
+
+asio::awaitable<Result<std::vector<migration::PortSpec>>> admit_when_known(
+    const ControlDatabase& database, std::string host, std::uint32_t mtu_limit, std::string source,
+    const migration::Prepare& request) {
+  const auto deadline = std::chrono::steady_clock::now() + kAdmissionPatience;
+  while (true) {
+    auto ports = admit(database.contents(), host, mtu_limit, source, request);
+    if (ports || ports.error().code != errc::resource_unavailable_try_again ||
+        std::chrono::steady_clock::now() > deadline) {
+      co_return ports;
+    }
+    co_await pause(20ms);
+  }
+}
+
+std::unique_ptr<overlay::ChannelServer> serve_channels(
+    asio::any_io_executor executor, const overlay::TlsContext& tls,
+    std::vector<asio::ip::tcp::endpoint> endpoints, const overlay::Timeouts& timeouts,
+    overlay::PeerCheck check, overlay::ChannelServer::Handler handler) {
+  overlay::ServerOptions options;
+  options.listen = std::move(endpoints);
+  options.timeouts = timeouts;
+  options.on_refused = [](const policy::Error& error) { spdlog::warn("{}", error.message); };
+  return overlay::ChannelServer::listen(std::move(executor), tls, std::move(options),
+                                        std::move(check), std::move(handler))
+      .value();
+}
+
+void report_owners(const Contents& contents, migration::Destination& destination) {
+  for (const auto& incoming : destination.incoming()) {
+    const Ownership owner = ownership(contents, incoming.application);
+    if (owner.kind != Ownership::Kind::owned) continue;
+    destination.on_owner(incoming.application, {owner.location, owner.generation});
+  }
+}
+
+void start_up(StartUp parts) { asio::co_spawn(parts.executor, begin(parts), asio::detached); }
+
+}  // namespace homeport::agent

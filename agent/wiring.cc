@@ -1,0 +1,146 @@
+// The composition root: every module of the agent, built with exactly what it uses, and every
+// channel between them. It holds no logic and no state of its own.
+//
+//   control database <--> ControlDatabase --+--> VirtualNetwork --> Datapath (eBPF), links
+//                                           +--> Peers --> who may connect
+//                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
+//                                           |        |              |
+//                                           |        +--> Guests <--+--> VMs (QMP)
+//                                           |               ^
+//                                           +--> Destination+ <== LaneReceiver <==lanes== others
+//   status (REST) <-- snapshot of all of these
+//
+// Threads: control (this one: all decisions), lanes (guest memory coming in), bulk (guest memory
+// going out), and that of the OVSDB session inside ControlDatabase.
+#include "agent/wiring.h"
+
+#include "agent/network/underlay.h"
+#include "agent/network/virtual_network.h"
+#include "agent/peers.h"
+#include "agent/snapshot.h"
+#include "agent/start_up.h"
+#include "agent/status/server.h"
+#include "agent/tasks/admission.h"
+#include "agent/tasks/database_ownership.h"
+#include "agent/worker.h"
+#include "migration/memory/dirty_tracker.h"
+#include "migration/move/destination.h"
+#include "overlay/datapath/ebpf_datapath.h"
+
+namespace homeport::agent {
+
+namespace asio = boost::asio;
+
+struct Agent::Parts {
+  Parts(asio::io_context& control, const Config& config, migration::HoldPoint hold)
+      : executor(control.get_executor()),
+        tls(overlay::TlsContext::load(config.tls).value()),
+        mtu_limit((migration::check_capture_support().value(),
+                   tunnel_mtu_of(config.underlay.vtep).value())),
+        identity(identity_of(config, tls)),
+        journal(migration::Journal::open(config.directories.state / "moves").value()),
+        datapath(overlay::make_ebpf_datapath(datapath_options(config)).value()),
+        driver(driver_options(config)),
+        database(executor, database_options(config)),
+        network(database, *datapath, config.host, mtu_limit),
+        guests(executor, database, network, driver, config.host, mtu_limit),
+        ownership(database, [this] { return identity.status(); }),
+        source(std::make_shared<migration::SourceContext>(migration::SourceContext{
+            .executor = executor,
+            .bulk_executor = bulk.executor(),
+            .host = config.host,
+            .traffic = network,
+            .ownership = ownership,
+            .journal = journal,
+            .tls = tls,
+            .peer_check = peers.check(),
+            .timeouts = {.dead_peer = config.limits.dead_peer},
+            .endpoints_of = [this](const auto& host) { return control_endpoints(database, host); },
+            .departed = [this](const auto& application) { guests.departed(application); },
+            .hold = std::move(hold)})),
+        tasks(executor, database, guests, source, config.host, config.limits.moves),
+        destination(migration::DestinationContext{
+            .executor = executor,
+            .host = config.host,
+            .driver = driver,
+            .traffic = network,
+            .ownership = ownership,
+            .journal = journal,
+            .lanes = lanes,
+            .lane_executor = lane_worker.executor(),
+            .lane_endpoints = config.listen.lanes,
+            .max_moves = config.limits.moves,
+            .admit =
+                [this, host = config.host](std::string from, const migration::Prepare& request) {
+                  return admit_when_known(database, host, mtu_limit, std::move(from), request);
+                },
+            .arrived = [this](auto application,
+                              auto vm) { guests.add(application, std::move(vm)); }}) {
+    const overlay::Timeouts timeouts{.dead_peer = config.limits.dead_peer};
+
+    // other agents -> Destination
+    control_server = serve_channels(
+        executor, tls, config.listen.control, timeouts, peers.check(),
+        [this](overlay::Channel channel) { return destination.serve(std::move(channel)); });
+    // other agents -> LaneReceiver
+    lane_server =
+        serve_channels(lane_worker.executor(), tls, config.listen.lanes, timeouts, peers.check(),
+                       [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); });
+    // kernel -> VirtualNetwork
+    link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
+                           network.on_link_event(event);
+                         }).value());
+    // ControlDatabase -> everything that follows it
+    database.on_change([this] {
+      peers.follow(database.contents());
+      network.reconcile();
+      report_owners(database.contents(), destination);
+      tasks.on_database_change();
+    });
+    // all of them -> status
+    status_server = StatusServer::start(executor, {.listen = config.listen.status},
+                                        [this, remotes = config.database.remotes] {
+                                          return snapshot({identity.host.name, remotes,
+                                                           identity.started, database, network,
+                                                           *datapath, guests, tasks, destination});
+                                        })
+                        .value();
+    database.start();
+    start_up({executor, identity, database, network, guests, tasks, destination, journal});
+  }
+
+  // Built from the top down, ended from the bottom up: what is below may use what is above.
+  asio::any_io_executor executor;
+  overlay::TlsContext tls;
+  std::uint32_t mtu_limit;
+  HostIdentity identity;
+  Peers peers;
+  migration::Journal journal;
+  std::unique_ptr<overlay::Datapath> datapath;
+  migration::QemuDriver driver;
+  ControlDatabase database;
+  VirtualNetwork network;
+  Guests guests;
+  DatabaseOwnership ownership;
+  migration::LaneReceiver lanes;  // lives on lane_worker
+  Worker bulk;
+  Worker lane_worker;
+  std::shared_ptr<const migration::SourceContext> source;
+  TaskRunner tasks;
+  migration::Destination destination;
+  std::unique_ptr<overlay::ChannelServer> control_server;
+  std::unique_ptr<overlay::ChannelServer> lane_server;
+  std::optional<overlay::LinkMonitor> link_monitor;
+  std::unique_ptr<StatusServer> status_server;
+};
+
+Agent::Agent(asio::io_context& control, const Config& config, migration::HoldPoint hold)
+    : parts_(std::make_unique<Parts>(control, config, std::move(hold))) {}
+
+Agent::~Agent() {
+  // The workers first: nothing may come from their threads while the rest goes.
+  parts_->bulk.stop();
+  parts_->lane_worker.stop();
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,27 @@
+// The agent as a whole.
+#pragma once
+
+#include "agent/config.h"
+#include "migration/move/source_move.h"
+
+#include <boost/asio/io_context.hpp>
+
+#include <memory>
+
+namespace homeport::agent {
+
+/// One agent on one host, on a control thread that runs `control`. Guests, ports and programmed
+/// traffic outlive it.
+class Agent {
+ public:
+  /// Builds everything and begins; throws boost::system::system_error with one sentence for the
+  /// operator if it cannot. `hold` is for tests: called at named points of a move.
+  Agent(boost::asio::io_context& control, const Config& config, migration::HoldPoint hold = {});
+  ~Agent();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace homeport::agent
