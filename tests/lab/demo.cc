@@ -162,7 +162,7 @@ Verdict demonstrate(const FleetOptions& options, unsigned moves) {
   Verdict verdict;
   verdict.same_address = true;
   for (unsigned i = 0; i < moves; ++i) {
-    Host& from = fleet.whereabouts();
+    Host& from = fleet.wait_somewhere();
     verdict.moves.push_back(show_move(fleet, from, fleet.other_than(from)));
     for (const auto& address : {guest.ipv4, guest.ipv6}) {
       const GuestStatus now = GuestControl(lab.client(), address).status();

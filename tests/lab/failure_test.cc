@@ -20,14 +20,14 @@ class Failure : public testing::Test {
  protected:
   // Slow enough, and memory enough in use, that a copy takes seconds.
   static void SetUpTestSuite() {
-    fleet_ = std::make_unique<Fleet>(FleetOptions{.name = "failure", .rate_mbit = 200});
+    fleet_ = std::make_unique<Fleet>(FleetOptions{.name = "failure", .rate_mbit = 400});
     fleet_->guest().write_memory(96, 4, 5);
   }
   static void TearDownTestSuite() { fleet_.reset(); }
 
   void SetUp() override {
     before_ = fleet_->guest().status();
-    source_ = &fleet_->whereabouts();
+    source_ = &fleet_->wait_somewhere();
     destination_ = &fleet_->other_than(*source_);
     stream_ = std::make_unique<StreamClient>(
         fleet_->lab().client(), fleet_->options().ipv4,
@@ -37,10 +37,14 @@ class Failure : public testing::Test {
 
   /// What must hold after every failure.
   void TearDown() override {
-    if (HasFatalFailure()) return;
-    for (Host* host : {source_, destination_}) host->release();
+    // Everything works again, also for the next test when this one failed.
+    for (Host* host : {source_, destination_}) {
+      host->release();
+      if (host->underlay().is_cut()) host->underlay().restore();
+    }
+    fleet_->lab().database().start();
     fleet_->lab().start_agents();
-    Host& owner = fleet_->whereabouts();
+    Host& owner = fleet_->wait_somewhere();
     fleet_->wait_settled(owner);
     check_guest();
     const MoveOutcome later = fleet_->move(fleet_->other_than(owner));

@@ -151,6 +151,24 @@ Host& Fleet::whereabouts() {
   return *found;
 }
 
+Host& Fleet::wait_somewhere(Clock::duration timeout) {
+  Host* found = nullptr;
+  std::string problem;
+  wait_until(
+      [&] {
+        try {
+          found = &whereabouts();
+        } catch (const Interrupted&) {
+          throw;
+        } catch (const LabFailure& failure) {
+          problem = failure.what();
+        }
+        return found != nullptr;
+      },
+      timeout, "the guest to be in one place", [&] { return problem; });
+  return *found;
+}
+
 std::vector<std::string> Fleet::misplaced(const Host& owner) {
   std::vector<std::string> all;
   for (Host* host : lab_.hosts()) {

@@ -76,6 +76,8 @@ class Fleet {
   /// The host the control database names, when the guest's process is there and nowhere else and
   /// it answers; throws LabFailure otherwise.
   Host& whereabouts();
+  /// Waits until the guest is somewhere by that measure: a move may still be settling.
+  Host& wait_somewhere(Clock::duration timeout = 30s);
   /// Waits until whereabouts() is `host` and nothing is left elsewhere: no tap, memory, journal,
   /// process or filter but those of the guest where it runs.
   void wait_settled(const Host& host, Clock::duration timeout = 30s);

@@ -13,7 +13,7 @@ class Move : public testing::Test {
   static void TearDownTestSuite() { fleet_.reset(); }
 
   void TearDown() override {
-    fleet_->wait_settled(fleet_->whereabouts());
+    fleet_->wait_settled(fleet_->wait_somewhere());
     EXPECT_THAT(fleet_->lab().complaints(), testing::IsEmpty());
   }
 
@@ -66,7 +66,7 @@ TEST_F(Move, KeepsConnectionsOverIpv4AndBack) {
 
 TEST_F(Move, KeepsConnectionsOverIpv6WhileMemoryIsWritten) {
   fleet_->guest().write_memory(64, 8, 10);
-  Host& to = fleet_->other_than(fleet_->whereabouts());
+  Host& to = fleet_->other_than(fleet_->wait_somewhere());
   with_clients("fd01::5", "ipv6", [&] {
     const MoveOutcome outcome = fleet_->move(to);
     ASSERT_EQ(outcome.status, 0) << outcome.err;
@@ -79,21 +79,21 @@ TEST_F(Move, KeepsConnectionsOverIpv6WhileMemoryIsWritten) {
 TEST_F(Move, TenInARowLoseNothing) {
   with_clients("10.1.0.5", "ten", [&] {
     for (int i = 0; i < 10; ++i) {
-      const MoveOutcome outcome = fleet_->move(fleet_->other_than(fleet_->whereabouts()));
+      const MoveOutcome outcome = fleet_->move(fleet_->other_than(fleet_->wait_somewhere()));
       ASSERT_EQ(outcome.status, 0) << "move " << i << ": " << outcome.err;
     }
   });
 }
 
 TEST_F(Move, ToWhereItIsAlreadyIsRefused) {
-  Host& here = fleet_->whereabouts();
+  Host& here = fleet_->wait_somewhere();
   const MoveOutcome outcome = fleet_->move(here);
   EXPECT_NE(outcome.status, 0);
   EXPECT_EQ(&fleet_->whereabouts(), &here);
 }
 
 TEST_F(Move, CancelledInTimeRollsBackCleanly) {
-  Host& here = fleet_->whereabouts();
+  Host& here = fleet_->wait_somewhere();
   Host& there = fleet_->other_than(here);
   here.stop_agent();
   here.start_agent("copying");
@@ -110,7 +110,7 @@ TEST_F(Move, CancelledInTimeRollsBackCleanly) {
 }
 
 TEST_F(Move, GoesOnWhenTheWaitingCommandIsInterrupted) {
-  Host& there = fleet_->other_than(fleet_->whereabouts());
+  Host& there = fleet_->other_than(fleet_->wait_somewhere());
   auto waiting = fleet_->start_move(there);
   waiting->send_signal(SIGINT);
   EXPECT_EQ(waiting->wait(10s), 130);
