@@ -59,10 +59,11 @@ int hp_from_port(struct __sk_buff* skb) {
   if (!address->remote) return hp_deliver(skb, &address->local);
 
   if (port->mtu && skb->len > port->mtu + ETH_HLEN) {
-    switch (hp_check_size(skb, port->mtu)) {
+    switch (hp_check_size(skb, port->mtu, address->vtep.v6)) {
       case HP_FITS:
         break;
       case HP_FRAGMENT:
+        if (address->vtep.v6) return hp_drop(HP_COUNT_drop_too_big);
         hp_count(HP_COUNT_fragmented);
         break;
       case HP_ANSWER_V4:
@@ -119,15 +120,19 @@ int hp_from_tunnel(struct __sk_buff* skb) {
   if (!address) return hp_drop_unknown(&key);
   if (!address->remote) return hp_deliver(skb, &address->local);
 
-  /* The application is elsewhere. A frame that was forwarded once is not forwarded again, and none
-   * goes back to the host it came from: when the owner itself sends it here, the owner has
-   * redirected the application's traffic, and this is the destination where it is to wait. */
-  if ((vni & HP_VNI_MARK) || hp_same_vtep(&from, &address->vtep)) {
+  /* The application is elsewhere. If it is on its way here, what its owner has redirected waits
+   * at the held port: frames that are marked, and those that come from the owner itself. */
+  __u32 marked = vni & HP_VNI_MARK;
+  if (marked || hp_same_vtep(&from, &address->vtep)) {
     struct hp_delivery* held = bpf_map_lookup_elem(&hp_held, &key);
-    if (!held) return hp_drop(HP_COUNT_drop_forwarded_twice);
-    hp_count(HP_COUNT_delivered_held);
-    return hp_deliver(skb, held);
+    if (held) {
+      hp_count(HP_COUNT_delivered_held);
+      return hp_deliver(skb, held);
+    }
   }
+  /* Otherwise it is sent on, once: possibly back to the host it came from, which is where the
+   * application is going when a neighbour of its new home has sent this. */
+  if (marked) return hp_drop(HP_COUNT_drop_forwarded_twice);
   hp_count(HP_COUNT_forwarded);
   return hp_send(skb, &address->vtep, vni | HP_VNI_MARK, skb->ifindex);
 }

@@ -93,6 +93,7 @@ struct hp_port_counters {
   X(drop_unknown_network)  \
   X(drop_unknown_vtep)     \
   X(drop_forwarded_twice)  \
+  X(drop_too_big)          \
   X(drop_malformed)
 
 enum hp_counter {

@@ -47,7 +47,7 @@ struct hp_too_big_v6 {
 
 enum hp_size_verdict {
   HP_FITS,     /* send it */
-  HP_FRAGMENT, /* send it; the outer packet will be fragmented */
+  HP_FRAGMENT, /* no answer is allowed: send it if the outer packet can be fragmented */
   HP_ANSWER_V4,
   HP_ANSWER_V6,
 };
@@ -63,8 +63,12 @@ static __always_inline __u32 hp_transport_header(struct __sk_buff* skb, __u8 pro
 }
 
 /* Looks at a frame longer than the MTU. A GSO packet is one frame of many segments: what counts
- * is the length of each segment, not of the whole. */
-static __always_inline enum hp_size_verdict hp_check_size(struct __sk_buff* skb, __u32 mtu) {
+ * is the length of each segment, not of the whole.
+ *
+ * The kernel fragments outer packets of IPv4 only. Over IPv6, an IPv4 packet that might have been
+ * fragmented is answered as if it might not: its sender then fragments the next ones itself. */
+static __always_inline enum hp_size_verdict hp_check_size(struct __sk_buff* skb, __u32 mtu,
+                                                          __u32 outer_v6) {
   if (skb->protocol == bpf_htons(ETH_P_IP)) {
     struct iphdr ip;
     if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip))) return HP_FRAGMENT;
@@ -74,7 +78,8 @@ static __always_inline enum hp_size_verdict hp_check_size(struct __sk_buff* skb,
     }
     __u16 fragment = bpf_ntohs(ip.frag_off);
     /* No answer to errors, to parts without a transport header, or with IP options. */
-    if (!(fragment & HP_IP_DF) || (fragment & HP_IP_OFFSET) || ip.ihl != 5) return HP_FRAGMENT;
+    if ((!(fragment & HP_IP_DF) && !outer_v6) || (fragment & HP_IP_OFFSET) || ip.ihl != 5)
+      return HP_FRAGMENT;
     if (ip.protocol == IPPROTO_ICMP) {
       __u8 type;
       if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &type, 1)) return HP_FRAGMENT;

@@ -1,0 +1,238 @@
+#include "tests/unit/overlay/datapath/fabric.h"
+
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+
+namespace homeport::overlay {
+
+using boost::asio::ip::make_address;
+
+namespace {
+
+[[noreturn]] void fail(const std::string& what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+bool readable(int fd, int milliseconds) {
+  pollfd poll_fd{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&poll_fd, 1, milliseconds) == 1;
+}
+
+constexpr int kPatienceMilliseconds = 5000;
+
+}  // namespace
+
+BpfFileSystem::BpfFileSystem() {
+  std::string name = std::filesystem::temp_directory_path() / "homeport-bpf-XXXXXX";
+  if (!::mkdtemp(name.data())) fail("mkdtemp");
+  path_ = name;
+  if (::unshare(CLONE_NEWNS) < 0) fail("unshare: needs root");
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) fail("mount --make-private");
+  if (::mount("bpf", path_.c_str(), "bpf", 0, nullptr) < 0) fail("mount -t bpf");
+}
+
+BpfFileSystem::~BpfFileSystem() {
+  ::umount2(path_.c_str(), MNT_DETACH);
+  ::rmdir(path_.c_str());
+}
+
+Socket::Socket(const NetNamespace& inside, bool v6) {
+  fd_ = inside.run([v6] { return UniqueFd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM, 0)); });
+  sockaddr_in6 address{};
+  address.sin6_family = v6 ? AF_INET6 : AF_INET;
+  socklen_t length = v6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+  if (::bind(fd_.get(), reinterpret_cast<sockaddr*>(&address), length) < 0) fail("bind");
+  ::getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  port_ = ntohs(address.sin6_port);  // The same place in both families.
+}
+
+void Socket::send(const policy::IpAddress& to, std::uint16_t port, const std::string& data) {
+  boost::asio::ip::udp::endpoint endpoint(to, port);
+  if (::sendto(fd_.get(), data.data(), data.size(), 0, endpoint.data(),
+               static_cast<socklen_t>(endpoint.size())) < 0) {
+    fail("sendto " + to.to_string());
+  }
+}
+
+std::optional<std::string> Socket::receive() {
+  if (!readable(fd_.get(), kPatienceMilliseconds)) return std::nullopt;
+  std::array<char, 65536> buffer;
+  const ssize_t length = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+  if (length < 0) fail("recv");
+  return std::string(buffer.data(), static_cast<std::size_t>(length));
+}
+
+bool Socket::pending() const {
+  return readable(fd_.get(), 0);
+}
+
+void Host::restart() {
+  datapath.reset();
+  datapath = inside.run([&] { return make_ebpf_datapath(options).value(); });
+}
+
+Fabric::Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay) {
+  static int fabrics = 0;
+  ++fabrics;
+  switch_.shell("ip link add br0 type bridge && ip link set br0 up");
+  for (int number = 1; number <= hosts; ++number) {
+    auto host = std::make_unique<Host>();
+    const std::string wire = "host" + std::to_string(number);
+    switch_.run([&] { create_veth(wire, "underlay", host->inside.fd()).value(); });
+    switch_.shell("ip link set " + wire + " master br0 up");
+    const bool v6 = underlay == Underlay::v6;
+    host->vtep = make_address((v6 ? "2001:db8::" : "192.0.2.") + std::to_string(number));
+    host->options.pin_directory = bpf.path() / (std::to_string(fabrics) + "-" + wire);
+    host->options.udp_port = kUdpPort;
+    if (v6) {
+      host->options.local_vtep_v6 = host->vtep.to_v6();
+    } else {
+      host->options.local_vtep_v4 = host->vtep.to_v4();
+    }
+    host->inside.run([&] {
+      set_link_up("underlay", true).value();
+      add_address("underlay", host->vtep, v6 ? 64 : 24).value();
+      host->datapath = make_ebpf_datapath(host->options).value();
+    });
+    host->desired.networks = {{kVni, tunnel_mtu(kUnderlayMtu)}};
+    hosts_.push_back(std::move(host));
+  }
+  for (int number = 1; number <= hosts; ++number) {
+    for (int other = 1; other <= hosts; ++other) {
+      if (other != number) host(number).desired.vteps.push_back(host(other).vtep);
+    }
+    App& app = add_app(number);
+    host(number).desired.ports.push_back({app.device, kVni, app.mac, false});
+  }
+  for (int number = 1; number <= hosts; ++number) {
+    for (int other = 1; other <= hosts; ++other) {
+      host(number).desired.addresses.push_back(entry(app(other), number, other));
+    }
+  }
+  apply_all();
+}
+
+App& Fabric::add_app(int host_number) {
+  auto app = std::make_unique<App>();
+  app->number = static_cast<int>(apps_.size()) + 1;
+  app->mac = {{0x02, 0, 0, 0, 0, static_cast<std::uint8_t>(app->number)}};
+  app->v4 = make_address("10.0.0." + std::to_string(app->number));
+  app->v6 = make_address("fd00::" + std::to_string(app->number));
+  app->device = "app" + std::to_string(app->number);
+  plug(*app, host_number, app->device);
+  apps_.push_back(std::move(app));
+  return *apps_.back();
+}
+
+void Fabric::plug(App& app, int host_number, const std::string& device) {
+  const std::uint32_t mtu = tunnel_mtu(kUnderlayMtu);
+  host(host_number).inside.run([&] {
+    create_veth(device, "eth0", app.inside.fd()).value();
+    set_ipv6_silent(device).value();
+    set_link_mtu(device, mtu).value();
+    set_link_up(device, true).value();
+  });
+  app.inside.run([&] {
+    set_link_mac("eth0", app.mac).value();
+    set_link_mtu("eth0", mtu).value();
+    set_ipv6_silent("eth0").value();
+    set_link_up("eth0", true).value();
+    add_address("eth0", app.v4, 24).value();
+    add_address("eth0", app.v6, 64).value();
+  });
+  // The kernel takes an IPv6 address into service a moment after carrier comes up.
+  const bool ready = eventually([&] {
+    Socket self(app.inside, true);
+    try {
+      self.send(app.v6, self.port(), "x");
+    } catch (const std::system_error&) {
+      return false;
+    }
+    return self.pending();
+  });
+  if (!ready) throw std::runtime_error("the address " + app.v6.to_string() + " does not serve");
+}
+
+AddressEntry Fabric::entry(const App& app, int seen_from, int located_at, policy::Generation g) {
+  AddressEntry entry{kVni, app.mac, app.ips(), LocalPort{app.device}, g};
+  if (seen_from != located_at) entry.location = RemoteHost{host(located_at).vtep};
+  return entry;
+}
+
+AddressEntry& Fabric::desired_entry(int host_number, const App& app) {
+  for (AddressEntry& entry : host(host_number).desired.addresses) {
+    if (entry.mac == app.mac) return entry;
+  }
+  throw std::runtime_error("host " + std::to_string(host_number) + " does not know the app");
+}
+
+Port Fabric::held_port(const App& app, int host_number) {
+  const std::string device = app.device + "b";
+  host(host_number).inside.run([&] { create_tap({.name = device}).value(); });
+  return {device, kVni, app.mac, true};
+}
+
+void Fabric::apply_all() {
+  for (auto& host : hosts_) host->apply().value();
+}
+
+void send_frame(const App& app, const std::string& frame) {
+  app.inside.run([&] {
+    UniqueFd fd(::socket(AF_PACKET, SOCK_RAW, 0));
+    sockaddr_ll to{};
+    to.sll_family = AF_PACKET;
+    to.sll_ifindex = static_cast<int>(::if_nametoindex("eth0"));
+    if (::sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to),
+                 sizeof(to)) < 0) {
+      fail("send_frame");
+    }
+  });
+}
+
+Sniffer::Sniffer(const NetNamespace& inside, const std::string& device) {
+  fd_ = inside.run([&] {
+    UniqueFd fd(::socket(AF_PACKET, SOCK_RAW, 0));
+    sockaddr_ll at{};
+    at.sll_family = AF_PACKET;
+    at.sll_protocol = htons(ETH_P_ALL);
+    at.sll_ifindex = static_cast<int>(::if_nametoindex(device.c_str()));
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof(at)) < 0) fail("bind");
+    return fd;
+  });
+}
+
+std::optional<std::string> Sniffer::next(const std::function<bool(const std::string&)>& wanted) {
+  while (readable(fd_.get(), kPatienceMilliseconds)) {
+    std::array<char, 65536> buffer;
+    sockaddr_ll from{};
+    socklen_t from_length = sizeof(from);
+    const ssize_t length = ::recvfrom(fd_.get(), buffer.data(), buffer.size(), 0,
+                                      reinterpret_cast<sockaddr*>(&from), &from_length);
+    if (length < 0) fail("recvfrom");
+    if (from.sll_pkttype == PACKET_OUTGOING) continue;
+    std::string frame(buffer.data(), static_cast<std::size_t>(length));
+    if (wanted(frame)) return frame;
+  }
+  return std::nullopt;
+}
+
+bool eventually(const std::function<bool()>& condition) {
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(kPatienceMilliseconds);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,134 @@
+// Hosts joined by one underlay network, and applications on them: everything in network
+// namespaces of the test's own, with the real datapath, VXLAN and veth devices.
+#pragma once
+
+#include "overlay/datapath/ebpf_datapath.h"
+#include "overlay/link/tap.h"
+#include "tests/unit/overlay/link/net_namespace.h"
+
+#include <boost/asio/ip/udp.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay {
+
+/// A BPF file system in a mount namespace of the test program's own. Made before any thread.
+class BpfFileSystem {
+ public:
+  BpfFileSystem();
+  ~BpfFileSystem();
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+enum class Underlay { v4, v6 };
+
+inline constexpr policy::Vni kVni = 42;
+inline constexpr std::uint32_t kUnderlayMtu = 1500;
+inline constexpr std::uint16_t kUdpPort = 8472;
+
+/// A UDP socket in an application's namespace, whose receive() waits 5 s at most.
+class Socket {
+ public:
+  Socket(const NetNamespace& inside, bool v6);
+  std::uint16_t port() const { return port_; }
+  void send(const policy::IpAddress& to, std::uint16_t port, const std::string& data);
+  /// nullopt when nothing came in time.
+  std::optional<std::string> receive();
+  /// Whether a datagram is there now.
+  bool pending() const;
+  int fd() const { return fd_.get(); }
+
+ private:
+  UniqueFd fd_;
+  std::uint16_t port_ = 0;
+};
+
+/// A container-style application: a namespace with eth0, whose other end is a port of the host.
+struct App {
+  int number = 0;
+  NetNamespace inside;
+  policy::MacAddress mac;
+  policy::IpAddress v4, v6;
+  std::string device;  ///< Of the host it was plugged into.
+
+  std::vector<policy::IpAddress> ips() const { return {v4, v6}; }
+};
+
+struct Host {
+  NetNamespace inside;
+  policy::IpAddress vtep;
+  EbpfOptions options;
+  std::unique_ptr<Datapath> datapath;
+  DesiredState desired;
+
+  Result<void> apply() {
+    return inside.run([&] { return datapath->apply(desired); });
+  }
+  Result<DesiredState> read_back() {
+    return inside.run([&] { return datapath->read_back(); });
+  }
+  Result<void> set_address(const AddressEntry& entry) {
+    return inside.run([&] { return datapath->set_address(entry); });
+  }
+  TotalCounters totals() { return datapath->counters().value(); }
+  PortCounters port(const App& app) {
+    return inside.run([&] { return datapath->counters(app.device).value(); });
+  }
+  /// Throws the agent's part away and starts anew with what the kernel still has.
+  void restart();
+};
+
+/// `hosts` hosts and one application on each: application i has MAC 02:00:00:00:00:0i,
+/// addresses 10.0.0.i and fd00::i, and is known to be on host i everywhere.
+class Fabric {
+ public:
+  Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay = Underlay::v4);
+
+  Host& host(int number) { return *hosts_.at(number - 1); }
+  App& app(int number) { return *apps_.at(number - 1); }
+
+  /// Another application, plugged into that host; known nowhere yet.
+  App& add_app(int host_number);
+  /// Where app is, seen from that host: its port, or the VTEP of its host.
+  AddressEntry entry(const App& app, int seen_from, int located_at, policy::Generation g = 1);
+  /// The entry of the app in that host's desired state, which must have one.
+  AddressEntry& desired_entry(int host_number, const App& app);
+  /// Brings the device of an application's new home into place on another host, as a move does.
+  Port held_port(const App& app, int host_number);
+  void apply_all();
+
+ private:
+  void plug(App& app, int host_number, const std::string& device);
+
+  NetNamespace switch_;
+  std::vector<std::unique_ptr<Host>> hosts_;
+  std::vector<std::unique_ptr<App>> apps_;
+};
+
+/// Sends one raw Ethernet frame from an application's eth0.
+void send_frame(const App& app, const std::string& frame);
+
+/// Sees every frame that reaches an application's eth0.
+class Sniffer {
+ public:
+  explicit Sniffer(const NetNamespace& inside, const std::string& device = "eth0");
+  /// The next frame that satisfies `wanted`; nullopt when none came within 5 s.
+  std::optional<std::string> next(const std::function<bool(const std::string&)>& wanted);
+
+ private:
+  UniqueFd fd_;
+};
+
+/// Whether the condition holds within 5 s.
+bool eventually(const std::function<bool()>& condition);
+
+}  // namespace homeport::overlay

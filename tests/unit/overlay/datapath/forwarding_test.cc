@@ -1,0 +1,216 @@
+// Frames through real veth, VXLAN and tap devices, over both underlay families.
+#include "tests/unit/overlay/datapath/fabric.h"
+#include "tests/unit/overlay/datapath/frames.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <array>
+
+namespace homeport::overlay {
+namespace {
+
+const BpfFileSystem& bpf() {
+  static const BpfFileSystem file_system;
+  return file_system;
+}
+
+/// What waits in a tap, read as its guest would; frames after the virtio-net header.
+class TapReader {
+ public:
+  TapReader(const NetNamespace& inside, const std::string& device)
+      : queue_(inside.run([&] { return open_tap_queue(device).value(); })) {}
+
+  /// The next UDP payload of `length` bytes, nullopt when none came within 5 s.
+  std::optional<std::string> next(std::size_t length) {
+    std::array<char, 2048> buffer;
+    ssize_t got = -1;
+    if (!eventually([&] { return (got = ::read(queue_.get(), buffer.data(), 2048)) > 0; })) {
+      return std::nullopt;
+    }
+    return std::string(buffer.data() + got - length, length);
+  }
+  bool empty() { return tap_queue_empty(queue_.get()).value(); }
+
+ private:
+  UniqueFd queue_;
+};
+
+class Forwarding : public testing::TestWithParam<Underlay> {
+ protected:
+  Fabric fabric_{bpf(), 3, GetParam()};
+  App& one_ = fabric_.app(1);
+  App& two_ = fabric_.app(2);
+  App& three_ = fabric_.app(3);
+
+  static void expect_talk(App& from, App& to) {
+    for (bool v6 : {false, true}) {
+      Socket server(to.inside, v6), client(from.inside, v6);
+      client.send(v6 ? to.v6 : to.v4, server.port(), "hello");
+      EXPECT_EQ(server.receive(), "hello") << (v6 ? "IPv6" : "IPv4");
+      server.send(v6 ? from.v6 : from.v4, client.port(), "hello yourself");
+      EXPECT_EQ(client.receive(), "hello yourself") << (v6 ? "IPv6" : "IPv4");
+    }
+  }
+
+  /// What a host's first application has sent to single others.
+  std::uint64_t unicast_from(int host) {
+    const TotalCounters totals = fabric_.host(host).totals();
+    return fabric_.host(host).port(fabric_.app(host)).received_packets - totals.neighbor_answers -
+           totals.announcements - totals.drop_multicast;
+  }
+
+  /// Application 2, of host 2, gets a held tap on host 3.
+  std::string hold_on_host_3() {
+    const Port held = fabric_.held_port(two_, 3);
+    fabric_.host(3).desired.ports.push_back(held);
+    fabric_.host(3).apply().value();
+    return held.device;
+  }
+};
+
+TEST_P(Forwarding, RemoteApplicationsTalkInBothFamilies) {
+  expect_talk(one_, two_);
+  expect_talk(three_, two_);
+  // The kernels of the applications asked for each other; nobody but the program answered.
+  EXPECT_GE(fabric_.host(1).totals().neighbor_answers, 2u);
+  EXPECT_EQ(fabric_.host(2).totals().forwarded, 0u);
+  EXPECT_TRUE(eventually([&] {
+    return fabric_.host(2).port(two_).delivered_packets == unicast_from(1) + unicast_from(3);
+  }));
+}
+
+TEST_P(Forwarding, LocalApplicationsTalkWithoutTheTunnel) {
+  App& four = fabric_.add_app(1);
+  Host& host = fabric_.host(1);
+  host.desired.ports.push_back({four.device, kVni, four.mac, false});
+  host.desired.addresses.push_back(fabric_.entry(four, 1, 1));
+  host.apply().value();
+  expect_talk(one_, four);
+  EXPECT_EQ(host.inside.run([] { return link_counters("hpvxlan").value().tx_packets; }), 0u);
+  EXPECT_TRUE(eventually([&] {
+    return host.port(four).delivered_packets + host.port(one_).delivered_packets ==
+           unicast_from(1) + host.port(four).received_packets;
+  }));
+}
+
+TEST_P(Forwarding, RedirectedApplicationIsReachedThroughItsFormerHost) {
+  TapReader tap(fabric_.host(3).inside, hold_on_host_3());
+  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+
+  // From a third host, from the destination itself, and from the former host: all get there.
+  App& local = fabric_.add_app(2);
+  fabric_.host(2).desired.ports.push_back({local.device, kVni, local.mac, false});
+  fabric_.host(2).desired.addresses.push_back(fabric_.entry(local, 2, 2));
+  fabric_.desired_entry(2, two_) = fabric_.entry(two_, 2, 3);
+  fabric_.host(2).apply().value();
+  int number = 0;
+  for (App* sender : {&one_, &three_, &local}) {
+    Socket client(sender->inside, false);
+    for (int i = 0; i < 10; ++i) {
+      const std::string data = "datagram " + std::to_string(1000 + number++);
+      client.send(two_.v4, 9, data);
+      EXPECT_EQ(tap.next(data.size()), data);
+    }
+  }
+  EXPECT_TRUE(tap.empty());
+  EXPECT_EQ(fabric_.host(2).totals().forwarded, 20u);  // The local sender's are not forwarded.
+  EXPECT_EQ(fabric_.host(3).totals().delivered_held, 30u);
+  App held;
+  held.device = two_.device + "b";
+  EXPECT_EQ(fabric_.host(3).port(held).delivered_packets, 30u);
+}
+
+TEST_P(Forwarding, HeldPortGetsOnlyWhatItsOwnerRedirects) {
+  TapReader tap(fabric_.host(3).inside, hold_on_host_3());
+  // Host 1 believes too early that the application is on host 3: it is still served by host 2.
+  fabric_.host(1).set_address(fabric_.entry(two_, 1, 3)).value();
+  expect_talk(one_, two_);
+  EXPECT_TRUE(tap.empty());
+  EXPECT_EQ(fabric_.host(3).totals().delivered_held, 0u);
+  EXPECT_GE(fabric_.host(3).totals().forwarded, 2u);
+}
+
+TEST_P(Forwarding, NothingIsForwardedTwice) {
+  // Each of hosts 2 and 3 says the other has it.
+  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  Socket client(one_.inside, false);
+  client.send(two_.v4, 9, "lost");
+  EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_forwarded_twice == 1; }));
+  EXPECT_EQ(fabric_.host(2).totals().forwarded, 1u);
+  EXPECT_EQ(fabric_.host(3).totals().forwarded, 0u);
+  // Also around a circle of three: 1 -> 2 -> 3, which says 1.
+  fabric_.host(3).set_address(fabric_.entry(two_, 3, 1)).value();
+  client.send(two_.v4, 9, "lost");
+  EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_forwarded_twice == 2; }));
+  EXPECT_EQ(fabric_.host(1).totals().forwarded, 0u);
+}
+
+TEST_P(Forwarding, UnknownHostIsNotListenedTo) {
+  Host& host = fabric_.host(2);
+  std::erase(host.desired.vteps, fabric_.host(1).vtep);
+  host.apply().value();
+  Socket client(one_.inside, false);
+  client.send(two_.v4, 9, "from a stranger");
+  EXPECT_TRUE(eventually([&] { return host.totals().drop_unknown_vtep == 1; }));
+  EXPECT_EQ(host.port(two_).delivered_packets, 0u);
+  expect_talk(three_, two_);
+}
+
+TEST_P(Forwarding, UnknownNetworksAndAddressesAreToldApart) {
+  Host& host = fabric_.host(2);
+  Socket client(one_.inside, false);
+  std::erase_if(host.desired.addresses, [&](const auto& entry) { return entry.mac == two_.mac; });
+  host.apply().value();
+  client.send(two_.v4, 9, "nobody home");
+  EXPECT_TRUE(eventually([&] { return host.totals().drop_unknown_address == 1; }));
+  host.desired = {
+      .networks = {{kVni + 1, 0}}, .ports = {}, .addresses = {}, .vteps = host.desired.vteps};
+  host.apply().value();
+  client.send(two_.v4, 9, "no such street");
+  EXPECT_TRUE(eventually([&] { return host.totals().drop_unknown_network == 1; }));
+}
+
+TEST_P(Forwarding, NetworksAreApart) {
+  // The same MAC address in another network is another application.
+  Host& host = fabric_.host(2);
+  host.desired.networks.push_back({kVni + 1, 0});
+  AddressEntry other = fabric_.entry(two_, 2, 2);
+  other.vni = kVni + 1;
+  host.desired.addresses = {other};
+  host.apply().value();
+  Socket client(one_.inside, false);
+  client.send(two_.v4, 9, "wrong network");
+  EXPECT_TRUE(eventually([&] { return host.totals().drop_unknown_address == 1; }));
+  EXPECT_EQ(host.port(two_).delivered_packets, 0u);
+}
+
+TEST_P(Forwarding, BroadcastReachesNobody) {
+  Sniffer sniffer(two_.inside);
+  send_frame(one_, ethernet(kBroadcast, one_.mac, 0x88b5, std::string(64, 'b')));
+  send_frame(one_, ethernet(two_.mac, one_.mac, 0x88b5, std::string(64, 'u')));
+  // The unicast frame comes, and nothing before it.
+  auto frame = sniffer.next([](const std::string& bytes) { return read16(bytes, 12) == 0x88b5; });
+  ASSERT_TRUE(frame);
+  EXPECT_EQ(frame->substr(14), std::string(64, 'u'));
+  EXPECT_GE(fabric_.host(1).totals().drop_multicast, 1u);
+}
+
+TEST_P(Forwarding, RelayedBulkArrivesWhole) {
+  fabric_.host(1).set_address(fabric_.entry(two_, 1, 3)).value();
+  Socket server(two_.inside, false), client(one_.inside, false);
+  for (int i = 0; i < 100; ++i) {
+    const std::string data(1402, static_cast<char>('a' + i % 26));  // Full size: 1430 with headers.
+    client.send(two_.v4, server.port(), data);
+    EXPECT_EQ(server.receive(), data);
+  }
+  EXPECT_EQ(fabric_.host(3).totals().forwarded, 100u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Underlays, Forwarding, testing::Values(Underlay::v4, Underlay::v6),
+                         [](const auto& info) {
+                           return info.param == Underlay::v4 ? "OverIpv4" : "OverIpv6";
+                         });
+
+}  // namespace
+}  // namespace homeport::overlay

@@ -1,0 +1,276 @@
+// The program of the ports, packet in and packet out (BPF_PROG_TEST_RUN).
+#include "overlay/datapath/tc_filter.h"
+#include "tests/unit/overlay/datapath/fabric.h"
+#include "tests/unit/overlay/datapath/frames.h"
+
+#include <bpf/bpf.h>
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <net/if.h>
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace homeport::overlay {
+namespace {
+
+using boost::asio::ip::make_address;
+
+const BpfFileSystem& bpf() {
+  static const BpfFileSystem file_system;
+  return file_system;
+}
+
+struct Output {
+  int verdict;
+  std::string frame;
+};
+
+class FromPort : public testing::Test {
+ protected:
+  /// Runs the program attached to `device` of host 1 over one frame.
+  Output run(const std::string& frame, std::uint32_t gso_size = 0,
+             const std::string& device = "app1") {
+    return fabric_.host(1).inside.run([&] {
+      const unsigned ifindex = ::if_nametoindex(device.c_str());
+      UniqueFd program(bpf_prog_get_fd_by_id(tc_filter::program_id(ifindex).value()));
+      __sk_buff context{};
+      context.ifindex = ifindex;
+      context.gso_size = gso_size;
+      context.gso_segs = gso_size ? 3 : 0;
+      std::vector<char> out(65536);
+      bpf_test_run_opts options{};
+      options.sz = sizeof(options);
+      options.data_in = frame.data();
+      options.data_size_in = static_cast<std::uint32_t>(frame.size());
+      options.data_out = out.data();
+      options.data_size_out = static_cast<std::uint32_t>(out.size());
+      options.ctx_in = &context;
+      options.ctx_size_in = sizeof(context);
+      const int result = bpf_prog_test_run_opts(program.get(), &options);
+      EXPECT_EQ(result, 0) << std::generic_category().message(-result);
+      return Output{static_cast<int>(options.retval), {out.data(), options.data_size_out}};
+    });
+  }
+
+  void expect_dropped(const std::string& frame, std::uint64_t TotalCounters::*counter) {
+    const TotalCounters before = fabric_.host(1).totals();
+    EXPECT_EQ(run(frame).verdict, TC_ACT_SHOT);
+    TotalCounters after = fabric_.host(1).totals();
+    EXPECT_GE(after.*counter, before.*counter + 1);
+    // Nothing else was counted, but for the multicast reports of the applications' kernels.
+    after.*counter = before.*counter;
+    after.drop_multicast = before.drop_multicast;
+    EXPECT_EQ(after, before);
+  }
+
+  Fabric fabric_{bpf(), 2};
+  App& one_ = fabric_.app(1);
+  App& two_ = fabric_.app(2);
+  const policy::MacAddress nobody_ = {{2, 0, 0, 0, 0, 99}};
+};
+
+TEST_F(FromPort, ArpRequestIsAnsweredInPlace) {
+  Output out = run(arp(Arp::request, one_.mac, one_.v4, two_.v4));
+  EXPECT_EQ(out.verdict, TC_ACT_REDIRECT);
+  EXPECT_EQ(out.frame, ethernet(one_.mac, two_.mac, 0x0806,
+                                be16(1) + be16(0x0800) + std::string("\6\4", 2) + be16(2) +
+                                    bytes_of(two_.mac) + bytes_of(two_.v4) + bytes_of(one_.mac) +
+                                    bytes_of(one_.v4)));
+  EXPECT_EQ(fabric_.host(1).totals().neighbor_answers, 1u);
+}
+
+TEST_F(FromPort, ArpThatAsksNothingIsTakenAsAnnouncement) {
+  expect_dropped(arp(Arp::request, one_.mac, one_.v4, one_.v4), &TotalCounters::announcements);
+  expect_dropped(arp(Arp::reply, one_.mac, one_.v4, one_.v4), &TotalCounters::announcements);
+  // A probe for one's own address (RFC 5227).
+  expect_dropped(arp(Arp::request, one_.mac, make_address("0.0.0.0"), one_.v4),
+                 &TotalCounters::announcements);
+  // What QEMU announces a guest with.
+  expect_dropped(ethernet(kBroadcast, one_.mac, 0x8035, std::string(28, '\0')),
+                 &TotalCounters::announcements);
+}
+
+TEST_F(FromPort, ArpForNobodyOrBrokenIsDropped) {
+  expect_dropped(arp(Arp::request, one_.mac, one_.v4, make_address("10.0.0.99")),
+                 &TotalCounters::drop_unknown_neighbor);
+  expect_dropped(arp(Arp::request, one_.mac, one_.v4, two_.v4).substr(0, 30),
+                 &TotalCounters::drop_malformed);
+  std::string token_ring = arp(Arp::request, one_.mac, one_.v4, two_.v4);
+  token_ring[15] = 6;
+  expect_dropped(token_ring, &TotalCounters::drop_malformed);
+  expect_dropped(arp(Arp::reply, one_.mac, one_.v4, two_.v4), &TotalCounters::drop_multicast);
+}
+
+TEST_F(FromPort, NeighborSolicitationIsAnsweredInPlace) {
+  const policy::MacAddress group = {{0x33, 0x33, 0xff, 0, 0, 2}};
+  const auto group_ip = make_address("ff02::1:ff00:2");
+  const std::string source_link_address = std::string("\1\1", 2) + bytes_of(one_.mac);
+  for (const std::string& options :
+       {std::string(), source_link_address, source_link_address + "\x0e\1nonce!"}) {
+    Output out = run(neighbor_discovery(group, one_.mac, one_.v6, group_ip, 135, two_.v6, options));
+    EXPECT_EQ(out.verdict, TC_ACT_REDIRECT);
+    std::string expected = neighbor_discovery(one_.mac, two_.mac, two_.v6, one_.v6, 136, two_.v6,
+                                              std::string("\2\1", 2) + bytes_of(two_.mac));
+    expected[58] = 0x60;  // Solicited, override.
+    expected[56] = out.frame.at(56);
+    expected[57] = out.frame.at(57);
+    EXPECT_EQ(out.frame, expected);
+    EXPECT_EQ(icmp6_checksum(out.frame), 0u);
+  }
+}
+
+TEST_F(FromPort, DuplicateAddressDetectionIsAnsweredToAllNodes) {
+  const policy::MacAddress group = {{0x33, 0x33, 0xff, 0, 0, 2}};
+  const auto unspecified = make_address("::");
+  Output out = run(neighbor_discovery(group, one_.mac, unspecified, make_address("ff02::1:ff00:2"),
+                                      135, two_.v6));
+  EXPECT_EQ(out.verdict, TC_ACT_REDIRECT);
+  EXPECT_EQ(out.frame.substr(0, 6), bytes_of(policy::MacAddress{{0x33, 0x33, 0, 0, 0, 1}}));
+  EXPECT_EQ(out.frame.substr(38, 16), bytes_of(make_address("ff02::1")));
+  EXPECT_EQ(out.frame.at(58), 0x20);  // Not solicited: nobody in particular asked.
+  EXPECT_EQ(icmp6_checksum(out.frame), 0u);
+  // For one's own address: silence means it is free.
+  expect_dropped(neighbor_discovery(group, one_.mac, unspecified, make_address("ff02::1:ff00:1"),
+                                    135, one_.v6),
+                 &TotalCounters::announcements);
+}
+
+TEST_F(FromPort, OtherNeighborDiscoveryIsToldApart) {
+  const policy::MacAddress all = {{0x33, 0x33, 0, 0, 0, 1}};
+  const auto all_ip = make_address("ff02::1");
+  expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 136, one_.v6),
+                 &TotalCounters::announcements);
+  expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 133, one_.v6),
+                 &TotalCounters::drop_multicast);
+  expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 135, make_address("fd00::99")),
+                 &TotalCounters::drop_unknown_neighbor);
+  std::string routed = neighbor_discovery(all, one_.mac, one_.v6, all_ip, 135, two_.v6);
+  routed[21] = 64;  // Hop limit below 255: it came through a router (RFC 4861, 7.1.1).
+  expect_dropped(routed, &TotalCounters::drop_multicast);
+  expect_dropped(routed.substr(0, 60), &TotalCounters::drop_multicast);
+}
+
+TEST_F(FromPort, NothingIsFlooded) {
+  expect_dropped(ethernet(kBroadcast, one_.mac, 0x0800, std::string(100, 'x')),
+                 &TotalCounters::drop_multicast);
+  expect_dropped(ethernet(nobody_, one_.mac, 0x0800, std::string(100, 'x')),
+                 &TotalCounters::drop_unknown_address);
+}
+
+TEST_F(FromPort, UnicastIsRedirectedUnchanged) {
+  const std::string frame = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 500);
+  Output out = run(frame);
+  EXPECT_EQ(out.verdict, TC_ACT_REDIRECT);
+  EXPECT_EQ(out.frame, frame);
+  EXPECT_GE(fabric_.host(1).port(one_).received_bytes, frame.size());
+}
+
+TEST_F(FromPort, DeviceThatIsNoPortGetsNothing) {
+  fabric_.host(1).desired.ports.clear();
+  fabric_.host(1).desired.addresses.erase(fabric_.host(1).desired.addresses.begin());
+  UniqueFd kept(fabric_.host(1).inside.run([] {
+    return bpf_prog_get_fd_by_id(tc_filter::program_id(::if_nametoindex("app1")).value());
+  }));
+  fabric_.host(1).apply().value();
+  // By hand, the filter again without its port.
+  fabric_.host(1).inside.run(
+      [&] { tc_filter::attach(::if_nametoindex("app1"), kept.get()).value(); });
+  expect_dropped(ethernet(two_.mac, one_.mac, 0x0800, std::string(100, 'x')),
+                 &TotalCounters::drop_unknown_port);
+}
+
+TEST_F(FromPort, FrameWithoutTunnelKeyIsDroppedAtTheVxlanDevice) {
+  EXPECT_EQ(run(ethernet(two_.mac, one_.mac, 0x0800, std::string(100, 'x')), 0, "hpvxlan").verdict,
+            TC_ACT_SHOT);
+  EXPECT_EQ(fabric_.host(1).totals().drop_malformed, 1u);
+}
+
+/// What is too big, by protocol (6 TCP, 17 UDP) and family.
+class TooBig : public FromPort, public testing::WithParamInterface<int> {
+ protected:
+  void expect_v4_answer(const Output& out, const std::string& frame) {
+    EXPECT_EQ(out.verdict, TC_ACT_REDIRECT);
+    ASSERT_EQ(out.frame.size(), 14u + 20 + 8 + 20 + 20);
+    EXPECT_EQ(out.frame.substr(0, 12), bytes_of(one_.mac) + bytes_of(two_.mac));
+    EXPECT_EQ(internet_checksum(out.frame.substr(14, 20)), 0u);
+    EXPECT_EQ(out.frame.substr(26, 8), bytes_of(two_.v4) + bytes_of(one_.v4));
+    EXPECT_EQ(out.frame.substr(34, 2), std::string("\3\4"));
+    EXPECT_EQ(read16(out.frame, 40), 1430u);
+    EXPECT_EQ(internet_checksum(out.frame.substr(34)), 0u);
+    EXPECT_EQ(out.frame.substr(42, 20), frame.substr(14, 20));  // The packet's own header
+    EXPECT_EQ(out.frame.substr(62, 6), frame.substr(34, 6));    // and ports.
+  }
+
+  void expect_v6_answer(const Output& out, const std::string& frame) {
+    EXPECT_EQ(out.verdict, TC_ACT_REDIRECT);
+    ASSERT_EQ(out.frame.size(), 14u + 40 + 8 + 40 + 20);
+    EXPECT_EQ(out.frame.substr(0, 12), bytes_of(one_.mac) + bytes_of(two_.mac));
+    EXPECT_EQ(out.frame.substr(22, 32), bytes_of(two_.v6) + bytes_of(one_.v6));
+    EXPECT_EQ(out.frame.substr(54, 2), std::string("\2\0", 2));
+    EXPECT_EQ(read16(out.frame, 60), 1430u);
+    EXPECT_EQ(icmp6_checksum(out.frame), 0u);
+    EXPECT_EQ(out.frame.substr(62, 40), frame.substr(14, 40));
+    EXPECT_EQ(out.frame.substr(102, 6), frame.substr(54, 6));
+  }
+
+  unsigned char protocol() const { return static_cast<unsigned char>(GetParam()); }
+};
+
+TEST_P(TooBig, FullSizeFits) {
+  for (const auto& [from, to] : {std::pair{one_.v4, two_.v4}, std::pair{one_.v6, two_.v6}}) {
+    const auto frame = transport_frame(two_.mac, one_.mac, from, to, protocol(), 14 + 1430);
+    EXPECT_TRUE(run(frame).frame == frame);
+  }
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 0u);
+}
+
+TEST_P(TooBig, OneByteMoreIsAnswered) {
+  auto v4 = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, protocol(), 14 + 1431);
+  expect_v4_answer(run(v4), v4);
+  auto v6 = transport_frame(two_.mac, one_.mac, one_.v6, two_.v6, protocol(), 14 + 1431);
+  expect_v6_answer(run(v6), v6);
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 2u);
+}
+
+TEST_P(TooBig, WithoutDontFragmentItIsSent) {
+  auto frame = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, protocol(), 14 + 1500, false);
+  EXPECT_TRUE(run(frame).frame == frame);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 1u);
+}
+
+TEST_P(TooBig, SegmentsCountNotTheWhole) {
+  const std::uint32_t header = protocol() == 6 ? 20 : 8;
+  auto v4 = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, protocol(), 3000);
+  EXPECT_TRUE(run(v4, 1430 - 20 - header).frame == v4);
+  expect_v4_answer(run(v4, 1430 - 20 - header + 1), v4);
+  auto v6 = transport_frame(two_.mac, one_.mac, one_.v6, two_.v6, protocol(), 3000);
+  EXPECT_TRUE(run(v6, 1430 - 40 - header).frame == v6);
+  expect_v6_answer(run(v6, 1430 - 40 - header + 1), v6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Transport, TooBig, testing::Values(6, 17));
+
+TEST_F(FromPort, ErrorsAndFragmentsAreNeverAnswered) {
+  auto later_fragment = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 1514);
+  later_fragment[21] = 8;  // Fragment offset 64, and DF.
+  EXPECT_TRUE(run(later_fragment).frame == later_fragment);
+  auto icmp_error = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 1, 1514);
+  icmp_error[34] = 3;
+  EXPECT_TRUE(run(icmp_error).frame == icmp_error);
+  auto icmp6_error = transport_frame(two_.mac, one_.mac, one_.v6, two_.v6, 58, 1514);
+  icmp6_error[54] = 1;
+  EXPECT_TRUE(run(icmp6_error).frame == icmp6_error);
+  auto other = ethernet(two_.mac, one_.mac, 0x88b5, std::string(1500, 'x'));
+  EXPECT_TRUE(run(other).frame == other);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 4u);
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 0u);
+  auto echo = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 1, 1514);
+  echo[34] = 8;
+  EXPECT_FALSE(run(echo).frame == echo);
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 1u);
+}
+
+}  // namespace
+}  // namespace homeport::overlay

@@ -1,0 +1,265 @@
+// What outlives the agent, and what apply() repairs.
+#include "overlay/datapath/map_image.h"
+#include "overlay/datapath/tc_filter.h"
+#include "tests/unit/overlay/datapath/fabric.h"
+
+#include <bpf/bpf.h>
+#include <gmock/gmock.h>
+#include <net/if.h>
+
+#include <atomic>
+
+namespace homeport::overlay {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const BpfFileSystem& bpf() {
+  static const BpfFileSystem file_system;
+  return file_system;
+}
+
+class Restart : public testing::Test {
+ protected:
+  Fabric fabric_{bpf(), 2};
+  Host& host_ = fabric_.host(2);
+  App& one_ = fabric_.app(1);
+  App& two_ = fabric_.app(2);
+
+  DesiredState desired() const {
+    DesiredState state = host_.desired;
+    normalize(state);
+    return state;
+  }
+
+  void expect_talk() {
+    Socket server(two_.inside, false), client(one_.inside, false);
+    client.send(two_.v4, server.port(), "ping");
+    EXPECT_EQ(server.receive(), "ping");
+    server.send(one_.v4, client.port(), "pong");
+    EXPECT_EQ(client.receive(), "pong");
+  }
+
+  /// Runs `disturb` while numbered datagrams go from one application to the other, one after
+  /// the other as fast as they are taken; expects each of them, in order.
+  template <class Disturb>
+  void expect_no_loss_during(Disturb disturb) {
+    Socket server(two_.inside, false), client(one_.inside, false);
+    std::atomic<bool> done = false;
+    std::uint64_t sent = 0;
+    std::thread traffic([&] {
+      while (!done) {
+        const std::string data = std::to_string(++sent);
+        client.send(two_.v4, server.port(), data);
+        ASSERT_EQ(server.receive(), data);
+      }
+    });
+    disturb();
+    done = true;
+    traffic.join();
+    EXPECT_GT(sent, 100u);
+  }
+
+  std::filesystem::path pinned(const std::string& name) const {
+    return host_.options.pin_directory / ("layout-" + std::to_string(HP_LAYOUT_VERSION)) / name;
+  }
+
+  /// Takes an entry out of a pinned map, as somebody with bpftool might.
+  template <class Key>
+  void delete_by_hand(const std::string& map, const Key& key) {
+    UniqueFd fd(bpf_obj_get(pinned(map).c_str()));
+    ASSERT_TRUE(fd);
+    ASSERT_EQ(bpf_map_delete_elem(fd.get(), &key), 0);
+  }
+
+  std::uint32_t filter_of(const std::string& device) {
+    return host_.inside.run(
+        [&] { return tc_filter::program_id(::if_nametoindex(device.c_str())).value(); });
+  }
+};
+
+TEST_F(Restart, ReadBackIsWhatWasApplied) {
+  EXPECT_EQ(host_.read_back().value(), desired());
+  host_.apply().value();
+  EXPECT_EQ(host_.read_back().value(), desired());
+}
+
+TEST_F(Restart, TrafficGoesOnWithoutTheAgent) {
+  host_.datapath.reset();
+  expect_talk();
+}
+
+TEST_F(Restart, NewAgentFindsEverythingAndKeepsTheCounters) {
+  expect_talk();
+  const auto delivered = host_.port(two_).delivered_packets;
+  const std::uint32_t before = filter_of("app2");
+  host_.restart();
+  EXPECT_EQ(filter_of("app2"), before);  // Nothing changes before the first apply().
+  expect_talk();
+  host_.apply().value();
+  EXPECT_NE(filter_of("app2"), before);
+  EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_GE(host_.port(two_).delivered_packets, delivered + 1);
+}
+
+TEST_F(Restart, RestartsLoseNothing) {
+  expect_no_loss_during([&] {
+    for (int i = 0; i < 10; ++i) {
+      host_.restart();
+      host_.apply().value();
+    }
+  });
+}
+
+TEST_F(Restart, AnotherLayoutIsFilledBeforeItTakesOver) {
+  // As if an agent of an older layout had been here, with a port that is no more wanted.
+  App& gone = fabric_.add_app(2);
+  host_.desired.ports.push_back({gone.device, kVni, gone.mac, false});
+  host_.apply().value();
+  host_.desired.ports.pop_back();
+  const auto layout = pinned("").parent_path();
+  expect_no_loss_during([&] {
+    host_.datapath.reset();
+    std::filesystem::rename(layout, layout.parent_path() / "layout-0");
+    host_.restart();
+    host_.apply().value();
+  });
+  EXPECT_EQ(filter_of(gone.device), 0u);
+  EXPECT_FALSE(std::filesystem::exists(layout.parent_path() / "layout-0"));
+  EXPECT_EQ(host_.read_back().value(), desired());
+}
+
+TEST_F(Restart, HandDeletedFilterIsSeenAndRepaired) {
+  host_.inside.shell("tc filter del dev app2 ingress");
+  EXPECT_THAT(host_.read_back().value().ports, IsEmpty());
+  host_.apply().value();
+  EXPECT_EQ(host_.read_back().value(), desired());
+  host_.inside.shell("tc qdisc del dev hpvxlan clsact");
+  host_.apply().value();
+  expect_talk();
+}
+
+TEST_F(Restart, HandDeletedMapEntriesAreSeenAndRepaired) {
+  const std::uint32_t ifindex =
+      host_.inside.run([] { return static_cast<std::uint32_t>(::if_nametoindex("app2")); });
+  delete_by_hand("hp_addresses", address_key(kVni, two_.mac));
+  delete_by_hand("hp_neighbors", neighbor_key(kVni, one_.v4));
+  delete_by_hand("hp_ports", ifindex);
+  delete_by_hand("hp_networks", std::uint32_t{kVni});
+  delete_by_hand("hp_vteps", vtep_value(fabric_.host(1).vtep));
+  EXPECT_FALSE(host_.read_back().value() == desired());
+  host_.apply().value();
+  EXPECT_EQ(host_.read_back().value(), desired());
+  expect_talk();
+}
+
+TEST_F(Restart, HandDeletedVxlanDeviceIsMadeAgain) {
+  host_.inside.run([] { delete_device("hpvxlan").value(); });
+  host_.apply().value();
+  expect_talk();
+  host_.inside.run([] { set_link_up("hpvxlan", false).value(); });
+  host_.apply().value();
+  expect_talk();
+}
+
+TEST_F(Restart, StrayEntriesAreRemoved) {
+  AddressEntry stray = fabric_.entry(one_, 2, 1);
+  stray.mac.bytes[5] = 77;
+  host_.set_address(stray).value();
+  EXPECT_EQ(host_.read_back().value().addresses.size(), 3u);
+  host_.apply().value();
+  EXPECT_EQ(host_.read_back().value(), desired());
+}
+
+TEST_F(Restart, MissingDeviceIsNamedAndTheRestIsApplied) {
+  host_.desired.ports.insert(host_.desired.ports.begin(),
+                             {"missing", kVni, {{2, 0, 0, 0, 0, 50}}, false});
+  AddressEntry late = fabric_.entry(one_, 2, 1);
+  late.mac.bytes[5] = 51;
+  late.ips = {boost::asio::ip::make_address("10.0.0.51")};
+  host_.desired.addresses.push_back(late);
+  auto applied = host_.apply();
+  EXPECT_THAT(applied.error().message, HasSubstr("missing"));
+  host_.desired.ports.erase(host_.desired.ports.begin());
+  EXPECT_EQ(host_.read_back().value(), desired());
+}
+
+TEST_F(Restart, PortThatIsNoMoreWantedLosesItsFilterOnly) {
+  host_.desired.ports.clear();
+  std::erase_if(host_.desired.addresses, [&](const auto& entry) { return entry.mac == two_.mac; });
+  host_.apply().value();
+  EXPECT_EQ(filter_of("app2"), 0u);
+  EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_TRUE(host_.inside.run([] { return find_link("app2").has_value(); }));
+}
+
+TEST_F(Restart, DeviceThatComesBackIsAPortAgain) {
+  const std::uint64_t before = host_.port(two_).received_packets;
+  expect_talk();
+  EXPECT_GT(host_.port(two_).received_packets, before);
+  host_.inside.run([] {
+    delete_device("app2").value();
+    create_tap({.name = "app2"}).value();
+  });
+  host_.apply().value();
+  EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_EQ(host_.port(two_).received_packets, 0u);  // Another device: counted from 0.
+}
+
+TEST_F(Restart, AddressOfADeviceThatIsNoPortIsRefused) {
+  AddressEntry entry = fabric_.entry(two_, 2, 2);
+  entry.location = LocalPort{"underlay"};
+  EXPECT_THAT(host_.set_address(entry).error().message, HasSubstr("underlay"));
+  entry.location = LocalPort{"missing"};
+  EXPECT_EQ(host_.set_address(entry).error().code, boost::system::errc::no_such_device);
+  EXPECT_EQ(host_.inside.run([&] { return host_.datapath->counters("underlay").error().code; }),
+            boost::system::errc::no_such_device);
+}
+
+TEST_F(Restart, RemovalLeavesNothing) {
+  host_.datapath.reset();
+  host_.inside.run([&] { remove_ebpf_datapath(host_.options).value(); });
+  EXPECT_EQ(filter_of("app2"), 0u);
+  EXPECT_FALSE(host_.inside.run([] { return find_link("hpvxlan").has_value(); }));
+  EXPECT_FALSE(std::filesystem::exists(host_.options.pin_directory));
+}
+
+TEST(Setup, DirectoryMustBeOnABpfFileSystem) {
+  NetNamespace host;
+  EbpfOptions options;
+  options.pin_directory = std::filesystem::temp_directory_path() / "homeport-not-bpf" / "maps";
+  auto made = host.run([&] { return make_ebpf_datapath(options); });
+  EXPECT_THAT(made.error().message, HasSubstr("mount -t bpf"));
+  EXPECT_FALSE(std::filesystem::exists(options.pin_directory.parent_path()));
+}
+
+TEST(Setup, VxlanDeviceOfAnotherShapeIsRefused) {
+  NetNamespace host;
+  EbpfOptions options;
+  options.pin_directory = bpf().path() / "other-shape";
+  host.run([&] { create_vxlan(options.vxlan_device, 4789).value(); });
+  auto made = host.run([&] { return make_ebpf_datapath(options); });
+  EXPECT_THAT(made.error().message, HasSubstr("hpvxlan"));
+  host.run([&] {
+    delete_device(options.vxlan_device).value();
+    create_veth(options.vxlan_device, "other").value();
+  });
+  made = host.run([&] { return make_ebpf_datapath(options); });
+  EXPECT_THAT(made.error().message, HasSubstr("not a VXLAN device"));
+}
+
+TEST(Setup, MapsThatAreNotOursAreRefused) {
+  NetNamespace host;
+  EbpfOptions options;
+  options.pin_directory = bpf().path() / "foreign";
+  const auto layout = options.pin_directory / ("layout-" + std::to_string(HP_LAYOUT_VERSION));
+  std::filesystem::create_directories(layout);
+  UniqueFd foreign(bpf_map_create(BPF_MAP_TYPE_ARRAY, "foreign", 4, 4, 1, nullptr));
+  ASSERT_EQ(bpf_obj_pin(foreign.get(), (layout / "hp_addresses").c_str()), 0);
+  auto made = host.run([&] { return make_ebpf_datapath(options); });
+  EXPECT_THAT(made.error().message, HasSubstr(layout.string()));
+}
+
+}  // namespace
+}  // namespace homeport::overlay

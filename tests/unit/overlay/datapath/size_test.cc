@@ -1,0 +1,164 @@
+// Packets as big as the tunnel carries, and bigger ones: nothing disappears in silence.
+#include "tests/unit/overlay/datapath/fabric.h"
+#include "tests/unit/overlay/datapath/frames.h"
+
+#include <boost/asio/ip/tcp.hpp>
+
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <vector>
+
+namespace homeport::overlay {
+namespace {
+
+using boost::asio::ip::tcp;
+
+const BpfFileSystem& bpf() {
+  static const BpfFileSystem file_system;
+  return file_system;
+}
+
+class Size : public testing::TestWithParam<Underlay> {
+ protected:
+  Fabric fabric_{bpf(), 2, GetParam()};
+  App& one_ = fabric_.app(1);
+  App& two_ = fabric_.app(2);
+
+  /// The applications believe in 1500 bytes, as one that takes no notice of the network would.
+  void believe_in_1500() {
+    for (int number : {1, 2}) {
+      fabric_.host(number).inside.run(
+          [&] { set_link_mtu(fabric_.app(number).device, 1500).value(); });
+      fabric_.app(number).inside.run([] { set_link_mtu("eth0", 1500).value(); });
+    }
+  }
+
+  /// Sends 16 MiB over one TCP connection and compares every byte.
+  void expect_bulk(const policy::IpAddress& to) {
+    boost::asio::io_context io;
+    tcp::acceptor acceptor = two_.inside.run(
+        [&] { return tcp::acceptor(io, tcp::endpoint(to.is_v6() ? tcp::v6() : tcp::v4(), 0)); });
+    tcp::socket client = one_.inside.run([&] {
+      tcp::socket socket(io);
+      socket.open(to.is_v6() ? tcp::v6() : tcp::v4());
+      return socket;
+    });
+    const timeval patience{.tv_sec = 10, .tv_usec = 0};
+    ::setsockopt(client.native_handle(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+    client.connect({to, acceptor.local_endpoint().port()});
+    tcp::socket server = acceptor.accept();
+    ::setsockopt(server.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+
+    std::vector<std::uint32_t> sent(4 << 20);
+    for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<std::uint32_t>(i * 7);
+    const std::size_t length = sent.size() * sizeof(sent[0]);
+    std::thread sender([&] {
+      for (std::size_t done = 0; done < length;) {
+        const ssize_t now =
+            ::send(client.native_handle(), reinterpret_cast<const char*>(sent.data()) + done,
+                   length - done, MSG_NOSIGNAL);
+        if (now <= 0) return;
+        done += static_cast<std::size_t>(now);
+      }
+    });
+    std::vector<std::uint32_t> received(sent.size());
+    const ssize_t got = ::recv(server.native_handle(), received.data(), length, MSG_WAITALL);
+    server.close();
+    sender.join();
+    EXPECT_EQ(got, static_cast<ssize_t>(length));
+    EXPECT_TRUE(received == sent);
+  }
+
+  static void set_discovery(const Socket& socket, bool v6, int mode) {
+    ::setsockopt(socket.fd(), v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+                 v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &mode, sizeof(mode));
+  }
+};
+
+TEST_P(Size, FullSizeDatagramsOfBothFamiliesArrive) {
+  for (bool v6 : {false, true}) {
+    Socket server(two_.inside, v6), client(one_.inside, v6);
+    set_discovery(client, v6, IP_PMTUDISC_DO);
+    const std::string data(1430 - (v6 ? 48 : 28), 'x');
+    client.send(v6 ? two_.v6 : two_.v4, server.port(), data);
+    EXPECT_EQ(server.receive(), data);
+  }
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 0u);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 0u);
+}
+
+TEST_P(Size, BulkKeepsItsSegmentationOffload) {
+  for (const auto& to : {two_.v4, two_.v6}) expect_bulk(to);
+  const PortCounters counters = fabric_.host(2).port(two_);
+  // 32 MiB in packets of 1430 bytes would be 23,000; in GSO packets it is far fewer.
+  EXPECT_LT(counters.delivered_packets, 8000u);
+  EXPECT_GT(counters.delivered_bytes, 32u << 20);
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 0u);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 0u);
+}
+
+TEST_P(Size, BulkFromAnApplicationThatBelievesIn1500) {
+  believe_in_1500();
+  for (const auto& to : {two_.v4, two_.v6}) expect_bulk(to);
+  EXPECT_GE(fabric_.host(1).totals().too_big_answers, 2u);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 0u);
+}
+
+TEST_P(Size, DatagramThatMustNotBeFragmentedIsAnswered) {
+  believe_in_1500();
+  for (bool v6 : {false, true}) {
+    Socket client(one_.inside, v6);
+    set_discovery(client, v6, IP_PMTUDISC_DO);
+    const int on = 1;
+    ::setsockopt(client.fd(), v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVERR : IP_RECVERR, &on,
+                 sizeof(on));
+    const std::string data(1500 - (v6 ? 48 : 28), 'x');
+    client.send(v6 ? two_.v6 : two_.v4, 9, data);
+    pollfd error{.fd = client.fd(), .events = 0, .revents = 0};
+    ASSERT_EQ(::poll(&error, 1, 5000), 1);
+    int code = 0;
+    socklen_t length = sizeof(code);
+    ::getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &code, &length);
+    EXPECT_EQ(code, EMSGSIZE);
+  }
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 2u);
+}
+
+TEST_P(Size, DatagramThatMayBeFragmentedArrives) {
+  believe_in_1500();
+  Socket server(two_.inside, false), client(one_.inside, false);
+  set_discovery(client, false, IP_PMTUDISC_DONT);
+  const std::string data(1472, 'x');
+  client.send(two_.v4, server.port(), data);
+  if (GetParam() == Underlay::v6) {
+    // The kernel does not fragment outer IPv6: the sender is told, and fragments the next itself.
+    ASSERT_TRUE(eventually([&] { return fabric_.host(1).totals().too_big_answers == 1; }));
+    client.send(two_.v4, server.port(), data);
+  }
+  EXPECT_EQ(server.receive(), data);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, GetParam() == Underlay::v4 ? 1u : 0u);
+}
+
+TEST_P(Size, WhatCannotBeAnsweredIsFragmentedOrCounted) {
+  believe_in_1500();
+  Sniffer sniffer(two_.inside);
+  send_frame(one_, ethernet(two_.mac, one_.mac, 0x88b5, std::string(1500, 'x')));
+  if (GetParam() == Underlay::v6) {
+    EXPECT_TRUE(eventually([&] { return fabric_.host(1).totals().drop_too_big == 1; }));
+    return;
+  }
+  auto frame = sniffer.next([](const std::string& bytes) { return read16(bytes, 12) == 0x88b5; });
+  ASSERT_TRUE(frame);
+  EXPECT_EQ(frame->size(), 1514u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Underlays, Size, testing::Values(Underlay::v4, Underlay::v6),
+                         [](const auto& info) {
+                           return info.param == Underlay::v4 ? "OverIpv4" : "OverIpv6";
+                         });
+
+}  // namespace
+}  // namespace homeport::overlay
