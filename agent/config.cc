@@ -1,14 +1,18 @@
 #include "agent/config.h"
 
+#include "agent/status/endpoint.h"
+#include "overlay/channel/pki.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <fstream>
+#include <functional>
 #include <initializer_list>
-#include <iterator>
 #include <limits>
 #include <optional>
 
@@ -24,6 +28,60 @@ constexpr std::uint16_t kLanePort = 6711;
 
 policy::Error bad(std::string message) {
   return policy::make_error(boost::system::errc::invalid_argument, std::move(message));
+}
+
+/// What is wrong with a value; empty if nothing is.
+using Check = std::function<std::string(const std::string&)>;
+
+std::string check_host(const std::string& name) {
+  if (overlay::pki::valid_host_name(name)) return "";
+  return fmt::format("\"{}\" is not a host name: 1 to 63 letters, digits, '-', '_', '.'", name);
+}
+
+std::string check_device(const std::string& name) {
+  // What the kernel's dev_valid_name() takes, less what would need quoting.
+  bool good = !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
+              std::ranges::all_of(name, [](unsigned char c) {
+                return c > ' ' && c < 0x7f && c != '/' && c != ':';
+              });
+  return good ? "" : fmt::format("\"{}\" is no name for a device: 1 to 15 characters", name);
+}
+
+std::string check_status(const std::string& text) {
+  auto endpoint = parse_status_endpoint(text);
+  return endpoint ? "" : endpoint.error().message;
+}
+
+/// HOST and PORT of "HOST:PORT" or "[HOST]:PORT", brackets for IPv6 only.
+std::optional<std::pair<std::string, std::uint16_t>> split_endpoint(std::string_view text) {
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  std::string_view host = text.substr(0, colon);
+  const std::string_view digits = text.substr(colon + 1);
+  const bool brackets = host.starts_with('[') && host.ends_with(']');
+  if (brackets) host = host.substr(1, host.size() - 2);
+  if (host.empty() || brackets != (host.find(':') != std::string_view::npos)) return std::nullopt;
+  std::uint16_t port = 0;
+  auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (problem != std::errc{} || end != digits.data() + digits.size() || port == 0) {
+    return std::nullopt;
+  }
+  return std::pair(std::string(host), port);
+}
+
+std::string check_remotes(const std::string& remotes) {
+  for (std::size_t begin = 0; begin <= remotes.size();) {
+    const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
+    const std::string_view remote = std::string_view(remotes).substr(begin, end - begin);
+    begin = end + 1;
+    const bool good = remote.starts_with("unix:/") ||
+                      ((remote.starts_with("ssl:") || remote.starts_with("tcp:")) &&
+                       split_endpoint(remote.substr(4)));
+    if (!good) {
+      return fmt::format("\"{}\" is not ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/PATH", remote);
+    }
+  }
+  return "";
 }
 
 /// Reads one table of the file. The first thing that is wrong is kept; everything after it is
@@ -48,23 +106,25 @@ class Reader {
     }
   }
 
-  void text(std::string_view key, std::string& value) {
+  void text(std::string_view key, std::string& value, const Check& check = {}) {
     const toml::node* node = table_.get(key);
     if (!node) return;
-    if (auto found = node->value_exact<std::string>()) {
-      value = *found;
-    } else {
+    auto found = node->value_exact<std::string>();
+    if (!found) {
       say(*node, key, "must be a string in quotes");
+    } else if (std::string wrong = check ? check(*found) : ""; !wrong.empty()) {
+      say(*node, key, wrong);
+    } else {
+      value = *found;
     }
   }
 
   void path(std::string_view key, std::filesystem::path& value, bool may_be_empty = false) {
     std::string found = value.string();
-    text(key, found);
-    if (const toml::node* node = table_.get(key);
-        node && !found.starts_with('/') && !(may_be_empty && found.empty())) {
-      say(*node, key, "must be an absolute path");
-    }
+    text(key, found, [&](const std::string& text) {
+      bool good = text.starts_with('/') || (may_be_empty && text.empty());
+      return good ? "" : "must be an absolute path";
+    });
     value = found;
   }
 
@@ -92,18 +152,16 @@ class Reader {
   }
 
   void address(std::string_view key, policy::IpAddress& value) {
-    std::string found;
-    text(key, found);
-    const toml::node* node = table_.get(key);
-    if (!node) return;
-    boost::system::error_code error;
-    value = boost::asio::ip::make_address(found, error);
-    if (error || value.is_unspecified() || value.is_multicast()) {
-      say(*node, key, fmt::format("\"{}\" is not an address of a host", found));
-    }
+    std::string text_found;
+    text(key, text_found, [&](const std::string& found) {
+      boost::system::error_code error;
+      value = boost::asio::ip::make_address(found, error);
+      bool good = !error && !value.is_unspecified() && !value.is_multicast();
+      return good ? "" : fmt::format("\"{}\" is not an address of a host", found);
+    });
   }
 
-  void texts(std::string_view key, std::vector<std::string>& values) {
+  void texts(std::string_view key, std::vector<std::string>& values, const Check& check) {
     const toml::node* node = table_.get(key);
     if (!node) return;
     const toml::array* list = node->as_array();
@@ -112,23 +170,27 @@ class Reader {
       return;
     }
     values.clear();
-    for (const toml::node& item : *list) values.push_back(item.value<std::string>().value());
+    for (const toml::node& item : *list) {
+      values.push_back(item.value<std::string>().value());
+      if (std::string wrong = check(values.back()); !wrong.empty()) say(item, key, wrong);
+    }
   }
 
   void endpoints(std::string_view key, std::vector<tcp::endpoint>& values) {
     std::vector<std::string> found;
-    texts(key, found);
-    for (const std::string& item : found) {
-      auto endpoint = parse(item);
-      if (!endpoint) {
-        say(*table_.get(key), key,
-            fmt::format("\"{}\" is not an address and port, such as 192.0.2.1:6710 or "
-                        "[2001:db8::1]:6710",
-                        item));
-        return;
+    texts(key, found, [&](const std::string& item) -> std::string {
+      boost::system::error_code error;
+      auto halves = split_endpoint(item);
+      auto address = boost::asio::ip::make_address(halves ? halves->first : "", error);
+      if (error || address.is_unspecified() || address.is_multicast()) {
+        return fmt::format(
+            "\"{}\" is not an address of this host and a port, such as "
+            "192.0.2.1:6710 or [2001:db8::1]:6710",
+            item);
       }
-      values.push_back(*endpoint);
-    }
+      values.emplace_back(address, halves->second);
+      return "";
+    });
   }
 
   void choice(std::string_view key, std::string& value,
@@ -148,25 +210,6 @@ class Reader {
  private:
   std::string full(std::string_view key) const {
     return name_.empty() ? std::string(key) : fmt::format("{}.{}", name_, key);
-  }
-
-  static std::optional<tcp::endpoint> parse(std::string_view text) {
-    const auto colon = text.rfind(':');
-    if (colon == std::string_view::npos) return std::nullopt;
-    std::string_view host = text.substr(0, colon);
-    const std::string_view digits = text.substr(colon + 1);
-    const bool brackets = host.starts_with('[') && host.ends_with(']');
-    if (brackets) host = host.substr(1, host.size() - 2);
-    boost::system::error_code error;
-    auto address = boost::asio::ip::make_address(std::string(host), error);
-    if (error || address.is_v6() != brackets) return std::nullopt;
-    unsigned port = 0;
-    auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-    if (problem != std::errc{} || end != digits.data() + digits.size() || port == 0 ||
-        port > std::numeric_limits<std::uint16_t>::max()) {
-      return std::nullopt;
-    }
-    return tcp::endpoint(address, static_cast<std::uint16_t>(port));
   }
 
   const toml::table& table_;
@@ -191,7 +234,7 @@ Result<Config> parse_config(std::string_view text, const std::string& source) {
   Reader top(root, "", source, problem);
   top.only({"host", "log_level", "database", "tls", "underlay", "listen", "directories", "limits"});
   top.required("host");
-  top.text("host", config.host);
+  top.text("host", config.host, check_host);
   top.choice("log_level", config.log_level, {"trace", "debug", "info", "warn", "error"});
 
   auto section = [&](std::string_view name) {
@@ -203,7 +246,7 @@ Result<Config> parse_config(std::string_view text, const std::string& source) {
   };
   Reader database = section("database");
   database.only({"remotes", "probe_interval_s"});
-  database.text("remotes", config.database.remotes);
+  database.text("remotes", config.database.remotes, check_remotes);
   database.seconds("probe_interval_s", config.database.probe_interval, 1, 600);
 
   Reader tls = section("tls");
@@ -216,17 +259,14 @@ Result<Config> parse_config(std::string_view text, const std::string& source) {
   underlay.only({"vtep", "vxlan_device", "vxlan_port"});
   underlay.required("vtep");
   underlay.address("vtep", config.underlay.vtep);
-  underlay.text("vxlan_device", config.underlay.vxlan_device);
+  underlay.text("vxlan_device", config.underlay.vxlan_device, check_device);
   underlay.number("vxlan_port", config.underlay.vxlan_port, 1, 65535);
-  if (config.underlay.vxlan_device.empty() || config.underlay.vxlan_device.size() > 15) {
-    underlay.say(root, "vxlan_device", "must have 1 to 15 characters");
-  }
 
   Reader listen = section("listen");
   listen.only({"control", "lanes", "status"});
   listen.endpoints("control", config.listen.control);
   listen.endpoints("lanes", config.listen.lanes);
-  listen.texts("status", config.listen.status);
+  listen.texts("status", config.listen.status, check_status);
   if (config.listen.control.empty()) {
     config.listen.control.emplace_back(config.underlay.vtep, kControlPort);
   }
@@ -254,10 +294,15 @@ Result<Config> parse_config(std::string_view text, const std::string& source) {
 
 Result<Config> load_config(const std::filesystem::path& file) {
   std::ifstream stream(file);
-  if (!stream) {
+  std::string text;
+  // Not through iterators: those throw where the file turns out to be a directory.
+  std::array<char, 4096> piece;
+  while (stream.read(piece.data(), piece.size()) || stream.gcount() > 0) {
+    text.append(piece.data(), static_cast<std::size_t>(stream.gcount()));
+  }
+  if (!stream.is_open() || stream.bad()) {
     return policy::errno_error(fmt::format("cannot read the configuration {}", file.string()));
   }
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
   return parse_config(text, file.string());
 }
 
