@@ -8,6 +8,9 @@
 
 #include <sys/un.h>
 
+#include <charconv>
+#include <string>
+
 namespace homeport::agent {
 namespace {
 
@@ -37,15 +40,20 @@ policy::Result<StatusEndpoint> parse_status_endpoint(std::string_view text) {
   }
 
   auto authority = boost::urls::parse_authority(boost::core::string_view(text));
-  if (authority.has_error() || authority->has_userinfo() || !authority->has_port() ||
-      (authority->port_number() == 0 && authority->port() != "0")) {
+  if (authority.has_error() || authority->has_userinfo()) {
     return bad_endpoint(text, "is not ADDRESS:PORT");
+  }
+  std::string digits(authority->port());
+  std::uint16_t port = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
+  if (error != std::errc() || end != digits.data() + digits.size()) {
+    return bad_endpoint(text, "does not end with a port number");
   }
   boost::system::error_code ec;
   auto address = boost::asio::ip::make_address(std::string(authority->host_address()), ec);
   if (ec) return bad_endpoint(text, "does not begin with an IP address");
   if (!address.is_loopback()) return bad_endpoint(text, "is not loopback");
-  return StatusEndpoint(boost::asio::ip::tcp::endpoint(address, authority->port_number()));
+  return StatusEndpoint(boost::asio::ip::tcp::endpoint(address, port));
 }
 
 }  // namespace homeport::agent

@@ -68,7 +68,8 @@ double seconds(std::uint64_t ms) {
 }
 
 double unix_seconds(SystemTime time) {
-  return std::chrono::duration<double>(time.time_since_epoch()).count();
+  auto ms = std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch());
+  return static_cast<double>(ms.count()) / 1e3;
 }
 
 void write_agent(Exposition& out, const StatusModel& model) {

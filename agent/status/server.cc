@@ -256,7 +256,7 @@ class StatusServer::Impl : public std::enable_shared_from_this<Impl> {
     }
   }
 
-  static asio::awaitable<void> serve_connection(std::shared_ptr<Impl> self, Place,
+  static asio::awaitable<void> serve_connection(std::shared_ptr<Impl> self, Place /*taken*/,
                                                 Protocol::socket socket, bool check_host) {
     Stream stream(std::move(socket));
     Registration registration(*self, stream);
@@ -290,7 +290,7 @@ class StatusServer::Impl : public std::enable_shared_from_this<Impl> {
     }
   }
 
-  static asio::awaitable<void> refuse_connection(std::shared_ptr<Impl> self, Place,
+  static asio::awaitable<void> refuse_connection(std::shared_ptr<Impl> self, Place /*taken*/,
                                                  Protocol::socket socket) {
     Stream stream(std::move(socket));
     Registration registration(*self, stream);

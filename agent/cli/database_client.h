@@ -1,0 +1,38 @@
+// One command's connection to the control database.
+#pragma once
+
+#include "agent/cli/commands.h"
+#include "agent/control/database.h"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <functional>
+
+namespace homeport::agent {
+
+class DatabaseClient {
+ public:
+  DatabaseClient(boost::asio::any_io_executor executor, DatabaseOptions options);
+
+  ControlDatabase& database() { return database_; }
+  const Contents& contents() const { return database_.contents(); }
+
+  /// Returns when the contents or synced() have changed since the last call, or on wake().
+  boost::asio::awaitable<void> next_change();
+  void wake();
+
+ private:
+  ControlDatabase database_;
+  boost::asio::steady_timer changed_;
+  bool pending_ = false;
+};
+
+using DatabaseCommand =
+    std::function<boost::asio::awaitable<policy::Result<int>>(DatabaseClient& client)>;
+
+/// Connects as the global options say, runs `command` once the contents are complete, and returns
+/// what it returns. Blocking.
+policy::Result<int> run_with_database(const GlobalOptions& global, DatabaseCommand command);
+
+}  // namespace homeport::agent

@@ -1,0 +1,118 @@
+#include "agent/cli/output.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+#include <utility>
+
+namespace homeport::agent {
+namespace {
+
+/// Levenshtein distance: insertions, deletions and substitutions from one to the other.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      std::size_t substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+void Table::add(std::vector<std::string> cells) {
+  cells.resize(columns_.size());
+  for (std::string& cell : cells) {
+    if (cell.empty()) cell.assign(1, '-');
+  }
+  rows_.push_back(std::move(cells));
+}
+
+std::string Table::to_string() const {
+  std::vector<std::size_t> widths;
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    std::size_t width = columns_[i].heading.size();
+    for (const auto& row : rows_) width = std::max(width, row[i].size());
+    widths.push_back(width);
+  }
+  std::string text;
+  auto add_line = [&](auto cell_of) {
+    std::string line;
+    for (std::size_t i = 0; i < columns_.size(); ++i) {
+      if (i != 0) line += "  ";
+      line += columns_[i].number ? fmt::format("{:>{}}", cell_of(i), widths[i])
+                                 : fmt::format("{:<{}}", cell_of(i), widths[i]);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  };
+  add_line([&](std::size_t i) { return columns_[i].heading; });
+  for (const auto& row : rows_) add_line([&](std::size_t i) { return row[i]; });
+  return text;
+}
+
+std::string format_bytes(std::uint64_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  static constexpr std::array units = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+  double amount = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
+  // 1023.95 would be rounded to 1024.0.
+  while (amount >= 1023.95 && unit + 1 < units.size()) {
+    amount /= 1024;
+    ++unit;
+  }
+  return fmt::format("{:.1f} {}", amount, units[unit]);
+}
+
+std::string format_duration(std::chrono::milliseconds duration) {
+  std::int64_t ms = std::max<std::int64_t>(duration.count(), 0);
+  if (ms < 1'000) return fmt::format("{} ms", ms);
+  if (ms < 59'950) return fmt::format("{:.1f} s", static_cast<double>(ms) / 1e3);
+  std::int64_t seconds = (ms + 500) / 1000;
+  if (seconds < 3'600) return fmt::format("{} min {:02} s", seconds / 60, seconds % 60);
+  return fmt::format("{} h {:02} min", seconds / 3'600, seconds % 3'600 / 60);
+}
+
+std::vector<std::string> near_matches(std::string_view name,
+                                      const std::vector<std::string>& known) {
+  std::size_t tolerance = std::max<std::size_t>(1, name.size() / 3);
+  std::vector<std::pair<std::size_t, std::string>> ranked;
+  for (const std::string& candidate : known) {
+    std::size_t distance = edit_distance(name, candidate);
+    bool abbreviates = name.size() >= 2 && candidate.starts_with(name);
+    if (distance <= tolerance || abbreviates) ranked.emplace_back(distance, candidate);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  if (ranked.size() > 3) ranked.resize(3);
+  std::vector<std::string> names;
+  for (auto& [distance, candidate] : ranked) names.push_back(std::move(candidate));
+  return names;
+}
+
+std::string unknown_name(std::string_view what, std::string_view name,
+                         const std::vector<std::string>& known) {
+  if (known.empty())
+    return fmt::format("There is no {} \"{}\"; there is none at all yet.", what, name);
+  std::vector<std::string> shown(known.begin(),
+                                 known.begin() + std::min<std::ptrdiff_t>(10, std::ssize(known)));
+  std::string list = fmt::format("Known: {}{}.", fmt::join(shown, ", "),
+                                 shown.size() < known.size() ? ", ..." : "");
+  std::vector<std::string> near = near_matches(name, known);
+  if (near.empty()) return fmt::format("There is no {} \"{}\". {}", what, name, list);
+  return fmt::format("There is no {} \"{}\"; did you mean {}? {}", what, name,
+                     fmt::join(near, " or "), list);
+}
+
+std::string join(const std::vector<std::string>& texts, std::string_view separator) {
+  return fmt::format("{}", fmt::join(texts, separator));
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,48 @@
+// What commands print: aligned tables, amounts a person can read, and names that were meant.
+// Pure: everything returns text.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace homeport::agent {
+
+/// Rows of text under a heading, in columns as wide as their widest cell, two spaces apart. An
+/// empty cell is shown as "-". Nothing is cut off.
+class Table {
+ public:
+  struct Column {
+    std::string heading;
+    bool number = false;  ///< Aligned to the right.
+  };
+
+  explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+  /// One cell per column.
+  void add(std::vector<std::string> cells);
+  /// With a newline after each line; just the heading when there are no rows.
+  std::string to_string() const;
+
+ private:
+  std::vector<Column> columns_;
+  std::vector<std::vector<std::string>> rows_;
+};
+
+/// "512.0 MiB", "17 B": binary multiples (IEC 80000-13).
+std::string format_bytes(std::uint64_t bytes);
+/// "143 ms", "12.3 s", "2 min 05 s", "3 h 07 min".
+std::string format_duration(std::chrono::milliseconds duration);
+
+/// Those of `known` that somebody who typed `name` may have meant, best first, at most three.
+std::vector<std::string> near_matches(std::string_view name, const std::vector<std::string>& known);
+
+/// `There is no host "hostX"; did you mean hostA? Known: hostA, hostB.`
+std::string unknown_name(std::string_view what, std::string_view name,
+                         const std::vector<std::string>& known);
+
+/// The texts with `separator` between them.
+std::string join(const std::vector<std::string>& texts, std::string_view separator);
+
+}  // namespace homeport::agent

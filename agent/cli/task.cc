@@ -1,0 +1,278 @@
+// homeport task list|show|cancel|resolve|wait
+#include "agent/cli/commands.h"
+#include "agent/cli/lookup.h"
+#include "agent/cli/output.h"
+#include "agent/cli/progress.h"
+#include "agent/cli/task_view.h"
+#include "agent/cli/task_wait.h"
+#include "agent/status/json.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <ostream>
+
+namespace homeport::agent {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using boost::system::errc::errc_t;
+using policy::Result;
+
+/// The latest request last.
+std::vector<const Task*> by_request(const Contents& contents, bool open_only) {
+  std::vector<const Task*> tasks;
+  for (const auto& [uuid, task] : contents.tasks) {
+    if (!open_only || is_open(contents, task)) tasks.push_back(&task);
+  }
+  std::stable_sort(tasks.begin(), tasks.end(),
+                   [](const Task* a, const Task* b) { return a->requested_at < b->requested_at; });
+  return tasks;
+}
+
+std::string tasks_json(const Contents& contents, const std::vector<const Task*>& tasks) {
+  json::array array;
+  for (const Task* task : tasks) array.emplace_back(task_to_json(contents, *task));
+  return json::serialize(array) + "\n";
+}
+
+std::string optional_ms(const std::optional<std::uint64_t>& ms) {
+  return ms ? format_duration(std::chrono::milliseconds(*ms)) : "";
+}
+
+asio::awaitable<Result<int>> list(DatabaseClient& client, Invocation& invocation, bool open_only) {
+  const Contents& contents = client.contents();
+  std::vector<const Task*> tasks = by_request(contents, open_only);
+  if (invocation.global.json) {
+    invocation.terminal.out << tasks_json(contents, tasks);
+    co_return kExitDone;
+  }
+  Table table({{"TASK"},
+               {"KIND"},
+               {"APPLICATION"},
+               {"FROM"},
+               {"TO"},
+               {"STATE"},
+               {"PHASE"},
+               {"SENT", true},
+               {"TOOK", true},
+               {"STOPPED", true},
+               {"REQUESTED"}});
+  for (const Task* task : tasks) {
+    TaskSnapshot view = view_task(contents, *task);
+    table.add({view.id.substr(0, 8), view.kind, view.application, view.source, view.destination,
+               view.state, view.phase, format_bytes(view.bytes_sent), optional_ms(view.total_ms),
+               optional_ms(view.downtime_ms), to_rfc3339(task->requested_at)});
+  }
+  invocation.terminal.out << table.to_string();
+  co_return kExitDone;
+}
+
+asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation,
+                                  const std::string& text) {
+  const Contents& contents = client.contents();
+  auto id = find_task(contents, text);
+  if (!id) co_return id.error();
+  const Task& task = contents.tasks.at(*id);
+  if (invocation.global.json) {
+    invocation.terminal.out << json::serialize(task_to_json(contents, task)) << "\n";
+    co_return kExitDone;
+  }
+  TaskSnapshot view = view_task(contents, task);
+  Table table({{"TASK"}, {view.id}});
+  table.add({"kind", view.kind});
+  table.add({"application", view.application});
+  table.add({"source", view.source});
+  table.add({"destination", view.destination});
+  table.add(
+      {"requested", fmt::format("{} by {}", to_rfc3339(task.requested_at), task.requested_by)});
+  table.add({"cancel asked", task.cancel ? "yes" : "no"});
+  table.add({"executed by", view.host});
+  table.add({"state", view.state});
+  table.add({"phase", view.phase});
+  table.add({"started", view.started ? to_rfc3339(*view.started) : ""});
+  table.add({"finished", view.finished ? to_rfc3339(*view.finished) : ""});
+  table.add({"sent", fmt::format("{} for {} of memory in {} rounds", format_bytes(view.bytes_sent),
+                                 format_bytes(view.ram_bytes), view.rounds)});
+  table.add({"took", optional_ms(view.total_ms)});
+  table.add({"application stopped for", optional_ms(view.downtime_ms)});
+  if (const TaskStatus* status = status_of(contents, *id)) {
+    for (const auto& [name, value] : status->figures) table.add({name, std::to_string(value)});
+  }
+  table.add({"error", view.error});
+  invocation.terminal.out << table.to_string();
+  co_return kExitDone;
+}
+
+asio::awaitable<Result<int>> cancel(DatabaseClient& client, Invocation& invocation,
+                                    const std::string& text, bool wait) {
+  auto id = find_task(client.contents(), text);
+  if (!id) co_return id.error();
+  TaskSnapshot view = view_task(client.contents(), client.contents().tasks.at(*id));
+  if (view.state == "in-doubt") {
+    co_return policy::make_error(
+        errc_t::operation_not_permitted,
+        fmt::format("Task {} is in doubt, which cannot be cancelled; settle it with `homeport task "
+                    "resolve {}`.",
+                    view.id, view.id));
+  }
+  if (has_ended(view)) {
+    co_return policy::make_error(
+        errc_t::operation_not_permitted,
+        fmt::format("Task {} has ended already: {}", view.id, task_summary(view)));
+  }
+  auto asked = co_await client.database().request_cancel(*id);
+  if (!asked) co_return asked.error();
+  if (wait) {
+    auto waited = co_await wait_for_task(client, invocation, *id);
+    if (!waited || *waited != kExitFailed) co_return waited;
+    // Cancelled or rolled back is what was wanted here.
+    auto task = client.contents().tasks.find(*id);
+    bool failed = task != client.contents().tasks.end() &&
+                  view_task(client.contents(), task->second).state == "failed";
+    co_return failed ? kExitFailed : kExitDone;
+  }
+  if (invocation.global.json) {
+    invocation.terminal.out << json::serialize(json::object{{"id", view.id}, {"cancel", true}})
+                            << "\n";
+  } else {
+    invocation.terminal.out << fmt::format(
+        "Asked to cancel task {}; a move that has not switched yet is rolled back.\n", view.id);
+  }
+  co_return kExitDone;
+}
+
+constexpr char kResolveConsequence[] =
+    "A task is in doubt when both hosts hold the application and neither can learn from the "
+    "control\n"
+    "database who owns it; it is stopped at both so that it cannot run twice. Find out at the "
+    "hosts\n"
+    "which of them has its complete state, then decide with --to:\n"
+    "  --to source       it goes on where it was; what the destination holds is thrown away\n"
+    "  --to destination  it goes on where it was going; what the source holds is thrown away\n"
+    "The decision cannot be taken back. Do not decide while the other host may already run it.\n";
+
+asio::awaitable<Result<int>> resolve(DatabaseClient& client, Invocation& invocation,
+                                     const std::string& text, const std::string& to) {
+  const Contents& contents = client.contents();
+  std::vector<const Task*> doubtful;
+  for (const Task* task : by_request(contents, false)) {
+    if (view_task(contents, *task).state == "in-doubt") doubtful.push_back(task);
+  }
+  if (!text.empty()) {
+    auto id = find_task(contents, text);
+    if (!id) co_return id.error();
+    std::erase_if(doubtful, [&](const Task* task) { return task->uuid != *id; });
+    if (doubtful.empty()) {
+      co_return policy::make_error(
+          errc_t::invalid_argument,
+          fmt::format("Task {} is not in doubt, so there is nothing to resolve.", to_string(*id)));
+    }
+  }
+  std::ostream& out = invocation.terminal.out;
+  if (to.empty()) {
+    if (invocation.global.json) {
+      out << tasks_json(contents, doubtful);
+      co_return kExitDone;
+    }
+    if (doubtful.empty()) {
+      out << "No task is in doubt.\n";
+      co_return kExitDone;
+    }
+    Table table({{"TASK"}, {"APPLICATION"}, {"SOURCE"}, {"DESTINATION"}, {"DECIDED"}, {"WHY"}});
+    for (const Task* task : doubtful) {
+      TaskSnapshot view = view_task(contents, *task);
+      table.add({view.id, view.application, view.source, view.destination,
+                 task->resolution ? to_string(*task->resolution) : "", view.error});
+    }
+    out << table.to_string() << "\n" << kResolveConsequence;
+    co_return kExitDone;
+  }
+  Uuid id = doubtful.front()->uuid;
+  TaskSnapshot view = view_task(contents, *doubtful.front());
+  bool to_source = to == "source";
+  auto written = co_await client.database().resolve_task(
+      id, to_source ? Resolution::source : Resolution::destination);
+  if (!written) co_return written.error();
+  if (invocation.global.json) {
+    out << json::serialize(json::object{{"id", view.id}, {"resolution", to}}) << "\n";
+  } else {
+    out << fmt::format("Decided: {} goes on at {}; what {} holds of it is thrown away.\n",
+                       view.application, to_source ? view.source : view.destination,
+                       to_source ? view.destination : view.source);
+  }
+  co_return kExitDone;
+}
+
+asio::awaitable<Result<int>> wait(DatabaseClient& client, Invocation& invocation,
+                                  const std::string& text) {
+  auto id = find_task(client.contents(), text);
+  if (!id) co_return id.error();
+  co_return co_await wait_for_task(client, invocation, *id);
+}
+
+struct TaskArguments {
+  std::string task, to;
+  bool open_only = false;
+  bool wait = false;
+};
+
+}  // namespace
+
+void add_task_commands(CLI::App& app, Invocation& invocation) {
+  CLI::App* group = app.add_subcommand("task", "Show, watch, cancel and settle tasks");
+  group->require_subcommand(1);
+  auto arguments = std::make_shared<TaskArguments>();
+  auto add = [&](const char* name, const char* help, auto command) {
+    CLI::App* added = group->add_subcommand(name, help);
+    added->callback([=, &invocation] {
+      invocation.action = [=, &invocation] {
+        return run_with_database(invocation.global, [&](DatabaseClient& client) {
+          return command(client, invocation, *arguments);
+        });
+      };
+    });
+    return added;
+  };
+  auto add_task_argument = [&](CLI::App* command) {
+    return command->add_option("TASK", arguments->task, "UUID of the task, or its beginning");
+  };
+
+  add("list", "List the tasks, the latest last",
+      [](auto& client, auto& call, const TaskArguments& given) {
+        return list(client, call, given.open_only);
+      })
+      ->add_flag("--open", arguments->open_only, "Only those that have not ended");
+  add_task_argument(add("show", "Show one task",
+                        [](auto& client, auto& call, const TaskArguments& given) {
+                          return show(client, call, given.task);
+                        }))
+      ->required();
+  CLI::App* cancel_command = add("cancel", "Cancel a task; a move is rolled back",
+                                 [](auto& client, auto& call, const TaskArguments& given) {
+                                   return cancel(client, call, given.task, given.wait);
+                                 });
+  add_task_argument(cancel_command)->required();
+  cancel_command->add_flag("--wait", arguments->wait, "Return when it has ended");
+  CLI::App* resolve_command =
+      add("resolve", "Show moves in doubt, and decide with --to where the application goes on",
+          [](auto& client, auto& call, const TaskArguments& given) {
+            return resolve(client, call, given.task, given.to);
+          });
+  resolve_command->footer(kResolveConsequence);
+  CLI::Option* resolve_task = add_task_argument(resolve_command);
+  resolve_command->add_option("--to", arguments->to, "source or destination")
+      ->check(CLI::IsMember({"source", "destination"}))
+      ->needs(resolve_task);
+  add_task_argument(add("wait", "Watch a task until it has ended",
+                        [](auto& client, auto& call, const TaskArguments& given) {
+                          return wait(client, call, given.task);
+                        }))
+      ->required();
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,137 @@
+#include "tests/unit/agent/cli/run_command.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+namespace homeport::agent {
+namespace {
+
+using test::run_command;
+using test::words;
+using ::testing::HasSubstr;
+
+class HelpOf : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(HelpOf, IsPrintedWithStatus0) {
+  std::vector<std::string> arguments = words(GetParam());
+  arguments.push_back("--help");
+  auto ran = run_command(arguments);
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("--help"));
+  EXPECT_EQ(ran.err, "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Commands, HelpOf,
+                         ::testing::Values("", "db", "db init", "pki", "pki init", "pki issue",
+                                           "pki show", "status", "network", "network add",
+                                           "network list", "network show", "network remove", "app",
+                                           "app add", "app list", "app show", "app remove",
+                                           "app start", "app stop", "policy", "policy set",
+                                           "policy list", "move", "task", "task list", "task show",
+                                           "task cancel", "task resolve", "task wait"));
+
+struct Usage {
+  const char* arguments;
+  const char* message;
+};
+
+class WrongUsage : public ::testing::TestWithParam<Usage> {};
+
+TEST_P(WrongUsage, IsStatus2WithAReason) {
+  auto ran = run_command(words(GetParam().arguments));
+  EXPECT_EQ(ran.code, 2) << ran.out;
+  EXPECT_THAT(ran.err, HasSubstr(GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, WrongUsage,
+    ::testing::Values(
+        Usage{"", "subcommand is required"}, Usage{"network", "subcommand is required"},
+        Usage{"nonsense", "subcommand is required"}, Usage{"move vm1", "--to is required"},
+        Usage{"move --to hostB", "APP is required"}, Usage{"--timeout 0 task list", "--timeout"},
+        Usage{"network add net1", "--vni is required"},
+        Usage{"network add net1 --vni 8388608", "--vni"},
+        Usage{"network add net1 --vni 0", "--vni"},
+        Usage{"network add net1 --vni 1 --subnet 10.1.0.1/24", "is not a prefix"},
+        Usage{"network add net1 --vni 1 --subnet 10.1.0.0/33", "is not a prefix"},
+        Usage{"network add net1 --vni 1 --subnet fd01::1/64", "is not a prefix"},
+        Usage{"app add vm1 --network net1 --mac 02:00 --ip 10.1.0.1 --host a", "is not a MAC"},
+        Usage{"app add vm1 --network net1 --mac 02:00:00:00:00:01 --ip 10.1.0 --host a",
+              "is not an IPv4 or IPv6 address"},
+        Usage{"app add vm1 --driver docker", "--driver"}, Usage{"app start", "NAME is required"},
+        Usage{"policy set p --convergence maybe", "--convergence"},
+        Usage{"task resolve --to source", "--to requires"},
+        Usage{"task resolve abc --to both", "--to"}, Usage{"task wait", "TASK is required"},
+        Usage{"db init --dir /tmp --listen 1.2.3.4", "is not an address and a port"},
+        Usage{"db init --dir /tmp --listen 1.2.3.4:99", "--listen requires --pki"},
+        Usage{"--ca /dev/null task list", "requires --certificate"}));
+
+TEST(CommandLine, SaysItsVersion) {
+  auto ran = run_command({"--version"});
+  EXPECT_EQ(ran.code, 0);
+  EXPECT_THAT(ran.out, HasSubstr("homeport " HOMEPORT_VERSION));
+}
+
+TEST(CommandLine, SslNeedsCertificates) {
+  auto ran = run_command(words("--db ssl:192.0.2.1:6650 task list"));
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.err, HasSubstr("needs --ca, --certificate and --private-key"));
+}
+
+TEST(CommandLine, AnAbsentDatabaseIsReportedInTime) {
+  auto ran = run_command(words("--db unix:/nonexistent/db.sock --timeout 0.2 task list"));
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.err, HasSubstr("does not answer within 0.2 s"));
+}
+
+class PkiCommands : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char directory[] = "/tmp/homeport-pki-XXXXXX";
+    ASSERT_NE(mkdtemp(directory), nullptr);
+    directory_ = directory;
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  test::Ran pki(const std::string& line) {
+    auto arguments = words("pki " + line + " --dir " + directory_ + "/new");
+    return run_command(arguments);
+  }
+
+  std::string directory_;
+};
+
+TEST_F(PkiCommands, MakeAnAuthorityAndHostCertificates) {
+  ASSERT_EQ(pki("init").code, 0);
+  auto issued = pki("issue hostA --dns hosta.example --json");
+  ASSERT_EQ(issued.code, 0) << issued.err;
+  EXPECT_EQ(issued.json().at("name"), "hostA");
+  EXPECT_EQ(issued.json().at("file"), directory_ + "/new/hostA.pem");
+  EXPECT_EQ(issued.json().at("private_key"), directory_ + "/new/hostA.key");
+  EXPECT_EQ(issued.json().at("sha256").as_string().size(), 64u);
+  EXPECT_TRUE(std::filesystem::exists(directory_ + "/new/ca.pem"));
+
+  auto shown = pki("show hostA --json");
+  EXPECT_EQ(shown.json().at(0).at("sha256"), issued.json().at("sha256"));
+  EXPECT_EQ(shown.json().at(0).at("issuer"), "Homeport CA");
+  EXPECT_EQ(pki("show --json").json().as_array().size(), 2u);
+  EXPECT_THAT(pki("show").out, HasSubstr("hostA"));
+}
+
+TEST_F(PkiCommands, OverwriteNothing) {
+  ASSERT_EQ(pki("init").code, 0);
+  EXPECT_EQ(pki("init").code, 1);
+  ASSERT_EQ(pki("issue hostA").code, 0);
+  EXPECT_EQ(pki("issue hostA").code, 1);
+  EXPECT_THAT(pki("issue ca").err, HasSubstr("is taken"));
+}
+
+TEST_F(PkiCommands, SayWhatIsMissing) {
+  EXPECT_EQ(pki("issue hostA").code, 1);
+  EXPECT_THAT(pki("show").err, HasSubstr("homeport pki init"));
+}
+
+}  // namespace
+}  // namespace homeport::agent

@@ -1,0 +1,52 @@
+// A snapshot with every kind of value in it, for the tests of what is made of snapshots.
+#pragma once
+
+#include "agent/status/model.h"
+
+namespace homeport::agent::test {
+
+/// Host hostA, 90 s after its start: vm1 runs here on one port, a move of it is under way, the
+/// network has an IPv6 subnet and a label value needs escaping.
+inline StatusModel fixed_model() {
+  using boost::asio::ip::make_address;
+  StatusModel model;
+  model.host = "hostA";
+  model.version = "0.1.0";
+  model.started =
+      SystemTime(std::chrono::milliseconds(1'767'225'598'250));  // 2025-12-31T23:59:58.25
+  model.now = model.started + std::chrono::seconds(90);
+  model.database = {DatabaseState::synchronized, "ssl:[2001:db8::1]:6650", model.started, 2};
+  model.peers = {{"hostB", true, true, {make_address("2001:db8::2")}, model.now},
+                 {"hostC", false, false, {}, std::nullopt}};
+  model.networks = {{"net1", 100, {"10.1.0.0/24", "fd01::/64"}, 1430},
+                    {"net2", 101, {}, std::nullopt}};
+  PortSnapshot port;
+  port.binding = "vm1";
+  port.network = "net1";
+  port.device = "hp0";
+  port.mac = *policy::MacAddress::parse("02:00:00:00:00:01");
+  port.prior_addresses = {make_address("10.1.0.10"), make_address("fd01::10")};
+  port.traffic = PortTraffic{11, 1100, 22, 18'000'000'000'000'000'000u, 3};
+  model.applications = {{"vm1", "qemu", "hostA", 7, "moving", {port}},
+                        {"a\"b\\c\nd", "netdev", "", 0, "stopped", {}}};
+  TaskSnapshot task;
+  task.id = "7f3f7a4e-1111-4222-8333-444455556666";
+  task.kind = "move";
+  task.application = "vm1";
+  task.host = "hostA";
+  task.state = "running";
+  task.phase = "copying";
+  task.source = "hostA";
+  task.destination = "hostB";
+  task.started = model.started;
+  task.bytes_sent = 1 << 20;
+  task.bytes_total = 1 << 29;
+  task.rate = 50'000'000;
+  task.eta_ms = 10'700;
+  model.tasks = {task};
+  model.datapath = {"ebpf", 1, 3, 11, 12, 13, 14, {{"unknown-destination", 5}, {"no-port", 6}}};
+  model.moves = {{{"succeeded", 2}, {"rolled-back", 1}}, 1'000'000, 4'500, 250, 100, 150};
+  return model;
+}
+
+}  // namespace homeport::agent::test
