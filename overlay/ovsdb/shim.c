@@ -343,10 +343,15 @@ hp_txn_expect(struct hp_txn *txn, const char *table_name, const char *uuid,
     if (step != HP_STEP_OK) {
         return step;
     }
-    struct json *json = json_from_string(value);
+    /* The parser takes nothing but objects and arrays, and returns its errors as a JSON string. */
+    char *wrapped = xasprintf("[%s]", value);
+    struct json *json = json_from_string(wrapped);
     struct ovsdb_datum datum;
-    *why = parse_datum(&datum, column, json);
+    *why = json->type == JSON_ARRAY && json->array.n == 1
+               ? parse_datum(&datum, column, json->array.elems[0])
+               : xasprintf("%s is not JSON", value);
     json_destroy(json);
+    free(wrapped);
     if (*why) {
         return HP_STEP_INVALID;
     }

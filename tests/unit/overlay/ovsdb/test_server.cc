@@ -1,0 +1,115 @@
+#include "tests/unit/overlay/ovsdb/test_server.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <fstream>
+
+namespace homeport::test {
+
+namespace asio = boost::asio;
+
+TemporaryDirectory::TemporaryDirectory() {
+  std::string name = std::filesystem::temp_directory_path() / "homeport-test-XXXXXX";
+  if (!mkdtemp(name.data())) throw std::runtime_error("cannot make a temporary directory");
+  path_ = name;
+}
+
+TemporaryDirectory::~TemporaryDirectory() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+CommandOutput run_command(const std::vector<std::string>& arguments) {
+  int output[2];
+  if (pipe2(output, O_CLOEXEC) != 0) throw std::runtime_error("cannot make a pipe");
+  std::vector<char*> argv;
+  for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
+  pid_t pid = fork();
+  if (pid == 0) {
+    dup2(output[1], 1);
+    dup2(output[1], 2);
+    close_range(3, ~0u, 0);
+    execvp(argv[0], argv.data());
+    _exit(127);
+  }
+  close(output[1]);
+  CommandOutput result{};
+  char buffer[4096];
+  for (ssize_t count; (count = read(output[0], buffer, sizeof buffer)) > 0;) {
+    result.text.append(buffer, static_cast<std::size_t>(count));
+  }
+  close(output[0]);
+  int status = 0;
+  waitpid(pid, &status, 0);
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+TestServer::TestServer() {
+  auto made = run_command({"ovsdb-tool", "create", directory_.path() / "db", HOMEPORT_SCHEMA});
+  if (made.status != 0) throw std::runtime_error(made.text);
+  start();
+}
+
+TestServer::~TestServer() {
+  kill();
+}
+
+void TestServer::start() {
+  // --detach returns when the server listens.
+  auto file = [this](const char* name) { return (directory_.path() / name).string(); };
+  auto started =
+      run_command({"ovsdb-server", "--detach", "--no-self-confinement", "-vsyslog:off",
+                   "-vconsole:off", "--log-file=" + file("log"), "--pidfile=" + file("pid"),
+                   "--unixctl=" + file("ctl"), "--remote=punix:" + socket().string(), file("db")});
+  if (started.status != 0) throw std::runtime_error(started.text);
+  std::ifstream(directory_.path() / "pid") >> pid_;
+}
+
+void TestServer::kill() {
+  if (pid_ <= 0) return;
+  int handle = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
+  ::kill(pid_, SIGKILL);
+  pollfd ended{handle, POLLIN, 0};
+  poll(&ended, 1, 10000);
+  close(handle);
+  pid_ = -1;
+}
+
+void TestServer::freeze() {
+  ::kill(pid_, SIGSTOP);
+}
+
+void TestServer::thaw() {
+  ::kill(pid_, SIGCONT);
+}
+
+std::string TestServer::transact(const std::string& operations) const {
+  auto done =
+      run_command({"ovsdb-client", "transact", remote(), "[\"Homeport\"," + operations + "]"});
+  if (done.status != 0 || done.text.find("\"error\"") != std::string::npos) {
+    throw std::runtime_error(done.text);
+  }
+  return done.text;
+}
+
+Condition::Condition(asio::io_context& io) : timer_(io) {}
+
+asio::awaitable<void> Condition::wait(std::function<bool()> holds) {
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!holds()) {
+    timer_.expires_at(deadline);
+    auto [error] = co_await timer_.async_wait(asio::as_tuple(asio::use_awaitable));
+    if (!error) throw std::runtime_error("the condition did not come to hold in time");
+  }
+}
+
+}  // namespace homeport::test

@@ -1,0 +1,100 @@
+// A real ovsdb-server on a unix socket in a directory of its own, for the tests of sessions.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace homeport::test {
+
+/// A directory that goes with the object.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory();
+  ~TemporaryDirectory();
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+struct CommandOutput {
+  int status;
+  std::string text;  ///< Standard output and error.
+};
+CommandOutput run_command(const std::vector<std::string>& arguments);
+
+class TestServer {
+ public:
+  TestServer();
+  ~TestServer();
+  /// Starts it again on the same database.
+  void start();
+  /// kill -9; returns when it is dead.
+  void kill();
+  /// Stops and continues its process: it accepts what is sent and does nothing.
+  void freeze();
+  void thaw();
+  std::string remote() const { return "unix:" + socket().string(); }
+  std::filesystem::path socket() const { return directory_.path() / "sock"; }
+  /// `ovsdb-client transact` of these operations (without the database's name); throws on an error.
+  std::string transact(const std::string& operations) const;
+
+ private:
+  TemporaryDirectory directory_;
+  int pid_ = -1;
+};
+
+/// Lets two sides wait for a condition on one io_context: notify() after a change, wait() until it
+/// holds, with a deadline that fails the test.
+class Condition {
+ public:
+  explicit Condition(boost::asio::io_context& io);
+  void notify() { timer_.cancel(); }
+  boost::asio::awaitable<void> wait(std::function<bool()> holds);
+
+ private:
+  boost::asio::steady_timer timer_;
+};
+
+/// Runs a coroutine to its end on `io`; throws when it does not end in time.
+template <class T>
+T run(boost::asio::io_context& io, boost::asio::awaitable<T> task,
+      std::chrono::seconds limit = std::chrono::seconds(30)) {
+  std::optional<T> result;
+  std::exception_ptr failure;
+  boost::asio::co_spawn(io, std::move(task), [&](std::exception_ptr thrown, T value) {
+    failure = thrown;
+    if (!thrown) result.emplace(std::move(value));
+    io.stop();
+  });
+  io.restart();
+  io.run_for(limit);
+  if (failure) std::rethrow_exception(failure);
+  if (!result) throw std::runtime_error("the test's coroutine did not end in time");
+  return *std::move(result);
+}
+
+inline void run(boost::asio::io_context& io, boost::asio::awaitable<void> task,
+                std::chrono::seconds limit = std::chrono::seconds(30)) {
+  auto wrapped = [](boost::asio::awaitable<void> inner) -> boost::asio::awaitable<bool> {
+    co_await std::move(inner);
+    co_return true;
+  };
+  run<bool>(io, wrapped(std::move(task)), limit);
+}
+
+}  // namespace homeport::test
