@@ -258,24 +258,24 @@ asio::awaitable<policy::Result<void>> ControlDatabase::remove_policy(std::string
 }
 
 asio::awaitable<policy::Result<std::int64_t>> ControlDatabase::advance_sequence() {
-  std::optional<std::int64_t> before;
-  auto done = co_await impl_->until_done([&before](const Contents& contents) -> Planned {
+  std::int64_t wanted = 0;
+  // An attempt whose outcome is unknown is made again: a sequence raised twice does no harm, one
+  // that somebody else reached before this call would.
+  auto done = co_await impl_->until_done([&wanted](const Contents& contents) -> Planned {
     const auto& global = contents.global;
-    // An attempt whose outcome was unknown has happened, or somebody else's has: either will do.
-    if (before && global.sequence > *before) return std::optional<Transaction>();
-    before = global.sequence;
+    wanted = global.sequence + 1;
     Transaction transaction;
     transaction.comment = "advance the sequence";
     if (global.uuid.is_nil()) {
-      transaction.inserts.push_back({Global::kTable, {{"sequence", *before + 1}}, std::nullopt});
+      transaction.inserts.push_back({Global::kTable, {{"sequence", wanted}}, std::nullopt});
     } else {
-      transaction.expectations.push_back({Global::kTable, global.uuid, "sequence", *before});
-      transaction.updates.push_back({Global::kTable, global.uuid, {{"sequence", *before + 1}}});
+      transaction.expectations.push_back({Global::kTable, global.uuid, "sequence", wanted - 1});
+      transaction.updates.push_back({Global::kTable, global.uuid, {{"sequence", wanted}}});
     }
     return std::optional(std::move(transaction));
   });
   if (!done) co_return done.error();
-  co_return *before + 1;
+  co_return wanted;
 }
 
 }  // namespace homeport::agent

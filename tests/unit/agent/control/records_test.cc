@@ -1,0 +1,284 @@
+#include "agent/control/records.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <boost/json/array.hpp>
+#include <boost/uuid/random_generator.hpp>
+
+namespace homeport::agent {
+namespace {
+
+namespace json = boost::json;
+using namespace std::chrono_literals;
+using testing::AllOf;
+using testing::HasSubstr;
+
+const Uuid kUuid = *parse_uuid("00112233-4455-6677-8899-aabbccddeeff");
+
+policy::IpAddress ip(const char* text) {
+  return boost::asio::ip::make_address(text);
+}
+
+/// What comes back after a trip through the columns.
+template <class Record>
+policy::Result<Record> round_trip(const Record& record) {
+  return parse<Record>(Row{record.uuid, columns(record)});
+}
+
+template <class Record>
+void expect_round_trip(const Record& record) {
+  auto parsed = round_trip(record);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(*parsed, record);
+}
+
+TEST(RecordsTest, SurviveARoundTrip) {
+  expect_round_trip(Host{
+      .uuid = kUuid,
+      .name = "h1",
+      .control_endpoints = {*parse_endpoint("192.0.2.1:6641")},
+      .lane_endpoints = {*parse_endpoint("[2001:db8::1]:6642"), *parse_endpoint("192.0.2.1:6642")},
+      .vteps = {ip("192.0.2.1")},
+      .certificate_sha256 = std::string(64, 'a'),
+      .version = "0.1.0",
+      .capacity = {{"memory_mib", 1024}}});
+  expect_round_trip(HostStatus{.uuid = kUuid,
+                               .host = "h1",
+                               .started = WallTime(1s),
+                               .last_seen = WallTime(2s),
+                               .agent_pid = 42,
+                               .state = HostState::ready});
+  expect_round_trip(
+      Network{.uuid = kUuid,
+              .name = "blue",
+              .vni = policy::kVniMax,
+              .subnets = {*Subnet::parse("198.51.100.0/24"), *Subnet::parse("2001:db8::/64")},
+              .mtu = 1400,
+              .unknown = UnknownDestination::normal});
+  expect_round_trip(Binding{.uuid = kUuid,
+                            .name = "vm1/eth0",
+                            .application = "vm1",
+                            .network = "blue",
+                            .mac = *policy::MacAddress::parse("52:54:00:00:00:01"),
+                            .prior_addresses = {ip("198.51.100.5"), ip("2001:db8::5")},
+                            .current_addresses = {ip("203.0.113.5")},
+                            .traffic_class = "gold",
+                            .location = "h1",
+                            .generation = 7});
+  expect_round_trip(Application{.uuid = kUuid,
+                                .name = "vm1",
+                                .driver = Driver::netdev,
+                                .qmp_socket = "/run/vm1.qmp",
+                                .launch_profile = "small",
+                                .policy = "gold",
+                                .properties = {{"device", "tap0"}}});
+  expect_round_trip(Policy{.uuid = kUuid,
+                           .name = "gold",
+                           .downtime_limit = 50ms,
+                           .convergence = Convergence::rollback,
+                           .copy_timeout = 60s,
+                           .interface_preference = {{"fast", 10}},
+                           .compression = Compression::automatic,
+                           .bandwidth_share = 50});
+  expect_round_trip(Task{.uuid = kUuid,
+                         .kind = TaskKind::move,
+                         .application = "vm1",
+                         .arguments = {{"destination", "h2"}},
+                         .priority = -5,
+                         .requested_by = "ops",
+                         .requested_at = WallTime(3s),
+                         .cancel = true,
+                         .resolution = Resolution::destination});
+  expect_round_trip(TaskStatus{.uuid = kUuid,
+                               .task = kUuid,
+                               .host = "h1",
+                               .kind = TaskKind::move,
+                               .application = "vm1",
+                               .state = TaskState::rolled_back,
+                               .phase = "copying",
+                               .error = "why",
+                               .started = WallTime(4s),
+                               .finished = WallTime(5s),
+                               .source = "h1",
+                               .destination = "h2",
+                               .bytes_sent = 1,
+                               .bytes_total = 2,
+                               .ram_bytes = 3,
+                               .rounds = 4,
+                               .bytes_per_second = 5,
+                               .eta = 6ms,
+                               .total = 7ms,
+                               .downtime = 8ms,
+                               .figures = {{"zero_pages", 9}}});
+  expect_round_trip(Reservation{.uuid = kUuid,
+                                .host = "h1",
+                                .resource = "memory_mib",
+                                .amount = 512,
+                                .task = kUuid,
+                                .phase = "prepared"});
+  expect_round_trip(Storage{.uuid = kUuid,
+                            .name = "s1",
+                            .kind = "nfs",
+                            .address = "nfs.example:/x",
+                            .options = {{"a", "b"}}});
+  expect_round_trip(PathStatus{.uuid = kUuid,
+                               .host = "h1",
+                               .interface = "eth0",
+                               .peer = "h2",
+                               .peer_interface = "eth1",
+                               .state = LinkState::up,
+                               .rtt_us = 100,
+                               .loss_ppm = 5,
+                               .bandwidth_mbps = 1000,
+                               .updated = WallTime(6s)});
+}
+
+TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
+  Interface record{.uuid = kUuid,
+                   .host = "h1",
+                   .name = "eth0",
+                   .address = ip("192.0.2.1"),
+                   .speed_mbps = 1000,
+                   .mtu = 1500,
+                   .state = LinkState::up,
+                   .label = {}};
+  auto written = columns(record);
+  EXPECT_FALSE(written.contains("cost"));
+  json::array none{"set", json::array{}};
+  for (auto* column : {"cost", "label", "allowed"}) written[column] = none;
+  auto parsed = parse<Interface>(Row{kUuid, written});
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(*parsed, record);
+  written["allowed"] = false;
+  written["cost"] = 3;
+  written["label"] = "fast";
+  parsed = parse<Interface>(Row{kUuid, written});
+  ASSERT_TRUE(parsed);
+  EXPECT_FALSE(parsed->allowed);
+  EXPECT_EQ(parsed->cost, 3);
+  EXPECT_EQ(parsed->label, "fast");
+}
+
+TEST(RecordsTest, ReadASetOfOneAsTheAtom) {
+  auto row = Row{kUuid, columns(Host{.uuid = kUuid,
+                                     .name = "h1",
+                                     .control_endpoints = {},
+                                     .lane_endpoints = {},
+                                     .vteps = {},
+                                     .certificate_sha256 = {},
+                                     .version = {},
+                                     .capacity = {}})};
+  row.columns["vteps"] = "192.0.2.9";
+  auto host = parse<Host>(row);
+  ASSERT_TRUE(host) << host.error().message;
+  EXPECT_THAT(host->vteps, testing::ElementsAre(ip("192.0.2.9")));
+}
+
+struct BadCell {
+  const char* column;
+  json::value value;
+};
+
+TEST(RecordsTest, NameTableRowAndColumnOfABadCell) {
+  Binding good{.uuid = kUuid,
+               .name = "vm1",
+               .application = "vm1",
+               .network = "blue",
+               .mac = *policy::MacAddress::parse("52:54:00:00:00:01"),
+               .prior_addresses = {},
+               .current_addresses = {},
+               .traffic_class = {},
+               .location = {}};
+  const std::vector<BadCell> cells = {
+      {"name", ""},
+      {"name", 7},
+      {"mac", "52:54:00:00:00"},
+      {"mac", "01:00:5e:00:00:01"},
+      {"mac", "00:00:00:00:00:00"},
+      {"prior_addresses", "198.51.100.500"},
+      {"prior_addresses", json::array{"set", json::array{"198.51.100.1", 7}}},
+      {"prior_addresses", json::array{"map", json::array{}}},
+      {"location", json::array{"set", json::array{}}},
+      {"generation", -1},
+      {"generation", "7"},
+  };
+  for (const auto& cell : cells) {
+    Row row{kUuid, columns(good)};
+    row.columns[cell.column] = cell.value;
+    auto parsed = parse<Binding>(row);
+    ASSERT_FALSE(parsed) << cell.column;
+    EXPECT_THAT(parsed.error().message,
+                AllOf(HasSubstr("table Binding"), HasSubstr(to_string(kUuid)),
+                      HasSubstr(std::string("column ") + cell.column)));
+  }
+  Row row{kUuid, columns(good)};
+  row.columns.erase("network");
+  EXPECT_THAT(parse<Binding>(row).error().message, HasSubstr("column network"));
+}
+
+TEST(RecordsTest, RefuseWhatTheSchemaCannotExpress) {
+  auto refuses = [](auto record) { return !round_trip(record); };
+  Host host{.uuid = kUuid,
+            .name = "h1",
+            .control_endpoints = {},
+            .lane_endpoints = {},
+            .vteps = {},
+            .certificate_sha256 = "abc",
+            .version = {},
+            .capacity = {}};
+  EXPECT_TRUE(refuses(host));
+  host.certificate_sha256 = std::string(64, 'G');
+  EXPECT_TRUE(refuses(host));
+  Application application{.uuid = kUuid,
+                          .name = "vm1",
+                          .qmp_socket = "relative/path",
+                          .launch_profile = {},
+                          .policy = {},
+                          .properties = {}};
+  EXPECT_TRUE(refuses(application));
+  application.qmp_socket.clear();
+  for (auto* profile : {"../../etc/shadow", ".hidden", "a/b"}) {
+    application.launch_profile = profile;
+    EXPECT_TRUE(refuses(application)) << profile;
+  }
+  Network network{
+      .uuid = kUuid, .name = "blue", .vni = policy::kVniMax + 1, .subnets = {}, .mtu = {}};
+  EXPECT_TRUE(refuses(network));
+  Task task;
+  task.application = "vm1";
+  task.priority = 101;
+  EXPECT_TRUE(refuses(task));
+}
+
+TEST(RecordsTest, ParseSubnetsStrictly) {
+  EXPECT_EQ(Subnet::parse("198.51.100.0/24")->to_string(), "198.51.100.0/24");
+  EXPECT_TRUE(Subnet::parse("198.51.100.0/24")->contains(ip("198.51.100.255")));
+  EXPECT_FALSE(Subnet::parse("198.51.100.0/24")->contains(ip("198.51.101.0")));
+  EXPECT_FALSE(Subnet::parse("198.51.100.0/24")->contains(ip("2001:db8::1")));
+  EXPECT_TRUE(Subnet::parse("2001:db8::/32")->contains(ip("2001:db8:1::1")));
+  EXPECT_TRUE(Subnet::parse("0.0.0.0/0")->contains(ip("203.0.113.1")));
+  for (auto* text : {"198.51.100.1/24", "198.51.100.0/33", "198.51.100.0", "198.51.100.0/", "/24",
+                     "198.51.100.0/-1", "2001:db8::/129", "blue/24"}) {
+    EXPECT_FALSE(Subnet::parse(text)) << text;
+  }
+}
+
+TEST(RecordsTest, ParseEndpointsAndUuidsStrictly) {
+  for (auto* text : {"192.0.2.1:6641", "[2001:db8::1]:6641"}) {
+    ASSERT_TRUE(parse_endpoint(text)) << text;
+    EXPECT_EQ(to_string(*parse_endpoint(text)), text);
+  }
+  for (auto* text : {"192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536", "2001:db8::1:6641",
+                     "[192.0.2.1]:6641", "host:6641", ":6641", "192.0.2.1:66x"}) {
+    EXPECT_FALSE(parse_endpoint(text)) << text;
+  }
+  EXPECT_EQ(to_string(*parse_uuid(to_string(kUuid))), to_string(kUuid));
+  for (auto* text :
+       {"", "00112233-4455-6677-8899-aabbccddeef", "00112233x4455-6677-8899-aabbccddeeff",
+        "0011223g-4455-6677-8899-aabbccddeeff", "{0112233-4455-6677-8899-aabbccddeeff"}) {
+    EXPECT_FALSE(parse_uuid(text)) << text;
+  }
+}
+
+}  // namespace
+}  // namespace homeport::agent
