@@ -1,0 +1,144 @@
+// What the overlay bench runs inside its namespaces: setting up the datapath of one host, and both
+// ends of a round-trip measurement.
+#include "overlay/datapath/ebpf_datapath.h"
+
+#include <fmt/core.h>
+#include <sys/socket.h>
+#include <CLI/CLI.hpp>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/udp.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <vector>
+
+namespace {
+
+using namespace homeport;
+using boost::asio::ip::make_address;
+using boost::asio::ip::udp;
+
+constexpr policy::Vni kVni = 42;
+
+struct HostArguments {
+  std::string pins, vtep, peer_vtep;
+  std::uint32_t underlay_mtu = 1500;
+  std::string port, mac, remote_mac;
+  std::vector<std::string> ips, remote_ips;
+};
+
+std::vector<policy::IpAddress> addresses(const std::vector<std::string>& texts) {
+  std::vector<policy::IpAddress> out;
+  for (const std::string& text : texts) out.push_back(make_address(text));
+  return out;
+}
+
+/// Sets up one host with one application, which knows one on another host. The datapath stays
+/// when this process ends.
+void set_up(const HostArguments& arguments) {
+  overlay::EbpfOptions options;
+  options.pin_directory = arguments.pins;
+  const policy::IpAddress vtep = make_address(arguments.vtep);
+  if (vtep.is_v4()) {
+    options.local_vtep_v4 = vtep.to_v4();
+  } else {
+    options.local_vtep_v6 = vtep.to_v6();
+  }
+  auto datapath = overlay::make_ebpf_datapath(options).value();
+  const policy::IpAddress peer = make_address(arguments.peer_vtep);
+  const auto mac = policy::MacAddress::parse(arguments.mac).value();
+  const auto remote_mac = policy::MacAddress::parse(arguments.remote_mac).value();
+  overlay::DesiredState state;
+  state.networks = {{kVni, overlay::tunnel_mtu(arguments.underlay_mtu)}};
+  state.ports = {{arguments.port, kVni, mac, false}};
+  state.addresses = {
+      {kVni, mac, addresses(arguments.ips), overlay::LocalPort{arguments.port}, 1},
+      {kVni, remote_mac, addresses(arguments.remote_ips), overlay::RemoteHost{peer}, 1},
+  };
+  state.vteps = {peer};
+  datapath->apply(state).value();
+}
+
+/// Answers every datagram with itself, until it is killed. Prints its port first.
+void serve(const std::string& address) {
+  boost::asio::io_context io;
+  udp::socket socket(io, udp::endpoint(make_address(address), 0));
+  fmt::print("{}\n", socket.local_endpoint().port());
+  std::fflush(stdout);
+  std::array<char, 2048> buffer;
+  udp::endpoint from;
+  while (true) {
+    const std::size_t length = socket.receive_from(boost::asio::buffer(buffer), from);
+    socket.send_to(boost::asio::buffer(buffer, length), from);
+  }
+}
+
+/// Sends one datagram after the other, each when the one before has come back; prints the median
+/// and the 99th percentile of the round trips, in microseconds.
+void ping(const std::string& address, std::uint16_t port, std::size_t count) {
+  boost::asio::io_context io;
+  udp::socket socket(io);
+  socket.connect({make_address(address), port});
+  const timeval patience{.tv_sec = 5, .tv_usec = 0};
+  ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  std::array<char, 64> buffer{};
+  std::vector<double> round_trips;
+  const std::size_t warm_up = count / 10;
+  for (std::size_t i = 0; i < warm_up + count; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    // Plain system calls: Asio's synchronous receive would wait for ever.
+    if (::send(socket.native_handle(), buffer.data(), buffer.size(), 0) < 0 ||
+        ::recv(socket.native_handle(), buffer.data(), buffer.size(), 0) < 0) {
+      throw std::system_error(errno, std::generic_category(), "no answer from " + address);
+    }
+    const std::chrono::duration<double, std::micro> taken =
+        std::chrono::steady_clock::now() - start;
+    if (i >= warm_up) round_trips.push_back(taken.count());
+  }
+  std::sort(round_trips.begin(), round_trips.end());
+  fmt::print("{:.3f} {:.3f}\n", round_trips[count / 2], round_trips[count * 99 / 100]);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Inside the overlay bench's namespaces");
+  app.require_subcommand(1);
+
+  HostArguments host;
+  CLI::App* datapath = app.add_subcommand("datapath", "Set up the datapath of this namespace");
+  datapath->add_option("--pins", host.pins)->required();
+  datapath->add_option("--vtep", host.vtep)->required();
+  datapath->add_option("--peer-vtep", host.peer_vtep)->required();
+  datapath->add_option("--underlay-mtu", host.underlay_mtu);
+  datapath->add_option("--port", host.port)->required();
+  datapath->add_option("--mac", host.mac)->required();
+  datapath->add_option("--ip", host.ips)->required();
+  datapath->add_option("--remote-mac", host.remote_mac)->required();
+  datapath->add_option("--remote-ip", host.remote_ips)->required();
+
+  std::string address;
+  CLI::App* server = app.add_subcommand("serve", "Answer datagrams");
+  server->add_option("address", address)->required();
+
+  std::uint16_t port = 0;
+  std::size_t count = 10'000;
+  CLI::App* client = app.add_subcommand("ping", "Measure round trips");
+  client->add_option("address", address)->required();
+  client->add_option("port", port)->required();
+  client->add_option("--count", count)->check(CLI::Range(100, 1'000'000));
+
+  CLI11_PARSE(app, argc, argv);
+  try {
+    if (*datapath) set_up(host);
+    if (*server) serve(address);
+    if (*client) ping(address, port, count);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench_node: {}\n", error.what());
+    return 1;
+  }
+  return 0;
+}
