@@ -219,6 +219,22 @@ TEST_F(HandshakeTest, ASilentServerIsGivenUpInTime) {
   }());
 }
 
+TEST_F(HandshakeTest, AHostThatDoesNotEvenConnectIsGivenUpInTime) {
+  run([this]() -> asio::awaitable<void> {
+    // Where the queue of connections to accept is full, the kernel drops further ones unanswered.
+    tcp::acceptor full(io_, tcp::v4());
+    full.bind(tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+    full.listen(0);
+    tcp::socket queued(io_);
+    co_await queued.async_connect(full.local_endpoint(), asio::use_awaitable);
+    ConnectOptions options = to_b_at(full.local_endpoint());
+    options.timeouts.connect = 20ms;
+    Error error = co_await failure_to_connect(tls_a_, options);
+    EXPECT_EQ(error.code, errc::timed_out);
+    EXPECT_THAT(error.message, HasSubstr("no connection within 20 ms"));
+  }());
+}
+
 TEST_F(HandshakeTest, NamesWhoCannotBeReached) {
   serve();
   ConnectOptions options = to_b();
