@@ -6,9 +6,7 @@
 
 #include <CLI/App.hpp>
 
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace homeport::agent {
@@ -20,7 +18,6 @@ extern const CLI::Validator kIsEndpoint;  ///< "ADDRESS:PORT", "[ADDRESS]:PORT"
 extern const CLI::Validator kIsKeyValue;  ///< "KEY=VALUE"
 
 std::optional<Subnet> parse_subnet(std::string_view text);
-std::optional<Endpoint> parse_endpoint(std::string_view text);
 
 // For texts that have passed the check.
 std::vector<policy::IpAddress> to_addresses(const std::vector<std::string>& texts);

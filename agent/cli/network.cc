@@ -66,7 +66,7 @@ asio::awaitable<Result<int>> add(DatabaseClient& client, Invocation& invocation,
   Network network;
   network.name = given.name;
   network.vni = given.vni;
-  for (const std::string& text : given.subnets) network.subnets.push_back(*parse_subnet(text));
+  for (const std::string& text : given.subnets) network.subnets.push_back(*Subnet::parse(text));
   network.mtu = given.mtu;
   network.unknown =
       given.unknown == "normal" ? UnknownDestination::normal : UnknownDestination::drop;

@@ -228,7 +228,7 @@ TEST_F(DatabaseCommands, TasksAreListedShownAndCancelled) {
   report(id, TaskState::running);
   auto listed = checked("task list --json").json();
   ASSERT_EQ(listed.as_array().size(), 1u);
-  EXPECT_EQ(listed.at(0).at("id"), id);
+  EXPECT_EQ(listed.at(0).at("id").as_string(), id);
   EXPECT_EQ(listed.at(0).at("state"), "running");
   EXPECT_EQ(listed.at(0).at("destination"), "hostB");
   EXPECT_EQ(listed.at(0).at("figures").at("zero_pages"), 17);

@@ -108,8 +108,8 @@ TEST_F(PkiCommands, MakeAnAuthorityAndHostCertificates) {
   auto issued = pki("issue hostA --dns hosta.example --json");
   ASSERT_EQ(issued.code, 0) << issued.err;
   EXPECT_EQ(issued.json().at("name"), "hostA");
-  EXPECT_EQ(issued.json().at("file"), directory_ + "/new/hostA.pem");
-  EXPECT_EQ(issued.json().at("private_key"), directory_ + "/new/hostA.key");
+  EXPECT_EQ(issued.json().at("file").as_string(), directory_ + "/new/hostA.pem");
+  EXPECT_EQ(issued.json().at("private_key").as_string(), directory_ + "/new/hostA.key");
   EXPECT_EQ(issued.json().at("sha256").as_string().size(), 64u);
   EXPECT_TRUE(std::filesystem::exists(directory_ + "/new/ca.pem"));
 
