@@ -1,540 +1,218 @@
 #include "overlay/ovsdb/shim.h"
 
-#include <config.h>
+#include "overlay/ovsdb/shim_private.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "homeport_idl.h"
-
 #include "fatal-signal.h"
-#include "openvswitch/json.h"
 #include "openvswitch/poll-loop.h"
-#include "openvswitch/shash.h"
 #include "openvswitch/vlog.h"
 #include "ovsdb-condition.h"
-#include "ovsdb-data.h"
 #include "ovsdb-error.h"
-#include "ovsdb-idl-provider.h"
-#include "ovsdb-idl.h"
 #include "stream-ssl.h"
 #include "util.h"
 #include "uuid.h"
 
-struct hp_session {
-    struct ovsdb_idl *idl;
-};
-
-struct hp_txn {
-    struct hp_session *session;
-    struct ovsdb_idl_txn *txn;
-    bool committing;
-    struct uuid *inserted; /* As known before the commit. */
-    size_t n_inserted;
-};
-
 /* The library. */
 
-void
-hp_ovs_init(const char *log_path)
-{
-    static const int taken[] = { SIGTERM, SIGINT, SIGHUP, SIGALRM };
-    struct sigaction saved[ARRAY_SIZE(taken)];
+void hp_ovs_init(const char* log_path) {
+  static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+  struct sigaction saved[ARRAY_SIZE(taken)];
 
-    for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
-        sigaction(taken[i], NULL, &saved[i]);
-    }
-    vlog_set_levels(NULL, VLF_SYSLOG, VLL_OFF);
-    vlog_set_levels(NULL, VLF_CONSOLE, VLL_OFF);
-    vlog_set_levels(NULL, VLF_FILE, VLL_INFO);
-    vlog_set_pattern(VLF_FILE, "%p|%c|%m");
-    vlog_set_log_file(log_path);
-    fatal_signal_init();
-    for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
-        sigaction(taken[i], &saved[i], NULL);
-    }
+  for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
+    sigaction(taken[i], NULL, &saved[i]);
+  }
+  vlog_set_levels(NULL, VLF_SYSLOG, VLL_OFF);
+  vlog_set_levels(NULL, VLF_CONSOLE, VLL_OFF);
+  vlog_set_levels(NULL, VLF_FILE, VLL_INFO);
+  vlog_set_pattern(VLF_FILE, "%p|%c|%m");
+  vlog_set_log_file(log_path);
+  fatal_signal_init();
+  for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {
+    sigaction(taken[i], &saved[i], NULL);
+  }
 }
 
-void
-hp_ovs_set_tls(const char *private_key, const char *certificate, const char *ca_certificate)
-{
-    stream_ssl_set_key_and_cert(private_key, certificate);
-    stream_ssl_set_ca_cert_file(ca_certificate, false);
+void hp_ovs_set_tls(const char* private_key, const char* certificate, const char* ca_certificate) {
+  stream_ssl_set_key_and_cert(private_key, certificate);
+  stream_ssl_set_ca_cert_file(ca_certificate, false);
 }
 
-void
-hp_ovs_wait_readable(int fd)
-{
-    poll_fd_wait(fd, POLLIN);
+void hp_ovs_wait_readable(int fd) {
+  poll_fd_wait(fd, POLLIN);
 }
 
-void
-hp_ovs_wake_at_once(void)
-{
-    poll_immediate_wake();
+void hp_ovs_wake_at_once(void) {
+  poll_immediate_wake();
 }
 
-void
-hp_ovs_block(void)
-{
-    poll_block();
+void hp_ovs_block(void) {
+  poll_block();
 }
 
 /* The schema. */
 
-size_t
-hp_schema_tables(void)
-{
-    return homeport_idl_class.n_tables;
+size_t hp_schema_tables(void) {
+  return homeport_idl_class.n_tables;
 }
 
-const char *
-hp_schema_table(size_t index)
-{
-    return homeport_idl_class.tables[index].name;
+const char* hp_schema_table(size_t index) {
+  return homeport_idl_class.tables[index].name;
 }
 
-static const struct ovsdb_idl_table_class *
-find_table(const char *name)
-{
-    for (size_t i = 0; i < homeport_idl_class.n_tables; i++) {
-        if (!strcmp(homeport_idl_class.tables[i].name, name)) {
-            return &homeport_idl_class.tables[i];
-        }
+const struct ovsdb_idl_table_class* hp_find_table(const char* name) {
+  for (size_t i = 0; i < homeport_idl_class.n_tables; i++) {
+    if (!strcmp(homeport_idl_class.tables[i].name, name)) {
+      return &homeport_idl_class.tables[i];
     }
-    return NULL;
+  }
+  return NULL;
 }
 
-static const struct ovsdb_idl_column *
-find_column(const struct ovsdb_idl_table_class *table, const char *name)
-{
-    for (size_t i = 0; i < table->n_columns; i++) {
-        if (!strcmp(table->columns[i].name, name)) {
-            return &table->columns[i];
-        }
+const struct ovsdb_idl_column* hp_find_column(const struct ovsdb_idl_table_class* table,
+                                              const char* name) {
+  for (size_t i = 0; i < table->n_columns; i++) {
+    if (!strcmp(table->columns[i].name, name)) {
+      return &table->columns[i];
     }
-    return NULL;
+  }
+  return NULL;
 }
 
-/* Parses `value` as a value of `column`. Returns NULL and initialises 'datum', or says what is wrong. */
-static char *
-parse_datum(struct ovsdb_datum *datum, const struct ovsdb_idl_column *column,
-            const struct json *value)
-{
-    struct ovsdb_error *error = ovsdb_datum_from_json(datum, &column->type, value, NULL);
-    return error ? ovsdb_error_to_string_free(error) : NULL;
+char* hp_parse_datum(struct ovsdb_datum* datum, const struct ovsdb_idl_column* column,
+                     const struct json* value) {
+  struct ovsdb_error* error = ovsdb_datum_from_json(datum, &column->type, value, NULL);
+  return error ? ovsdb_error_to_string_free(error) : NULL;
 }
 
 /* Sessions. */
 
-struct hp_session *
-hp_session_create(bool leader_only, int probe_interval_ms)
-{
-    struct hp_session *session = xzalloc(sizeof *session);
-    session->idl = ovsdb_idl_create_unconnected(&homeport_idl_class, false);
-    ovsdb_idl_set_leader_only(session->idl, leader_only);
-    ovsdb_idl_set_probe_interval(session->idl, probe_interval_ms);
-    return session;
+struct hp_session* hp_session_create(bool leader_only, int probe_interval_ms) {
+  struct hp_session* session = xzalloc(sizeof *session);
+  session->idl = ovsdb_idl_create_unconnected(&homeport_idl_class, false);
+  ovsdb_idl_set_leader_only(session->idl, leader_only);
+  ovsdb_idl_set_probe_interval(session->idl, probe_interval_ms);
+  return session;
 }
 
-void
-hp_session_destroy(struct hp_session *session)
-{
-    ovsdb_idl_destroy(session->idl);
-    free(session);
+void hp_session_destroy(struct hp_session* session) {
+  ovsdb_idl_destroy(session->idl);
+  free(session);
 }
 
-bool
-hp_session_monitor(struct hp_session *session, const char *name)
-{
-    const struct ovsdb_idl_table_class *table = find_table(name);
-    for (size_t i = 0; table && i < table->n_columns; i++) {
-        ovsdb_idl_track_add_column(session->idl, &table->columns[i]);
-    }
-    return table != NULL;
+bool hp_session_monitor(struct hp_session* session, const char* name) {
+  const struct ovsdb_idl_table_class* table = hp_find_table(name);
+  for (size_t i = 0; table && i < table->n_columns; i++) {
+    ovsdb_idl_track_add_column(session->idl, &table->columns[i]);
+  }
+  return table != NULL;
 }
 
-static char *
-add_clause(struct ovsdb_idl_condition *condition, const struct ovsdb_idl_table_class *table,
-           const struct json *clause)
-{
-    if (clause->type != JSON_ARRAY || clause->array.n != 3
-        || clause->array.elems[0]->type != JSON_STRING
-        || clause->array.elems[1]->type != JSON_STRING) {
-        return xstrdup("a clause is [column, function, value]");
-    }
-    const char *name = json_string(clause->array.elems[0]);
-    const struct ovsdb_idl_column *column = find_column(table, name);
-    if (!column) {
-        return xasprintf("table %s has no column \"%s\"", table->name, name);
-    }
-    enum ovsdb_function function;
-    struct ovsdb_error *error =
-        ovsdb_function_from_string(json_string(clause->array.elems[1]), &function);
-    if (error) {
-        return ovsdb_error_to_string_free(error);
-    }
-    struct ovsdb_datum datum;
-    char *why = parse_datum(&datum, column, clause->array.elems[2]);
-    if (!why) {
-        ovsdb_idl_condition_add_clause(condition, function, column, &datum);
-        ovsdb_datum_destroy(&datum, &column->type);
-    }
-    return why;
-}
-
-char *
-hp_session_set_condition(struct hp_session *session, const char *name, const char *clauses)
-{
-    const struct ovsdb_idl_table_class *table = find_table(name);
-    if (!table) {
-        return xasprintf("the schema has no table \"%s\"", name);
-    }
-    struct json *json = json_from_string(clauses);
-    char *why = NULL;
-    if (json->type != JSON_ARRAY) {
-        why = xstrdup("a condition is an array of clauses");
-    } else {
-        struct ovsdb_idl_condition condition = OVSDB_IDL_CONDITION_INIT(&condition);
-        for (size_t i = 0; i < json->array.n && !why; i++) {
-            why = add_clause(&condition, table, json->array.elems[i]);
-        }
-        if (!why) {
-            ovsdb_idl_set_condition(session->idl, table, &condition);
-        }
-        ovsdb_idl_condition_destroy(&condition);
-    }
-    json_destroy(json);
-    return why;
-}
-
-void
-hp_session_connect(struct hp_session *session, const char *remotes)
-{
-    ovsdb_idl_set_remote(session->idl, remotes, true);
-}
-
-void
-hp_session_run(struct hp_session *session, hp_changed *changed, void *aux)
-{
-    ovsdb_idl_run(session->idl);
-    for (size_t i = 0; i < homeport_idl_class.n_tables; i++) {
-        const struct ovsdb_idl_table_class *table = &homeport_idl_class.tables[i];
-        const struct ovsdb_idl_row *row;
-        for (row = ovsdb_idl_track_get_first(session->idl, table); row;
-             row = ovsdb_idl_track_get_next(row)) {
-            char uuid[HP_UUID_LENGTH + 1];
-            snprintf(uuid, sizeof uuid, UUID_FMT, UUID_ARGS(&row->uuid));
-            changed(aux, table->name, uuid);
-        }
-    }
-    ovsdb_idl_track_clear(session->idl);
-}
-
-void
-hp_session_wait(struct hp_session *session)
-{
-    ovsdb_idl_wait(session->idl);
-}
-
-bool
-hp_session_in_sync(struct hp_session *session)
-{
-    /* The IDL tells whether it could send a transaction only by trying. One without changes is never
-     * sent: it is TXN_UNCHANGED when it could have been. */
-    struct ovsdb_idl_txn *txn = ovsdb_idl_txn_create(session->idl);
-    enum ovsdb_idl_txn_status status = ovsdb_idl_txn_commit(txn);
-    ovsdb_idl_txn_destroy(txn);
-    return status == TXN_UNCHANGED;
-}
-
-static const struct ovsdb_idl_row *
-find_row(struct hp_session *session, const struct ovsdb_idl_table_class *table, const char *text)
-{
-    struct uuid uuid;
-    const struct ovsdb_idl_row *row =
-        uuid_from_string(&uuid, text)
-        ? ovsdb_idl_get_row_for_uuid(session->idl, table, &uuid) : NULL;
-    return row && !ovsdb_idl_row_is_synthetic(row) ? row : NULL;
-}
-
-char *
-hp_session_row(struct hp_session *session, const char *name, const char *uuid)
-{
-    const struct ovsdb_idl_table_class *table = find_table(name);
-    const struct ovsdb_idl_row *row = table ? find_row(session, table, uuid) : NULL;
-    if (!row || !row->new_datum) {
-        return NULL;
-    }
-    struct json *json = json_object_create();
-    for (size_t i = 0; i < table->n_columns; i++) {
-        const struct ovsdb_idl_column *column = &table->columns[i];
-        json_object_put(json, column->name,
-                        ovsdb_datum_to_json(ovsdb_idl_read(row, column), &column->type));
-    }
-    char *text = json_to_string(json, 0);
-    json_destroy(json);
-    return text;
-}
-
-/* Transactions. */
-
-struct hp_txn *
-hp_txn_create(struct hp_session *session, const char *comment)
-{
-    struct hp_txn *txn = xzalloc(sizeof *txn);
-    txn->session = session;
-    txn->txn = ovsdb_idl_txn_create(session->idl);
-    if (comment[0]) {
-        ovsdb_idl_txn_add_comment(txn->txn, "%s", comment);
-    }
-    return txn;
-}
-
-/* Finds a row to check or change. The IDL asserts that it is there and not deleted in this
- * transaction. */
-static enum hp_step
-target(struct hp_txn *txn, const char *name, const char *uuid,
-       const struct ovsdb_idl_table_class **table, const struct ovsdb_idl_row **row, char **why)
-{
-    *table = find_table(name);
-    if (!*table) {
-        *why = xasprintf("the schema has no table \"%s\"", name);
-        return HP_STEP_INVALID;
-    }
-    *row = find_row(txn->session, *table, uuid);
-    if (!*row || !(*row)->new_datum) {
-        *why = xasprintf("table %s has no row %s", name, uuid);
-        return HP_STEP_REFUSED;
-    }
-    return HP_STEP_OK;
-}
-
-/* The column, which must be replicated in order to be read or written. */
-static enum hp_step
-target_column(struct hp_txn *txn, const struct ovsdb_idl_table_class *table, const char *name,
-              const struct ovsdb_idl_column **column, char **why)
-{
-    *column = find_column(table, name);
-    if (!*column) {
-        *why = xasprintf("table %s has no column \"%s\"", table->name, name);
-        return HP_STEP_INVALID;
-    }
-    if (!ovsdb_idl_server_has_column(txn->session->idl, *column)) {
-        *why = xasprintf("the server's schema has no column \"%s\" in table %s: it is older than "
-                         "this program", name, table->name);
-        return HP_STEP_INVALID;
-    }
-    return HP_STEP_OK;
-}
-
-enum hp_step
-hp_txn_expect(struct hp_txn *txn, const char *table_name, const char *uuid,
-              const char *column_name, const char *value, char **why)
-{
-    const struct ovsdb_idl_table_class *table;
-    const struct ovsdb_idl_column *column;
-    const struct ovsdb_idl_row *row;
-    enum hp_step step = target(txn, table_name, uuid, &table, &row, why);
-    if (step == HP_STEP_OK) {
-        step = target_column(txn, table, column_name, &column, why);
-    }
-    if (step != HP_STEP_OK) {
-        return step;
-    }
-    /* The parser takes nothing but objects and arrays, and returns its errors as a JSON string. */
-    char *wrapped = xasprintf("[%s]", value);
-    struct json *json = json_from_string(wrapped);
-    struct ovsdb_datum datum;
-    *why = json->type == JSON_ARRAY && json->array.n == 1
-               ? parse_datum(&datum, column, json->array.elems[0])
-               : xasprintf("%s is not JSON", value);
-    json_destroy(json);
-    free(wrapped);
-    if (*why) {
-        return HP_STEP_INVALID;
-    }
-    const struct ovsdb_datum *actual = ovsdb_idl_read(row, column);
-    if (ovsdb_datum_equals(actual, &datum, &column->type)) {
-        ovsdb_idl_txn_verify(row, column);
-    } else {
-        struct json *found = ovsdb_datum_to_json(actual, &column->type);
-        char *text = json_to_string(found, 0);
-        *why = xasprintf("column %s of row %s in table %s is %s, not %s", column_name, uuid,
-                         table_name, text, value);
-        free(text);
-        json_destroy(found);
-        step = HP_STEP_REFUSED;
-    }
+static char* add_clause(struct ovsdb_idl_condition* condition,
+                        const struct ovsdb_idl_table_class* table, const struct json* clause) {
+  if (clause->type != JSON_ARRAY || clause->array.n != 3 ||
+      clause->array.elems[0]->type != JSON_STRING || clause->array.elems[1]->type != JSON_STRING) {
+    return xstrdup("a clause is [column, function, value]");
+  }
+  const char* name = json_string(clause->array.elems[0]);
+  const struct ovsdb_idl_column* column = hp_find_column(table, name);
+  if (!column) {
+    return xasprintf("table %s has no column \"%s\"", table->name, name);
+  }
+  enum ovsdb_function function;
+  struct ovsdb_error* error =
+      ovsdb_function_from_string(json_string(clause->array.elems[1]), &function);
+  if (error) {
+    return ovsdb_error_to_string_free(error);
+  }
+  struct ovsdb_datum datum;
+  char* why = hp_parse_datum(&datum, column, clause->array.elems[2]);
+  if (!why) {
+    ovsdb_idl_condition_add_clause(condition, function, column, &datum);
     ovsdb_datum_destroy(&datum, &column->type);
-    return step;
+  }
+  return why;
 }
 
-static enum hp_step
-write_columns(struct hp_txn *txn, const struct ovsdb_idl_table_class *table,
-              const struct ovsdb_idl_row *row, const char *columns, char **why)
-{
-    struct json *json = json_from_string(columns);
-    enum hp_step step = HP_STEP_OK;
-    if (json->type != JSON_OBJECT) {
-        *why = xstrdup("the columns of a row are a JSON object");
-        step = HP_STEP_INVALID;
-    } else {
-        struct shash_node *node;
-        SHASH_FOR_EACH (node, json_object(json)) {
-            const struct ovsdb_idl_column *column;
-            struct ovsdb_datum datum;
-            step = target_column(txn, table, node->name, &column, why);
-            if (step != HP_STEP_OK) {
-                break;
-            }
-            char *error = parse_datum(&datum, column, node->data);
-            if (error) {
-                *why = xasprintf("column %s of table %s: %s", node->name, table->name, error);
-                free(error);
-                step = HP_STEP_INVALID;
-                break;
-            }
-            ovsdb_idl_txn_write(row, column, &datum);
-        }
+char* hp_session_set_condition(struct hp_session* session, const char* name, const char* clauses) {
+  const struct ovsdb_idl_table_class* table = hp_find_table(name);
+  if (!table) {
+    return xasprintf("the schema has no table \"%s\"", name);
+  }
+  struct json* json = json_from_string(clauses);
+  char* why = NULL;
+  if (json->type != JSON_ARRAY) {
+    why = xstrdup("a condition is an array of clauses");
+  } else {
+    struct ovsdb_idl_condition condition = OVSDB_IDL_CONDITION_INIT(&condition);
+    for (size_t i = 0; i < json->array.n && !why; i++) {
+      why = add_clause(&condition, table, json->array.elems[i]);
     }
-    json_destroy(json);
-    return step;
+    if (!why) {
+      ovsdb_idl_set_condition(session->idl, table, &condition);
+    }
+    ovsdb_idl_condition_destroy(&condition);
+  }
+  json_destroy(json);
+  return why;
 }
 
-enum hp_step
-hp_txn_insert(struct hp_txn *txn, const char *name, const char *text, const char *columns,
-              char **why)
-{
-    const struct ovsdb_idl_table_class *table = find_table(name);
-    struct uuid uuid;
-    if (!table) {
-        *why = xasprintf("the schema has no table \"%s\"", name);
-        return HP_STEP_INVALID;
-    }
-    if (text && !uuid_from_string(&uuid, text)) {
-        *why = xasprintf("\"%s\" is not a UUID", text);
-        return HP_STEP_INVALID;
-    }
-    if (text && ovsdb_idl_get_row_for_uuid(txn->session->idl, table, &uuid)) {
-        *why = xasprintf("table %s has a row %s already", name, text);
-        return HP_STEP_REFUSED;
-    }
-    const struct ovsdb_idl_row *row =
-        text ? ovsdb_idl_txn_insert_persist_uuid(txn->txn, table, &uuid)
-             : ovsdb_idl_txn_insert(txn->txn, table, NULL);
-    txn->inserted = xrealloc(txn->inserted, (txn->n_inserted + 1) * sizeof *txn->inserted);
-    txn->inserted[txn->n_inserted++] = row->uuid;
-    return write_columns(txn, table, row, columns, why);
+void hp_session_connect(struct hp_session* session, const char* remotes) {
+  ovsdb_idl_set_remote(session->idl, remotes, true);
 }
 
-enum hp_step
-hp_txn_update(struct hp_txn *txn, const char *table_name, const char *uuid, const char *columns,
-              char **why)
-{
-    const struct ovsdb_idl_table_class *table;
-    const struct ovsdb_idl_row *row;
-    enum hp_step step = target(txn, table_name, uuid, &table, &row, why);
-    return step == HP_STEP_OK ? write_columns(txn, table, row, columns, why) : step;
+void hp_session_run(struct hp_session* session, hp_changed* changed, void* aux) {
+  ovsdb_idl_run(session->idl);
+  for (size_t i = 0; i < homeport_idl_class.n_tables; i++) {
+    const struct ovsdb_idl_table_class* table = &homeport_idl_class.tables[i];
+    const struct ovsdb_idl_row* row;
+    for (row = ovsdb_idl_track_get_first(session->idl, table); row;
+         row = ovsdb_idl_track_get_next(row)) {
+      char uuid[HP_UUID_LENGTH + 1];
+      snprintf(uuid, sizeof uuid, UUID_FMT, UUID_ARGS(&row->uuid));
+      changed(aux, table->name, uuid);
+    }
+  }
+  ovsdb_idl_track_clear(session->idl);
 }
 
-enum hp_step
-hp_txn_edit_map(struct hp_txn *txn, const char *table_name, const char *uuid,
-                const char *column_name, const char *key, const char *value, char **why)
-{
-    const struct ovsdb_idl_table_class *table;
-    const struct ovsdb_idl_column *column;
-    const struct ovsdb_idl_row *row;
-    enum hp_step step = target(txn, table_name, uuid, &table, &row, why);
-    if (step == HP_STEP_OK) {
-        step = target_column(txn, table, column_name, &column, why);
-    }
-    if (step != HP_STEP_OK) {
-        return step;
-    }
-    if (column->type.key.type != OVSDB_TYPE_STRING || column->type.value.type != OVSDB_TYPE_STRING) {
-        *why = xasprintf("column %s of table %s is not a map from strings to strings", column_name,
-                         table_name);
-        return HP_STEP_INVALID;
-    }
-    /* The IDL takes the datum over. */
-    struct ovsdb_datum *datum = xmalloc(sizeof *datum);
-    union ovsdb_atom key_atom = { .s = ovsdb_atom_string_create(key) };
-    if (value) {
-        union ovsdb_atom value_atom = { .s = ovsdb_atom_string_create(value) };
-        ovsdb_datum_init_empty(datum);
-        ovsdb_datum_add_unsafe(datum, &key_atom, &value_atom, &column->type, NULL);
-        ovsdb_atom_destroy(&value_atom, OVSDB_TYPE_STRING);
-        ovsdb_idl_txn_write_partial_map(row, column, datum);
-    } else {
-        struct ovsdb_type keys = { .key = column->type.key, .n_max = 1 };
-        ovsdb_datum_init_empty(datum);
-        ovsdb_datum_add_unsafe(datum, &key_atom, NULL, &keys, NULL);
-        ovsdb_idl_txn_delete_partial_map(row, column, datum);
-    }
-    ovsdb_atom_destroy(&key_atom, OVSDB_TYPE_STRING);
-    return HP_STEP_OK;
+void hp_session_wait(struct hp_session* session) {
+  ovsdb_idl_wait(session->idl);
 }
 
-enum hp_step
-hp_txn_delete(struct hp_txn *txn, const char *table_name, const char *uuid, char **why)
-{
-    const struct ovsdb_idl_table_class *table;
-    const struct ovsdb_idl_row *row;
-    enum hp_step step = target(txn, table_name, uuid, &table, &row, why);
-    if (step == HP_STEP_OK) {
-        ovsdb_idl_txn_delete(row);
-    }
-    return step;
+bool hp_session_in_sync(struct hp_session* session) {
+  /* The IDL tells whether it could send a transaction only by trying. One without changes is never
+   * sent: it is TXN_UNCHANGED when it could have been. */
+  struct ovsdb_idl_txn* txn = ovsdb_idl_txn_create(session->idl);
+  enum ovsdb_idl_txn_status status = ovsdb_idl_txn_commit(txn);
+  ovsdb_idl_txn_destroy(txn);
+  return status == TXN_UNCHANGED;
 }
 
-enum hp_txn_state
-hp_txn_commit(struct hp_txn *txn, char **message)
-{
-    bool first = !txn->committing;
-    txn->committing = true;
-    switch (ovsdb_idl_txn_commit(txn->txn)) {
-    case TXN_INCOMPLETE:
-        return HP_TXN_INCOMPLETE;
-    case TXN_SUCCESS:
-    case TXN_UNCHANGED:
-        return HP_TXN_COMMITTED;
-    case TXN_TRY_AGAIN:
-        /* At once: it never left. Later: the connection was lost or the server's own check of an
-         * expectation failed; the IDL does not say which. */
-        return first ? HP_TXN_NOT_SENT : HP_TXN_UNKNOWN;
-    case TXN_NOT_LOCKED:
-    case TXN_UNCOMMITTED:
-    case TXN_ABORTED:
-    case TXN_ERROR:
-        break;
-    }
-    *message = xstrdup(ovsdb_idl_txn_get_error(txn->txn));
-    return HP_TXN_FAILED;
+const struct ovsdb_idl_row* hp_find_row(struct hp_session* session,
+                                        const struct ovsdb_idl_table_class* table,
+                                        const char* text) {
+  struct uuid uuid;
+  const struct ovsdb_idl_row* row =
+      uuid_from_string(&uuid, text) ? ovsdb_idl_get_row_for_uuid(session->idl, table, &uuid) : NULL;
+  return row && !ovsdb_idl_row_is_synthetic(row) ? row : NULL;
 }
 
-void
-hp_txn_wait(struct hp_txn *txn)
-{
-    ovsdb_idl_txn_wait(txn->txn);
-}
-
-void
-hp_txn_inserted(struct hp_txn *txn, size_t index, char uuid[HP_UUID_LENGTH + 1])
-{
-    const struct uuid *known = &txn->inserted[index];
-    const struct uuid *real = ovsdb_idl_txn_get_insert_uuid(txn->txn, known);
-    snprintf(uuid, HP_UUID_LENGTH + 1, UUID_FMT, UUID_ARGS(real ? real : known));
-}
-
-void
-hp_txn_destroy(struct hp_txn *txn)
-{
-    if (!txn->committing) {
-        ovsdb_idl_txn_abort(txn->txn);
-    }
-    ovsdb_idl_txn_destroy(txn->txn);
-    free(txn->inserted);
-    free(txn);
+char* hp_session_row(struct hp_session* session, const char* name, const char* uuid) {
+  const struct ovsdb_idl_table_class* table = hp_find_table(name);
+  const struct ovsdb_idl_row* row = table ? hp_find_row(session, table, uuid) : NULL;
+  if (!row || !row->new_datum) {
+    return NULL;
+  }
+  struct json* json = json_object_create();
+  for (size_t i = 0; i < table->n_columns; i++) {
+    const struct ovsdb_idl_column* column = &table->columns[i];
+    json_object_put(json, column->name,
+                    ovsdb_datum_to_json(ovsdb_idl_read(row, column), &column->type));
+  }
+  char* text = json_to_string(json, 0);
+  json_destroy(json);
+  return text;
 }

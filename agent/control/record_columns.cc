@@ -1,0 +1,167 @@
+// The way from records back to columns.
+#include "agent/control/columns.h"
+#include "agent/control/names.h"
+#include "agent/control/records.h"
+
+namespace homeport::agent {
+
+namespace json = boost::json;
+
+namespace {
+
+json::value atoms(const std::vector<policy::IpAddress>& list) {
+  return make_set(list, [](const auto& address) { return address.to_string(); });
+}
+
+json::value atoms(const std::vector<Endpoint>& list) {
+  return make_set(list, [](const auto& endpoint) { return to_string(endpoint); });
+}
+
+std::int64_t milliseconds(WallTime time) {
+  return time.time_since_epoch().count();
+}
+
+template <class Duration>
+json::value optional_count(const std::optional<Duration>& duration) {
+  return make_optional(duration, [](Duration value) { return std::int64_t{value.count()}; });
+}
+
+template <class Enum>
+json::value optional_name(const std::optional<Enum>& value) {
+  return make_optional(value, [](Enum it) { return name_of(it); });
+}
+
+constexpr auto kSame = [](const auto& value) { return value; };
+
+}  // namespace
+
+json::object columns(const Host& record) {
+  return {{"name", record.name},
+          {"control_endpoints", atoms(record.control_endpoints)},
+          {"lane_endpoints", atoms(record.lane_endpoints)},
+          {"vteps", atoms(record.vteps)},
+          {"certificate_sha256", record.certificate_sha256},
+          {"version", record.version},
+          {"capacity", make_map(record.capacity)}};
+}
+
+json::object columns(const HostStatus& record) {
+  return {{"host", record.host},
+          {"started", milliseconds(record.started)},
+          {"last_seen", milliseconds(record.last_seen)},
+          {"agent_pid", record.agent_pid},
+          {"state", name_of(record.state)}};
+}
+
+json::object columns(const Interface& record) {
+  return {{"host", record.host},
+          {"name", record.name},
+          {"address", record.address.to_string()},
+          {"speed_mbps", record.speed_mbps},
+          {"mtu", record.mtu},
+          {"state", name_of(record.state)}};
+}
+
+json::object columns(const Network& record) {
+  return {{"name", record.name},
+          {"vni", std::int64_t{record.vni}},
+          {"subnets", make_set(record.subnets, [](const Subnet& it) { return it.to_string(); })},
+          {"mtu", make_optional(record.mtu, kSame)},
+          {"unknown", name_of(record.unknown)}};
+}
+
+json::object columns(const Binding& record) {
+  return {{"name", record.name},
+          {"application", record.application},
+          {"network", record.network},
+          {"mac", record.mac.to_string()},
+          {"prior_addresses", atoms(record.prior_addresses)},
+          {"current_addresses", atoms(record.current_addresses)},
+          {"traffic_class", record.traffic_class},
+          {"location", record.location},
+          {"generation", static_cast<std::int64_t>(record.generation)}};
+}
+
+json::object columns(const Application& record) {
+  return {{"name", record.name},
+          {"driver", name_of(record.driver)},
+          {"qmp_socket", record.qmp_socket},
+          {"launch_profile", record.launch_profile},
+          {"policy", make_optional(record.policy, kSame)},
+          {"properties", make_map(record.properties)}};
+}
+
+json::object columns(const Policy& record) {
+  return {{"name", record.name},
+          {"downtime_limit_ms", optional_count(record.downtime_limit)},
+          {"convergence", optional_name(record.convergence)},
+          {"copy_timeout_s", optional_count(record.copy_timeout)},
+          {"interface_preference", make_map(record.interface_preference)},
+          {"compression", optional_name(record.compression)},
+          {"bandwidth_share", make_optional(record.bandwidth_share, kSame)}};
+}
+
+json::object columns(const Task& record) {
+  return {{"kind", name_of(record.kind)},
+          {"application", record.application},
+          {"arguments", make_map(record.arguments)},
+          {"priority", record.priority},
+          {"requested_by", record.requested_by},
+          {"requested_at", milliseconds(record.requested_at)},
+          {"cancel", record.cancel},
+          {"resolution", optional_name(record.resolution)}};
+}
+
+json::object columns(const TaskStatus& record) {
+  std::optional<std::int64_t> finished;
+  if (record.finished) finished = milliseconds(*record.finished);
+  return {{"task", to_string(record.task)},
+          {"host", record.host},
+          {"kind", name_of(record.kind)},
+          {"application", record.application},
+          {"state", name_of(record.state)},
+          {"phase", record.phase},
+          {"error", record.error},
+          {"started", milliseconds(record.started)},
+          {"finished", make_optional(finished, kSame)},
+          {"source", record.source},
+          {"destination", record.destination},
+          {"bytes_sent", record.bytes_sent},
+          {"bytes_total", record.bytes_total},
+          {"ram_bytes", record.ram_bytes},
+          {"rounds", record.rounds},
+          {"bytes_per_second", record.bytes_per_second},
+          {"eta_ms", optional_count(record.eta)},
+          {"total_ms", optional_count(record.total)},
+          {"downtime_ms", optional_count(record.downtime)},
+          {"figures", make_map(record.figures)}};
+}
+
+json::object columns(const Reservation& record) {
+  return {{"host", record.host},
+          {"resource", record.resource},
+          {"amount", record.amount},
+          {"task", to_string(record.task)},
+          {"phase", record.phase}};
+}
+
+json::object columns(const Storage& record) {
+  return {{"name", record.name},
+          {"kind", record.kind},
+          {"address", record.address},
+          {"options", make_map(record.options)}};
+}
+
+json::object columns(const PathStatus& record) {
+  return {{"host", record.host},
+          {"interface", record.interface},
+          {"peer", record.peer},
+          {"peer_interface", record.peer_interface},
+          {"state", name_of(record.state)},
+          {"rtt_us", record.rtt_us},
+          {"loss_ppm", record.loss_ppm},
+          {"bandwidth_mbps", record.bandwidth_mbps},
+          {"updated", milliseconds(record.updated)}};
+}
+
+}  // namespace homeport::agent
