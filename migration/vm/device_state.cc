@@ -102,7 +102,7 @@ asio::awaitable<Result<void>> Vm::State::migrate_over(std::string command, overl
   target["uri"] = std::string("fd:") + kFdName;
   auto begun = co_await qmp.execute(std::move(command), target);
   if (!begun) {
-    co_await qmp.execute("closefd", arguments);
+    if (!begun.error().cancelled()) co_await qmp.execute("closefd", arguments);
     co_return explain(begun.error());
   }
   co_return Result<void>{};
@@ -128,7 +128,7 @@ asio::awaitable<Result<json::object>> Vm::State::settled() {
     }
     // There is no event for the run state that cont needs; it follows within microseconds.
     pause.expires_after(std::chrono::milliseconds(1));
-    co_await pause.async_wait(asio::use_awaitable);
+    co_await pause.async_wait(kTuple);
   }
 }
 
@@ -140,11 +140,11 @@ asio::awaitable<Result<DeviceState>> Vm::save_device_state(StateSink sink, std::
   if (!pair) co_return pair.error();
 
   auto begin = std::chrono::steady_clock::now();
-  auto begun = co_await state->migrate_over("migrate", std::move(pair->qemus));
-  if (!begun) co_return begun.error();
+  // When cancelled, the command may have reached QEMU all the same: see below.
+  Result<void> outcome = co_await state->migrate_over("migrate", std::move(pair->qemus));
+  if (!outcome && !outcome.error().cancelled()) co_return outcome.error();
 
   DeviceState saved;
-  Result<void> outcome{};
   std::vector<std::byte> piece(kPiece);
   while (outcome) {
     auto [failed, size] = co_await pair->ours.async_read_some(asio::buffer(piece), kTuple);
@@ -231,6 +231,7 @@ asio::awaitable<Result<DeviceState>> Vm::load_device_state(StateSource source) {
   if (text_at(event->data, "status") != "completed") {
     // It says why in its log, and exits.
     co_await with_deadline(wait_gone(state->pidfd.get()), kSettleTimeout, "QEMU does not exit");
+    reap(state->pidfd.get());
     co_return state->explain(make_error(errc::connection_reset, "QEMU refused the device state"));
   }
   loaded.elapsed = std::chrono::duration_cast<std::chrono::microseconds>(

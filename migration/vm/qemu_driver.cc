@@ -15,10 +15,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <optional>
-#include <set>
-#include <sstream>
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77  // Linux 6.5, include/uapi/asm-generic/socket.h
@@ -111,27 +108,6 @@ bool answers(const fs::path& path) {
   return socket &&
          (::connect(socket->get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 ||
           errno == EAGAIN);
-}
-
-/// Whether process `pid` holds a socket that was bound to `path` or accepted there. A manager may
-/// have listened on QEMU's behalf: then the kernel names the manager as the peer.
-bool holds_socket(pid_t pid, const fs::path& path) {
-  std::set<std::string> inodes;
-  std::ifstream table(fmt::format("/proc/{}/net/unix", pid));
-  for (std::string line; std::getline(table, line);) {
-    // Num RefCount Protocol Flags Type St Inode Path
-    std::size_t slash = line.find_last_of("/ @");
-    if (slash == std::string::npos || line.substr(slash + 1) != path.filename()) continue;
-    std::istringstream words(line);
-    std::string word;
-    for (int i = 0; i < 7; ++i) words >> word;
-    inodes.insert("socket:[" + word + "]");
-  }
-  std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(fmt::format("/proc/{}/fd", pid), failed)) {
-    if (inodes.contains(fs::read_symlink(entry.path(), failed).string())) return true;
-  }
-  return false;
 }
 
 /// Ends the process and removes the files of a launch that does not come to its end.
@@ -329,12 +305,11 @@ asio::awaitable<Result<Vm>> QemuDriver::adopt(std::string name, fs::path qmp_soc
                                   qmp_socket.string() + " is");
   }
   overlay::UniqueFd process(pidfd);
-  if (is_gone(process.get()) || !holds_socket(peer.pid, qmp_socket)) {
-    co_return make_error(
-        errc::no_such_process,
-        fmt::format("cannot take over {}: process {}, which made the monitor {}, is not the one "
-                    "that answers there; let QEMU itself open a monitor (-qmp unix:...)",
-                    name, peer.pid, qmp_socket.string()));
+  if (is_gone(process.get())) {
+    co_return make_error(errc::no_such_process,
+                         fmt::format("cannot take over {}: process {}, which made the monitor {}, "
+                                     "is gone; let QEMU itself open a monitor (-qmp unix:...)",
+                                     name, peer.pid, qmp_socket.string()));
   }
   fs::path log = qmp_socket == this->qmp_socket(name) ? log_file(name) : fs::path();
   co_return Vm(std::move(name), std::move(*qmp), peer.pid, std::move(process), std::move(log));

@@ -1,4 +1,4 @@
-// Runs one coroutine to its end on an io_context of its own turn.
+// Runs one coroutine to its end, as a test wants it.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -10,18 +10,26 @@
 
 namespace homeport::migration {
 
+/// Keeps the result itself: co_spawn() wants results that can be made from nothing.
+template <class T>
+boost::asio::awaitable<void> keep_result(boost::asio::awaitable<T> coroutine,
+                                         std::optional<T>& result) {
+  result.emplace(co_await std::move(coroutine));
+}
+
 /// The coroutine's result. What else runs on `io` goes on meanwhile, and stands still afterwards.
 template <class T>
 T run(boost::asio::io_context& io, boost::asio::awaitable<T> coroutine) {
   std::optional<T> result;
   std::exception_ptr thrown;
-  boost::asio::co_spawn(io, std::move(coroutine), [&](std::exception_ptr error, T value) {
-    thrown = error;
-    result.emplace(std::move(value));
-  });
+  bool ended = false;
+  boost::asio::co_spawn(io, keep_result(std::move(coroutine), result),
+                        [&](std::exception_ptr error) {
+                          thrown = error;
+                          ended = true;
+                        });
   io.restart();
-  while (!result && io.run_one() > 0) {
-  }
+  while (!ended) io.run_one();
   if (thrown) std::rethrow_exception(thrown);
   return std::move(*result);
 }

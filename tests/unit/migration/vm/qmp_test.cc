@@ -43,42 +43,51 @@ class QmpTest : public testing::Test {
 
   void say(std::string text) { asio::write(monitor_, asio::buffer(text)); }
 
-  std::string hear() {
-    std::string line;
-    std::size_t size = asio::read_until(monitor_, asio::dynamic_buffer(heard_), '\n');
-    line = heard_.substr(0, size - 1);
-    heard_.erase(0, size);
-    return line;
+  /// Says `text` once `commands` more commands have come.
+  void on_command(std::string text, int commands = 1) {
+    asio::co_spawn(io_, hear_and_say(std::move(text), commands), asio::detached);
+  }
+
+  asio::awaitable<void> hear_and_say(std::string text, int commands) {
+    for (int i = 0; i < commands; ++i) {
+      std::size_t size = co_await asio::async_read_until(monitor_, asio::dynamic_buffer(received_),
+                                                         '\n', asio::use_awaitable);
+      heard_.push_back(received_.substr(0, size - 1));
+      received_.erase(0, size);
+    }
+    say(text);
   }
 
   /// A client that has agreed on capabilities.
   Qmp open(QmpOptions options = {}) {
     say(kGreeting);
-    say("{\"return\": {}, \"id\": 1}\n");
+    on_command("{\"return\": {}, \"id\": 1}\n");
     auto qmp = run(io_, Qmp::open(std::move(client_), options));
     EXPECT_TRUE(qmp) << qmp.error().message;
-    EXPECT_THAT(hear(), HasSubstr("qmp_capabilities"));
+    EXPECT_THAT(heard_.back(), HasSubstr("qmp_capabilities"));
     return std::move(*qmp);
   }
 
   asio::io_context io_;
   overlay::UniqueFd client_;
   asio::local::stream_protocol::socket monitor_;
-  std::string heard_;
+  std::string received_;
+  std::vector<std::string> heard_;  // commands
 };
 
 TEST_F(QmpTest, ExecutesAndReturns) {
   Qmp qmp = open();
-  say("{\"return\": {\"status\": \"running\"}, \"id\": 2}\n");
+  on_command("{\"return\": {\"status\": \"running\"}, \"id\": 2}\n");
   auto reply = run(io_, qmp.execute("query-status"));
   ASSERT_TRUE(reply) << reply.error().message;
   EXPECT_EQ(reply->at("status"), "running");
-  EXPECT_THAT(hear(), HasSubstr("\"query-status\""));
+  EXPECT_THAT(heard_.back(), HasSubstr("\"query-status\""));
 }
 
 TEST_F(QmpTest, ErrorIsQemusOwnSentence) {
   Qmp qmp = open();
-  say("{\"error\": {\"class\": \"GenericError\", \"desc\": \"No such thing\"}, \"id\": 2}\n");
+  on_command(
+      "{\"error\": {\"class\": \"GenericError\", \"desc\": \"No such thing\"}, \"id\": 2}\n");
   auto reply = run(io_, qmp.execute("x"));
   ASSERT_FALSE(reply);
   EXPECT_EQ(reply.error().code, errc::protocol_error);
@@ -95,7 +104,7 @@ TEST_F(QmpTest, RepliesAreMatchedById) {
   };
   asio::co_spawn(io_, ask("a"), asio::detached);
   asio::co_spawn(io_, ask("b"), asio::detached);
-  say("{\"return\": \"B\", \"id\": 3}\n{\"return\": \"A\", \"id\": 2}\n");
+  on_command("{\"return\": \"B\", \"id\": 3}\n{\"return\": \"A\", \"id\": 2}\n", 2);
   io_.restart();
   while (replies.size() < 2) io_.run_one();
   EXPECT_THAT(replies, testing::ElementsAre("b=B", "a=A"));
@@ -105,9 +114,12 @@ TEST_F(QmpTest, PassesADescriptor) {
   Qmp qmp = open();
   overlay::UniqueFd file(::memfd_create("passed", MFD_CLOEXEC));
   ASSERT_EQ(::ftruncate(file.get(), 12'345), 0);
-  say("{\"return\": {}, \"id\": 2}\n");
-  auto reply = run(io_, qmp.execute("getfd", {}, file.get()));
-  ASSERT_TRUE(reply);
+  std::optional<Result<boost::json::value>> reply;
+  asio::co_spawn(io_, qmp.execute("getfd", {}, file.get()),
+                 [&](std::exception_ptr, Result<boost::json::value> result) { reply = result; });
+  io_.restart();
+  io_.poll();
+  file.reset();
 
   char byte[256];
   iovec part{byte, sizeof(byte)};
@@ -126,6 +138,10 @@ TEST_F(QmpTest, PassesADescriptor) {
   struct stat status {};
   ASSERT_EQ(::fstat(copy.get(), &status), 0);
   EXPECT_EQ(status.st_size, 12'345);
+
+  say("{\"return\": {}, \"id\": 2}\n");
+  while (!reply) io_.run_one();
+  EXPECT_TRUE(*reply);
 }
 
 TEST_F(QmpTest, EventsReachCallbackAndWaiters) {
