@@ -91,6 +91,7 @@ void TaskRunner::on_database_change() {
         move->second->cancel();
       }
     }
+    if (task.resolution == Resolution::source) give_back(task);
     if (taken_.contains(uuid) || database_.task_status().contains(uuid)) continue;
     if (ownership(database_.contents(), task.application).location != host_) continue;
     take_up(task);
@@ -99,6 +100,25 @@ void TaskRunner::on_database_change() {
     return !item.second && !database_.tasks().contains(item.first);
   });
   end_interrupted();
+}
+
+/// A person has said that an application which was committed to this host, and cannot run here,
+/// goes back to where its memory still is. The source waits for exactly that.
+void TaskRunner::give_back(const Task& task) {
+  auto status = database_.task_status().find(task.uuid);
+  if (task.kind != TaskKind::move || status == database_.task_status().end() ||
+      status->second.state != TaskState::in_doubt || status->second.destination != host_ ||
+      guests_.running(task.application)) {
+    return;
+  }
+  const Ownership owner = ownership(database_.contents(), task.application);
+  if (owner.kind != Ownership::Kind::owned || owner.location != host_) return;
+  spdlog::warn("{} is given back to {} by task {}, as was decided", task.application,
+               status->second.host, to_string(task.uuid));
+  asio::co_spawn(executor_,
+                 context_->ownership.pass(task.application, host_, status->second.host,
+                                          owner.generation),
+                 asio::detached);
 }
 
 void TaskRunner::take_up(const Task& task) {
@@ -256,7 +276,10 @@ asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
       asio::steady_timer timer(executor_, kProgressInterval);
       co_await timer.async_wait(asio::use_awaitable);
       if (!moves_.contains(now.application) || moves_.at(now.application) != move) break;
-      fill(now, move->progress());
+      const MoveProgress progress = move->progress();
+      fill(now, progress);
+      now.state = progress.doubt.empty() ? TaskState::running : TaskState::in_doubt;
+      now.error = progress.doubt;
       // Skipped while the database is away: a report must not hold up the next one.
       if (database_.synced()) co_await write(now);
     }

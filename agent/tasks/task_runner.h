@@ -47,6 +47,7 @@ class TaskRunner {
   using MovePtr = std::shared_ptr<migration::SourceMove>;
 
   void take_up(const Task& task);
+  void give_back(const Task& task);
   void end_interrupted();
   boost::asio::awaitable<void> run(Task task);
   boost::asio::awaitable<void> run_move(Task task, TaskStatus status);

@@ -12,13 +12,15 @@
 //     note_scan(tracker.scan()); decide (policy/convergence.h)
 //   final round: guest stopped, note_scan, barrier and re-check, begin_round, all batches
 //
-// Pinned I/O. A direct read by the VMM (O_DIRECT, io_uring with fixed buffers) marks its page
-// written when the page is pinned, not when the data lands; a scan in between takes the mark and
-// the data is never reported. With Options::pinned_io the ledger keeps a hash of every page as it
-// was sent. After an I/O barrier (all requests begun before it have ended, for instance QMP `stop`
+// Pinned I/O. A direct read by the VMM (O_DIRECT, cache=none) marks its page written when the page
+// is pinned, not when the data lands; a scan in between takes the mark and the data is never
+// reported. With Options::pinned_io the ledger keeps a hash of every page as it was sent. After an
+// I/O barrier (all requests begun before it have ended, for instance QMP `stop`
 // then `cont`) note_barrier() and recheck() compare what was sent since the barrier before it, and
 // put pages that differ back. A first barrier directly after the first scan, before anything is
-// sent, leaves nothing to compare and keeps the second one short.
+// sent, leaves nothing to compare and keeps the second one short. Pages that stay pinned from one
+// request to the next (VFIO, io_uring's registered buffers) are beyond this: nothing ever marks
+// them again.
 //
 // Not thread-safe: one executor uses a ledger.
 #pragma once

@@ -69,6 +69,7 @@ MoveProgress SourceMove::progress() const {
   progress.elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - started_);
   progress.stopped = stopped_;
+  progress.doubt = doubt_;
   return progress;
 }
 
@@ -179,6 +180,13 @@ asio::awaitable<Result<ToSource>> SourceMove::ask(ToDestination message) {
   auto answer = co_await channel->receive<ToSource>();
   if (!answer) channel_.reset();
   co_return answer;
+}
+
+/// Waits for a person, or for the other host to come back.
+asio::awaitable<void> SourceMove::stay_in_doubt(std::string why) {
+  if (doubt_ != why) spdlog::error("move {}: {}", entry().move_id, why);
+  doubt_ = std::move(why);
+  co_await pause(1s);
 }
 
 // --- While the guest runs here.
@@ -380,10 +388,11 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
       co_return Event::not_moved;
     }
     if (owner->host != context_->host || owner->generation != before) {
-      co_return fail(fmt::format("the control database says that {} is at {} by generation {}, "
-                                 "which is neither host of this move: the guest is held at {}",
-                                 entry().application, owner->host, owner->generation,
-                                 context_->host));
+      co_await stay_in_doubt(fmt::format(
+          "the control database says that {} is at \"{}\" by generation {}, which is neither host "
+          "of this move: the guest is held at {} until the bindings name one of them",
+          entry().application, owner->host, owner->generation, context_->host));
+      continue;
     }
     auto outcome = co_await context_->ownership.pass(entry().application, context_->host,
                                                      context_->host, before);
@@ -422,10 +431,11 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
       co_return Event::not_moved;
     }
     if (answer) {
-      co_return fail(fmt::format(
+      co_await stay_in_doubt(fmt::format(
           "committed to {}, which says: {}. The guest is held at {}: see `homeport task resolve`",
           entry().peer, answer->has_failed() ? answer->failed().reason() : "nothing known",
           context_->host));
+      continue;
     }
     spdlog::warn("move {}: committed, and {} does not answer: {}", entry().move_id, entry().peer,
                  answer.error().message);

@@ -58,6 +58,7 @@ struct MoveProgress {
   CopyProgress memory;
   std::chrono::milliseconds elapsed{};
   std::optional<std::chrono::microseconds> stopped;  ///< from stop to the destination's word
+  std::string doubt;  ///< why the guest is held and a person may be needed; empty: it is not
 };
 
 struct MoveReport {
@@ -113,6 +114,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Awaitable<policy::Result<void>> connect();
   Awaitable<void> pause(std::chrono::milliseconds time);
   Awaitable<void> hold(std::string_view point);
+  Awaitable<void> stay_in_doubt(std::string why);
   template <class T>
   Awaitable<T> on_bulk(Awaitable<T> work);
   Event fail(const policy::Error& error);
@@ -125,6 +127,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::shared_ptr<overlay::Channel> channel_;
   std::shared_ptr<MemoryCopier> copier_;
   std::string error_;
+  std::string doubt_;
   bool cancelled_ = false;
   std::chrono::steady_clock::time_point started_;
   std::optional<std::chrono::steady_clock::time_point> stopped_at_;
