@@ -1,8 +1,9 @@
-"""Runs clang-tidy, with the checks of .clang-tidy, over the tracked sources of the layers.
+"""Runs clang-tidy, with the checks of .clang-tidy, over the sources of the layers.
 
-    tidy.py BUILD_DIR CACHE_DIR
+    tidy.py BUILD_DIR CACHE_DIR [--all]
 
-Reading Boost's headers takes seconds for each file, so a file found clean is remembered in the cache
+Reading Boost's headers takes seconds for each file. So it looks at what the working tree and the
+last commits have touched unless --all is given, and a file found clean is remembered in the cache,
 under a hash of itself, every project header it includes (as ninja recorded them), its command line
 and .clang-tidy, and not read again before one of them changes.
 """
@@ -16,6 +17,18 @@ import sys
 from pathlib import Path
 
 LAYERS = ("policy/", "overlay/", "migration/", "agent/")
+LAST_COMMITS = "10"
+
+
+def git(*arguments: str) -> set[str]:
+    return set(subprocess.run(["git", *arguments], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout.split("\n"))
+
+
+def touched() -> set[str]:
+    """Paths without their suffix, so that a changed header stands for its source too."""
+    names = git("log", "-n", LAST_COMMITS, "--name-only", "--pretty=format:")
+    return {os.path.splitext(name)[0] for name in names | git("diff", "--name-only", "HEAD")}
 
 
 def dependencies(build: Path) -> dict[str, list[Path]]:
@@ -39,16 +52,18 @@ def fingerprint(command: str, sources: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def main(build: Path, cache: Path) -> int:
+def main(build: Path, cache: Path, everything: bool) -> int:
     root = Path.cwd()
     cache.mkdir(parents=True, exist_ok=True)
-    tracked = set(subprocess.run(["git", "ls-files"], check=True, text=True,
-                                 stdout=subprocess.PIPE).stdout.split())
+    chosen = git("ls-files")
+    if not everything:
+        recent = touched()
+        chosen = {name for name in chosen if os.path.splitext(name)[0] in recent}
     recorded = dependencies(build)
     todo = []
     for entry in json.loads((build / "compile_commands.json").read_text()):
         name = os.path.relpath(entry["file"], root)
-        if name not in tracked or not name.startswith(LAYERS):
+        if name not in chosen or not name.startswith(LAYERS):
             continue
         own = [path for path in recorded.get(entry["output"], [])
                if path.is_file() and path.is_relative_to(root)]
@@ -58,7 +73,6 @@ def main(build: Path, cache: Path) -> int:
 
     def check(job: tuple[str, Path]) -> bool:
         name, mark = job
-        # -quiet and no stderr: what is left are the findings.
         run = subprocess.run(["clang-tidy", "-p", build, "--quiet", name], text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if run.returncode == 0:
@@ -74,4 +88,4 @@ def main(build: Path, cache: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]) / "tidy"))
+    sys.exit(main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]) / "tidy", "--all" in sys.argv[3:]))
