@@ -3,8 +3,6 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include <charconv>
-
 namespace homeport::agent {
 namespace {
 

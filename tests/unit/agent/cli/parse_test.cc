@@ -66,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(
         Usage{"task resolve abc --to both", "--to"}, Usage{"task wait", "TASK is required"},
         Usage{"db init --dir /tmp --listen 1.2.3.4", "is not an address and a port"},
         Usage{"db init --dir /tmp --listen 1.2.3.4:99", "--listen requires --pki"},
-        Usage{"--ca /dev/null task list", "requires --certificate"}));
+        Usage{"--ca /dev/null task list", "--ca requires"}));
 
 TEST(CommandLine, SaysItsVersion) {
   auto ran = run_command({"--version"});
