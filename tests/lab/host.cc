@@ -71,11 +71,11 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
     cgroup_ = root / inside_.name();
     fs::create_directories(cgroup_);
     // Run when the namespace, and with it every guest, is gone.
-    cleanup_.add("control group of " + name_, [this] {
-      for (const auto& entry : fs::recursive_directory_iterator(cgroup_)) {
+    cleanup_.add("control group of " + name_, [group = cgroup_] {
+      for (const auto& entry : fs::recursive_directory_iterator(group)) {
         if (entry.is_directory()) rmdir(entry.path().c_str());
       }
-      if (rmdir(cgroup_.c_str()) != 0) throw LabFailure(cgroup_.string() + " is still in use");
+      if (rmdir(group.c_str()) != 0) throw LabFailure(group.string() + " is still in use");
     });
   }
   underlay_ = &underlay.connect(inside_, "eth0", options.underlay);
