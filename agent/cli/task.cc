@@ -147,14 +147,15 @@ asio::awaitable<Result<int>> cancel(DatabaseClient& client, Invocation& invocati
 }
 
 constexpr char kResolveConsequence[] =
-    "A task is in doubt when both hosts hold the application and neither can learn from the "
-    "control\n"
-    "database who owns it; it is stopped at both so that it cannot run twice. Find out at the "
-    "hosts\n"
-    "which of them has its complete state, then decide with --to:\n"
-    "  --to source       it goes on where it was; what the destination holds is thrown away\n"
-    "  --to destination  it goes on where it was going; what the source holds is thrown away\n"
-    "The decision cannot be taken back. Do not decide while the other host may already run it.\n";
+    "A move is in doubt when the switch was begun and the application does not run, or may not "
+    "run,\n"
+    "at the destination. The source holds it stopped with its memory, so that it cannot run "
+    "twice.\n"
+    "Find out at the hosts which of them has its complete state, then decide with --to:\n"
+    "  --to source       the destination gives it back unless it runs there; it goes on where it "
+    "was\n"
+    "  --to destination  it stays the destination's; what the source holds is no longer needed\n"
+    "What the other host holds of it is lost. The decision cannot be taken back.\n";
 
 asio::awaitable<Result<int>> resolve(DatabaseClient& client, Invocation& invocation,
                                      const std::string& text, const std::string& to) {
