@@ -190,8 +190,14 @@ asio::awaitable<void> TaskRunner::run(Task task) {
     done = co_await guests_.stop(task.application);
   }
   status.total = wall_clock_now() - status.started;
-  co_await finish(std::move(status), done ? TaskState::succeeded : TaskState::failed,
-                  done ? std::string{} : done.error().message);
+  // Nothing conditional inside the co_await: GCC 12 destroys such temporaries twice.
+  TaskState state = TaskState::succeeded;
+  std::string error;
+  if (!done) {
+    state = TaskState::failed;
+    error = done.error().message;
+  }
+  co_await finish(std::move(status), state, std::move(error));
 }
 
 asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
@@ -255,10 +261,13 @@ asio::awaitable<void> TaskRunner::run_move(Task task, TaskStatus status) {
     co_return;
   }
   auto vm = co_await guests_.find(task.application);
-  if (!vm || moves_.contains(task.application)) {
-    co_await finish(std::move(status), TaskState::failed,
-                    vm ? fmt::format("{} is being moved already", task.application)
-                       : vm.error().message);
+  if (!vm) {
+    co_await finish(std::move(status), TaskState::failed, vm.error().message);
+    co_return;
+  }
+  if (moves_.contains(task.application)) {  // since the request was made
+    std::string error = fmt::format("{} is being moved already", task.application);
+    co_await finish(std::move(status), TaskState::failed, std::move(error));
     co_return;
   }
   auto move = std::make_shared<SourceMove>(context_, std::move(*request), *vm);

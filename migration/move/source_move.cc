@@ -388,10 +388,11 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
       co_return Event::not_moved;
     }
     if (owner->host != context_->host || owner->generation != before) {
-      co_await stay_in_doubt(fmt::format(
+      std::string why = fmt::format(
           "the control database says that {} is at \"{}\" by generation {}, which is neither host "
           "of this move: the guest is held at {} until the bindings name one of them",
-          entry().application, owner->host, owner->generation, context_->host));
+          entry().application, owner->host, owner->generation, context_->host);
+      co_await stay_in_doubt(std::move(why));
       continue;
     }
     auto outcome = co_await context_->ownership.pass(entry().application, context_->host,
@@ -431,10 +432,12 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
       co_return Event::not_moved;
     }
     if (answer) {
-      co_await stay_in_doubt(fmt::format(
+      // Made before the co_await: GCC 12 destroys temporaries of a condition inside it twice.
+      std::string why = fmt::format(
           "committed to {}, which says: {}. The guest is held at {}: see `homeport task resolve`",
           entry().peer, answer->has_failed() ? answer->failed().reason() : "nothing known",
-          context_->host));
+          context_->host);
+      co_await stay_in_doubt(std::move(why));
       continue;
     }
     spdlog::warn("move {}: committed, and {} does not answer: {}", entry().move_id, entry().peer,
