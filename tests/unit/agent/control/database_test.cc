@@ -140,22 +140,14 @@ TEST_F(DatabaseTest, LetsOneOfACommitAndARollBackWin) {
 }
 
 TEST_F(DatabaseTest, ReadsTheTruthAfterAServerThatDied) {
-  View view(io, server.remote());
+  test::TemporaryDirectory directory;
+  test::LossyProxy proxy(io, directory.path() / "proxy", server.socket());
+  View view(io, "unix:" + (directory.path() / "proxy").string());
   sync(view);
   server.freeze();
-  std::optional<Outcome> outcome;
-  asio::co_spawn(
-      io,
-      [&]() -> asio::awaitable<void> {
-        auto result = co_await view.database.commit_move("vm1", "h1", "h2", 4);
-        outcome = *result;
-        view.changed.notify();
-      },
-      asio::detached);
-  io.restart();
-  io.poll();
-  server.kill();
-  test::run(io, view.changed.wait([&] { return outcome.has_value(); }));
+  proxy.watch_for_request_with("h2", [&] { server.kill(); });
+  auto outcome = test::run(io, view.database.commit_move("vm1", "h1", "h2", 4));
+  ASSERT_TRUE(outcome) << outcome.error().message;
   EXPECT_EQ(*outcome, Outcome::unknown);
   server.start();
   ASSERT_TRUE(test::run(io, view.database.wait_synced(20s)));

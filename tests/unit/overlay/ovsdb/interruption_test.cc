@@ -34,22 +34,19 @@ class InterruptionTest : public testing::Test {
 };
 
 TEST_F(InterruptionTest, DoesNotKnowTheOutcomeWhenTheServerDiesFirst) {
-  Observer observer(io, server.remote());
+  test::TemporaryDirectory directory;
+  test::LossyProxy proxy(io, directory.path() / "proxy", server.socket());
+  Observer observer(io, "unix:" + (directory.path() / "proxy").string());
   auto uuid = test::run(io, make_storage(observer, "a", "before"));
   server.freeze();
-  std::optional<TransactResult> result;
-  auto commit = [&]() -> asio::awaitable<void> {
+  proxy.watch_for_request_with("after", [&] { server.kill(); });
+  auto commit = [&]() -> asio::awaitable<policy::Result<TransactResult>> {
     auto answer = co_await observer.session.transact(replace(uuid, "before", "after"));
-    EXPECT_TRUE(answer);
-    if (answer) result = *answer;
     EXPECT_FALSE(observer.session.synced());
-    observer.changed.notify();
+    co_return answer;
   };
-  asio::co_spawn(io, commit(), asio::detached);
-  io.restart();
-  io.poll();
-  server.kill();
-  test::run(io, observer.changed.wait([&] { return result.has_value(); }));
+  auto result = test::run(io, commit());
+  ASSERT_TRUE(result) << result.error().message;
   EXPECT_EQ(result->outcome, Outcome::unknown);
   auto offline = test::run(io, observer.session.transact(replace(uuid, "before", "after")));
   ASSERT_FALSE(offline);

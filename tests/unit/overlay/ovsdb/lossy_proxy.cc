@@ -6,6 +6,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 
+#include <string_view>
 #include <utility>
 
 namespace homeport::test {
@@ -20,6 +21,11 @@ LossyProxy::LossyProxy(asio::io_context& io, std::filesystem::path listen,
       server_(std::move(server)),
       acceptor_(io, stream_protocol::endpoint(listen.string())) {
   asio::co_spawn(io_, accept(), asio::detached);
+}
+
+void LossyProxy::watch_for_request_with(std::string text, std::function<void()> on_request) {
+  watched_ = std::move(text);
+  on_request_ = std::move(on_request);
 }
 
 void LossyProxy::lose_answer_with(std::string text, std::function<void()> on_loss) {
@@ -58,6 +64,11 @@ asio::awaitable<void> LossyProxy::forward(std::shared_ptr<Socket> from, std::sha
     auto [failed, written] =
         co_await asio::async_write(*to, asio::buffer(buffer.data(), count), kAwait);
     if (failed) break;
+    bool seen = std::string_view(buffer).substr(0, count).find(watched_) != std::string_view::npos;
+    if (!from_server && !watched_.empty() && seen) {
+      watched_.clear();
+      on_request_();
+    }
   }
   from->close();
   to->close();

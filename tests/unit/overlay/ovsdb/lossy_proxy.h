@@ -1,4 +1,4 @@
-// Stands between a session and its server and can lose the server's answers.
+// Stands between a session and its server, sees what passes and can lose the server's answers.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -16,6 +16,8 @@ class LossyProxy {
  public:
   LossyProxy(boost::asio::io_context& io, std::filesystem::path listen,
              std::filesystem::path server);
+  /// Calls `on_request` once when a chunk that contains `text` has been passed on to the server.
+  void watch_for_request_with(std::string text, std::function<void()> on_request);
   /// From now on nothing that the server sends gets through. When a chunk of it contains `text`,
   /// all connections are closed, `on_loss` is called, and later connections are served normally.
   void lose_answer_with(std::string text, std::function<void()> on_loss);
@@ -29,6 +31,8 @@ class LossyProxy {
   boost::asio::io_context& io_;
   std::filesystem::path server_;
   boost::asio::local::stream_protocol::acceptor acceptor_;
+  std::string watched_;
+  std::function<void()> on_request_;
   std::string fatal_;
   std::function<void()> on_loss_;
 };
