@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/lab/cleanup.h"
 #include "tests/lab/lab.h"
 
 namespace homeport::lab {
@@ -64,11 +65,7 @@ void remove_abandoned_labs() {
   }
   for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
     for (const auto& place : abandoned_below(root)) {
-      std::error_code error;
-      for (const auto& entry : fs::recursive_directory_iterator(place, error)) {
-        if (entry.is_directory()) rmdir(entry.path().c_str());
-      }
-      rmdir(place.c_str());
+      remove_control_group(place);
     }
   }
 }

@@ -1,5 +1,9 @@
 #include "tests/lab/cleanup.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+
 #include <exception>
 #include <iostream>
 #include <utility>
@@ -20,6 +24,20 @@ void Cleanup::run() noexcept {
       std::cerr << "lab: clean-up of " << step.what << " failed: " << error.what() << '\n';
     }
   }
+}
+
+bool remove_control_group(const std::filesystem::path& group) {
+  // Listed first: an iterator does not survive that what it is at is removed.
+  std::vector<std::filesystem::path> groups{group};
+  std::error_code error;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(group, error)) {
+    if (entry.is_directory(error)) groups.push_back(entry.path());
+  }
+  bool all = true;
+  for (auto below = groups.rbegin(); below != groups.rend(); ++below) {
+    all = (rmdir(below->c_str()) == 0 || errno == ENOENT) && all;
+  }
+  return all;
 }
 
 }  // namespace homeport::lab

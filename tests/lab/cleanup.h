@@ -1,6 +1,7 @@
 // Clean-up is registered when a thing is created, not when a test remembers to.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
@@ -26,5 +27,8 @@ class Cleanup {
   };
   std::vector<Step> steps_;
 };
+
+/// Removes a control group and those below it; false when one of them still has processes.
+bool remove_control_group(const std::filesystem::path& group);
 
 }  // namespace homeport::lab

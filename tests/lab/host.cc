@@ -42,6 +42,16 @@ fs::path cgroup_root() {
   return {};
 }
 
+/// A control group and the guests' groups in it, which their host may be removing itself.
+void remove_group(const fs::path& group) {
+  std::vector<fs::path> inner;
+  for (const auto& entry : fs::directory_iterator(group)) {
+    if (entry.is_directory()) inner.push_back(entry.path());
+  }
+  for (const auto& each : inner) rmdir(each.c_str());
+  if (rmdir(group.c_str()) != 0) throw LabFailure(group.string() + " is still in use");
+}
+
 std::vector<std::string> files_below(const fs::path& directory) {
   std::vector<std::string> found;
   if (!fs::exists(directory)) return found;
@@ -71,12 +81,7 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
     cgroup_ = root / inside_.name();
     fs::create_directories(cgroup_);
     // Run when the namespace, and with it every guest, is gone.
-    cleanup_.add("control group of " + name_, [group = cgroup_] {
-      for (const auto& entry : fs::recursive_directory_iterator(group)) {
-        if (entry.is_directory()) rmdir(entry.path().c_str());
-      }
-      if (rmdir(group.c_str()) != 0) throw LabFailure(group.string() + " is still in use");
-    });
+    cleanup_.add("control group of " + name_, [group = cgroup_] { remove_group(group); });
   }
   underlay_ = &underlay.connect(inside_, "eth0", options.underlay);
   inside_.ip("addr add " + underlay_address_ + "/24 dev eth0");
