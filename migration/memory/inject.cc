@@ -224,7 +224,9 @@ Result<overlay::UniqueFd> inject_userfaultfd(pid_t pid) {
   job.syscall_address = *instruction;
   choose_threads(job);
   if (job.thread_count == 0) return explain(pid, {InjectionStage::stop, EBUSY});
+  // Changing the cgroup takes some milliseconds, even to the same one.
   std::string procs = find_cgroup_procs(pid);
+  if (procs == find_cgroup_procs(::getpid())) procs.clear();
   if (procs.size() < job.cgroup_procs.size()) procs.copy(job.cgroup_procs.data(), procs.size());
 
   int ends[2];

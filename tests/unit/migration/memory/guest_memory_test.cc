@@ -1,0 +1,110 @@
+#include "migration/memory/guest_memory.h"
+#include "migration/memory/proc_maps.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace homeport::migration {
+namespace {
+
+namespace errc = boost::system::errc;
+
+class GuestMemoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    file_.reset(::memfd_create("guest", MFD_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file_.get(), 16 * kPageSize), 0);
+  }
+  std::int64_t allocated_pages() const {
+    struct stat status {};
+    ::fstat(file_.get(), &status);
+    return status.st_blocks * 512 / static_cast<std::int64_t>(kPageSize);
+  }
+
+  overlay::UniqueFd file_;
+};
+
+TEST_F(GuestMemoryTest, MapsAWindowOfTheFile) {
+  auto whole = GuestMemory::map(file_.get(), 16 * kPageSize, Access::write);
+  auto window = GuestMemory::map(file_.get(), 4 * kPageSize, 2 * kPageSize, Access::read);
+  ASSERT_TRUE(whole);
+  ASSERT_TRUE(window);
+  EXPECT_EQ(window->pages(), 2u);
+  whole->bytes()[4 * kPageSize + 7] = std::byte{42};
+  EXPECT_EQ(window->bytes()[7], std::byte{42});
+  const std::byte* before = window->bytes().data();
+  GuestMemory moved = std::move(*window);
+  EXPECT_EQ(moved.bytes().data(), before);
+}
+
+TEST_F(GuestMemoryTest, RefusesWhatTheFileDoesNotHave) {
+  for (auto [offset, size] : {std::pair<std::uint64_t, std::uint64_t>{0, 17 * kPageSize},
+                              {16 * kPageSize, kPageSize},
+                              {0, kPageSize + 1},
+                              {1, kPageSize},
+                              {0, 0},
+                              {UINT64_MAX - kPageSize + 1, kPageSize}}) {
+    auto refused = GuestMemory::map(file_.get(), offset, size, Access::read);
+    ASSERT_FALSE(refused) << offset << " " << size;
+    EXPECT_EQ(refused.error().code, errc::invalid_argument);
+  }
+  EXPECT_FALSE(GuestMemory::map(-1, kPageSize, Access::read));
+}
+
+TEST_F(GuestMemoryTest, FindsHolesWithoutFillingThem) {
+  auto memory = GuestMemory::map(file_.get(), 2 * kPageSize, 14 * kPageSize, Access::write);
+  ASSERT_TRUE(memory);
+  memory->bytes()[3 * kPageSize] = std::byte{1};
+  memory->bytes()[13 * kPageSize] = std::byte{1};
+  PageSet holes({1, 14});
+  ASSERT_TRUE(memory->find_holes(1, holes));
+  EXPECT_EQ(holes.count(), 12u);
+  EXPECT_FALSE(holes.contains(1, 3));
+  EXPECT_FALSE(holes.contains(1, 13));
+  EXPECT_EQ(allocated_pages(), 2);
+}
+
+TEST_F(GuestMemoryTest, PunchedPagesAreZeroAndTakeNoMemory) {
+  auto memory = GuestMemory::map(file_.get(), 4 * kPageSize, 8 * kPageSize, Access::write);
+  ASSERT_TRUE(memory);
+  std::fill(memory->bytes().begin(), memory->bytes().end(), std::byte{1});
+  auto target = memory->store_target();
+  GuestMemory moved = std::move(*memory);  // the target stays good
+  ASSERT_TRUE(target.punch(2 * kPageSize, 3 * kPageSize));
+  ASSERT_TRUE(moved.punch(7 * kPageSize, kPageSize));
+  EXPECT_EQ(allocated_pages(), 4);
+  EXPECT_EQ(target.bytes[2 * kPageSize - 1], std::byte{1});
+  EXPECT_EQ(target.bytes[2 * kPageSize], std::byte{0});
+  EXPECT_EQ(target.bytes[5 * kPageSize - 1], std::byte{0});
+  EXPECT_EQ(target.bytes[5 * kPageSize], std::byte{1});
+  EXPECT_EQ(target.bytes[7 * kPageSize], std::byte{0});
+}
+
+TEST(ProcMaps, ParsesWhatTheKernelPrints) {
+  auto mappings = parse_maps(
+      "7f0000000000-7f0000200000 rw-s 00001000 00:05 1026   /dev/shm/a name (deleted)\n"
+      "7ffd5e5a4000-7ffd5e5c5000 rw-p 00000000 00:00 0      [stack]\n"
+      "not a line\n"
+      "7f0000300000-7f0000301000 r--p 00000000 00:00 0 \n"
+      "7f0000400000-");
+  ASSERT_EQ(mappings.size(), 3u);
+  EXPECT_EQ(mappings[0].start, 0x7f0000000000u);
+  EXPECT_EQ(mappings[0].end, 0x7f0000200000u);
+  EXPECT_TRUE(mappings[0].shared);
+  EXPECT_EQ(mappings[0].path, "/dev/shm/a name (deleted)");
+  EXPECT_FALSE(mappings[1].shared);
+  EXPECT_EQ(mappings[1].path, "[stack]");
+  EXPECT_EQ(mappings[2].path, "");
+}
+
+TEST(ProcMaps, SaysThatThereIsNoSuchProcess) {
+  auto mappings = read_maps(999'999'999);
+  ASSERT_FALSE(mappings);
+  EXPECT_EQ(mappings.error().code, errc::no_such_process);
+}
+
+}  // namespace
+}  // namespace homeport::migration
