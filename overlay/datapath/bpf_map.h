@@ -78,7 +78,8 @@ class BpfMap {
 /// Reads one slot of a per-CPU array and adds it up; Value consists of 64-bit numbers only.
 template <class Value>
 Result<Value> read_per_cpu(int fd, std::uint32_t slot) {
-  constexpr std::size_t kWords = sizeof(Value) / sizeof(std::uint64_t);
+  constexpr std::size_t kWordBytes = 8;
+  constexpr std::size_t kWords = sizeof(Value) / kWordBytes;
   const int cpus = libbpf_num_possible_cpus();
   if (cpus < 0) return policy::errno_error("The number of CPUs cannot be read", -cpus);
   std::vector<std::uint64_t> values(kWords * static_cast<std::size_t>(cpus));
