@@ -2,9 +2,12 @@
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/membarrier.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cstring>
 
@@ -72,6 +75,15 @@ Result<bool> tap_queue_empty(int queue_fd) {
                               "The queue of a tap cannot be polled: its device is gone");
   }
   return (poll_fd.revents & POLLIN) == 0;
+}
+
+Result<void> wait_for_frames_in_flight() {
+  // The global command is a synchronize_rcu(): the kernel receives a frame, runs the filters over
+  // it and puts it into the queue it is redirected to within one RCU read-side section.
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0) {
+    return errno_error("The kernel does not tell when frames in flight have arrived (membarrier)");
+  }
+  return {};
 }
 
 }  // namespace homeport::overlay

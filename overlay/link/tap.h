@@ -36,4 +36,10 @@ Result<UniqueFd> open_tap_queue(const std::string& name);
 /// guests without offloads (which makes comparing packet counters unreliable).
 Result<bool> tap_queue_empty(int queue_fd);
 
+/// Returns when every frame the kernel was handling at the time of the call has reached the queue
+/// it was going to: after a change of the datapath, no frame that saw the state before is still on
+/// its way to a tap. Without it a frame may enter a queue that was just found empty. Blocks for one
+/// RCU grace period (membarrier(2)): up to 50 ms, microseconds where they are expedited.
+Result<void> wait_for_frames_in_flight();
+
 }  // namespace homeport::overlay

@@ -172,6 +172,21 @@ TEST_F(Restart, StrayEntriesAreRemoved) {
   EXPECT_EQ(host_.read_back().value(), desired());
 }
 
+TEST_F(Restart, ManyAddressesAreReadBackWhole) {
+  // More than one batch of every map.
+  for (std::uint32_t i = 0; i < 20'000; ++i) {
+    AddressEntry entry = fabric_.entry(one_, 2, 1);
+    entry.mac.bytes = {2, 1, 0, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};
+    entry.ips = {boost::asio::ip::address_v4(0x0a010000 + i)};
+    host_.desired.addresses.push_back(entry);
+  }
+  host_.apply().value();
+  EXPECT_TRUE(host_.read_back().value() == desired());
+  host_.desired.addresses.resize(2);
+  host_.apply().value();
+  EXPECT_EQ(host_.read_back().value(), desired());
+}
+
 TEST_F(Restart, MissingDeviceIsNamedAndTheRestIsApplied) {
   host_.desired.ports.insert(host_.desired.ports.begin(),
                              {"missing", kVni, {{2, 0, 0, 0, 0, 50}}, false});

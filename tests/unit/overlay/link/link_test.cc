@@ -157,6 +157,10 @@ TEST(Taps, WhatIsQueuedIsSeenUntilItIsRead) {
   });
 }
 
+TEST(Taps, FramesInFlightCanBeWaitedFor) {
+  EXPECT_TRUE(wait_for_frames_in_flight().has_value());
+}
+
 TEST(Taps, UnusableNamesAreRefused) {
   NetNamespace host;
   host.run([] {
