@@ -12,6 +12,7 @@ import concurrent.futures
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,8 @@ def main(build: Path, cache: Path, everything: bool) -> int:
         name = os.path.relpath(entry["file"], root)
         if name not in chosen or not name.startswith(LAYERS):
             continue
-        own = [path for path in recorded.get(entry["output"], [])
+        object_file = re.search(r" -o (\S+)", entry["command"])[1]
+        own = [path for path in recorded.get(object_file, [])
                if path.is_file() and path.is_relative_to(root)]
         mark = cache / fingerprint(entry["command"], [root / ".clang-tidy", root / name, *own])
         if not mark.exists():
@@ -73,7 +75,7 @@ def main(build: Path, cache: Path, everything: bool) -> int:
 
     def check(job: tuple[str, Path]) -> bool:
         name, mark = job
-        run = subprocess.run(["clang-tidy", "-p", build, "--quiet", name], text=True,
+        run = subprocess.run(["clang-tidy-16", "-p", build, "--quiet", name], text=True,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if run.returncode == 0:
             mark.touch()
