@@ -81,12 +81,6 @@ set(HOMEPORT_LAYERS policy overlay migration agent)
 #   library of a folder further right in HOMEPORT_LAYERS stops the configuration.
 function(homeport_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;PROTOS;DEPS" ${ARGN})
-  foreach(f IN LISTS arg_SOURCES)  # TEMPORARY-LENIENT
-    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f} AND NOT IS_ABSOLUTE ${f})  # TEMPORARY-LENIENT
-      message(STATUS "SKIPPING ${name}: no ${f}")  # TEMPORARY-LENIENT
-      return()  # TEMPORARY-LENIENT
-    endif()  # TEMPORARY-LENIENT
-  endforeach()  # TEMPORARY-LENIENT
   file(RELATIVE_PATH place ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
   string(REGEX REPLACE "/.*" "" layer ${place})
   list(FIND HOMEPORT_LAYERS ${layer} mine)
@@ -128,12 +122,6 @@ endfunction()
 #   builds all programs of a label.
 function(homeport_test name)
   cmake_parse_arguments(arg "" "LABEL" "SOURCES;DEPS" ${ARGN})
-  foreach(f IN LISTS arg_SOURCES)  # TEMPORARY-LENIENT
-    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${f} AND NOT IS_ABSOLUTE ${f})  # TEMPORARY-LENIENT
-      message(STATUS "SKIPPING ${name}: no ${f}")  # TEMPORARY-LENIENT
-      return()  # TEMPORARY-LENIENT
-    endif()  # TEMPORARY-LENIENT
-  endforeach()  # TEMPORARY-LENIENT
   if(NOT arg_LABEL)
     set(arg_LABEL unit)
   endif()
