@@ -95,6 +95,7 @@ struct Agent::Parts {
       peers.follow(database.contents());
       network.reconcile();
       report_owners(database.contents(), destination);
+      guests.obey();
       tasks.on_database_change();
     });
     // all of them -> status

@@ -117,6 +117,11 @@ Result<void> VirtualNetwork::take(const std::string& application) {
   return program(application);
 }
 
+Result<void> VirtualNetwork::give_up(const std::string& application) {
+  moves_[application] = {MoveView::Place::incoming, {}};
+  return program(application);
+}
+
 Result<void> VirtualNetwork::redirect(const std::string& application, const std::string& host) {
   moves_[application] = {MoveView::Place::redirected, host};
   return program(application);

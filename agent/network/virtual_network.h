@@ -40,6 +40,7 @@ class VirtualNetwork : public migration::Traffic {
   migration::Result<void> provide_again(const std::string& application,
                                         const migration::PortSpec& port) override;
   migration::Result<void> take(const std::string& application) override;
+  migration::Result<void> give_up(const std::string& application) override;
   migration::Result<void> redirect(const std::string& application,
                                    const std::string& host) override;
   migration::Result<void> reinstate(const std::string& application) override;

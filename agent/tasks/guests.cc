@@ -173,6 +173,30 @@ void Guests::departed(const std::string& application) {
   }
 }
 
+void Guests::obey() {
+  for (const auto& [application, vm] : guests_) {
+    const Ownership owner = ownership(database_.contents(), application);
+    const bool elsewhere = owner.kind == Ownership::Kind::owned && owner.location != host_ &&
+                           !network_.move_of(application);
+    if (!elsewhere) {
+      fenced_.erase(application);
+      continue;
+    }
+    if (!fenced_.insert(application).second) continue;
+    spdlog::error("{} runs here, but the control database says that it is at {} by generation {}: "
+                  "stopping it here",
+                  application, owner.location, owner.generation);
+    asio::co_spawn(
+        executor_,
+        [vm = vm]() -> asio::awaitable<void> {
+          if (auto stopped = co_await vm->stop(); !stopped) {
+            spdlog::error("{}: {}", vm->name(), stopped.error().message);
+          }
+        },
+        asio::detached);
+  }
+}
+
 void Guests::clean_up(const std::string& application) {
   network_.remove_ports(application);
   if (auto removed = driver_.remove(application); !removed) {

@@ -40,6 +40,10 @@ class Guests {
   /// The guest of a move has ended here because it runs elsewhere; removes its files.
   void departed(const std::string& application);
 
+  /// Stops guests that run here although the control database, by a generation this host did not
+  /// write, says that they are elsewhere. A move under way looks after its own.
+  void obey();
+
   /// The ports of an application as the control database describes them.
   policy::Result<std::vector<migration::PortSpec>> ports_of(const std::string& application) const;
 
@@ -54,6 +58,7 @@ class Guests {
   std::string host_;
   std::uint32_t mtu_limit_;
   std::map<std::string, std::shared_ptr<migration::Vm>> guests_;
+  std::set<std::string> fenced_;  ///< stopped by obey()
 };
 
 /// A positive whole number among an application's properties, such as "memory_mib".

@@ -238,8 +238,13 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
   request.launch_profile = application.launch_profile;
   request.memory_mib = *memory_mib;
   request.vcpus = static_cast<std::uint32_t>(*vcpus);
-  if (application.policy) {
-    if (auto named = database_.policies().find(*application.policy);
+  // The policy of this one move, or the application's own.
+  std::string policy_name = application.policy.value_or("");
+  if (auto asked = task.arguments.find("policy"); asked != task.arguments.end()) {
+    policy_name = asked->second;
+  }
+  if (!policy_name.empty()) {
+    if (auto named = database_.policies().find(policy_name);
         named != database_.policies().end()) {
       const Policy& wanted = named->second;
       if (wanted.downtime_limit) request.limits.downtime_limit = *wanted.downtime_limit;

@@ -75,8 +75,11 @@ class Traffic {
                                             const PortSpec& port) = 0;
   /// Destination, agent restarted: the tap is there and its reader holds the queue.
   virtual Result<void> provide_again(const std::string& application, const PortSpec& port) = 0;
-  /// Destination: the application's addresses are here from now on.
+  /// Destination: the application's addresses are here from now on. Said before the source can
+  /// commit, while the guest is stopped: another host that has read the commit sends here at once.
   virtual Result<void> take(const std::string& application) = 0;
+  /// Destination: undoes take(); the port is held again.
+  virtual Result<void> give_up(const std::string& application) = 0;
   /// Source: what arrives for the application is sent on to `host`.
   virtual Result<void> redirect(const std::string& application, const std::string& host) = 0;
   /// Source: undoes redirect().

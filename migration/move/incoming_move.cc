@@ -156,6 +156,7 @@ asio::awaitable<void> IncomingMove::take_up() {
         spdlog::warn("move {}: {}", entry_.move_id, again.error().message);
       }
     }
+    take_addresses();
     spdlog::info("move {}: holding {} until the control database says whose it is",
                  entry_.move_id, entry_.application);
   } else {
@@ -227,7 +228,9 @@ asio::awaitable<void> IncomingMove::on(DestinationEvent event) {
         spdlog::error("move {}: {}", entry_.move_id, written.error().message);
         machine_ = DestinationMachine(DestinationState::receiving);
         co_await on(DestinationEvent::failed);
+        co_return;
       }
+      take_addresses();
       co_return;
     }
     case DestinationAction::activate:
@@ -241,11 +244,14 @@ asio::awaitable<void> IncomingMove::on(DestinationEvent event) {
   finished_.cancel();
 }
 
-asio::awaitable<void> IncomingMove::activate() {
+void IncomingMove::take_addresses() {
   if (auto taken = context_->traffic.take(entry_.application); !taken) {
     // The datapath is repaired by the next reconcile; the guest need not wait for it.
     spdlog::error("move {}: {}", entry_.move_id, taken.error().message);
   }
+}
+
+asio::awaitable<void> IncomingMove::activate() {
   std::string problem = fmt::format("the guest of {} has ended", entry_.application);
   if (vm_) {
     auto resumed = co_await vm_->cont();
@@ -306,6 +312,10 @@ asio::awaitable<void> IncomingMove::remove_guest() {
     if (auto killed = co_await vm->kill(); !killed) {
       spdlog::error("move {}: {}", entry_.move_id, killed.error().message);
     }
+  }
+  // What waits is the source's again; it must not come straight back.
+  if (auto given = context_->traffic.give_up(entry_.application); !given) {
+    spdlog::debug("move {}: {}", entry_.move_id, given.error().message);
   }
   std::size_t forwarded = 0;
   for (const overlay::UniqueFd& queue : queues) forwarded += forward_waiting(queue.get());

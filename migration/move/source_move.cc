@@ -21,6 +21,8 @@ namespace {
 
 /// How long the guest gets to empty its own receive queue. What is left then is sent on after it.
 constexpr auto kDrainPatience = 200ms;
+/// Its device may still hold a packet that found no buffer; this long for the guest to give it one.
+constexpr auto kDrainSettle = 2ms;
 /// How long the destination may take for anything it is asked, the longest of which is to start a
 /// guest.
 constexpr auto kAnswerPatience = 20s;
@@ -65,7 +67,7 @@ bool SourceMove::cancel() {
 MoveProgress SourceMove::progress() const {
   MoveProgress progress;
   progress.phase = to_string(machine_.state());
-  if (copier_) progress.memory = copier_->progress();
+  progress.memory = copier_ ? copier_->progress() : copied_;
   progress.elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - started_);
   progress.stopped = stopped_;
@@ -180,6 +182,12 @@ asio::awaitable<Result<ToSource>> SourceMove::ask(ToDestination message) {
   auto answer = co_await channel->receive<ToSource>();
   if (!answer) channel_.reset();
   co_return answer;
+}
+
+/// Lets go of the guest's memory; the figures stay.
+void SourceMove::end_copier() {
+  if (copier_) copied_ = copier_->progress();
+  copier_.reset();
 }
 
 /// Waits for a person, or for the other host to come back.
@@ -313,6 +321,7 @@ asio::awaitable<SourceEvent> SourceMove::drain_receive_queue() {
       co_await pause(1ms);
     }
   }
+  co_await pause(kDrainSettle);
   co_return Event::done;
 }
 
@@ -465,7 +474,7 @@ asio::awaitable<SourceEvent> SourceMove::settle() {
                  entry().move_id, forwarded, entry().peer);
   }
   queues.clear();
-  copier_.reset();
+  end_copier();
   context_->departed(entry().application);
   context_->traffic.release(entry().application);
   co_return Event::done;
@@ -489,7 +498,7 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
 
 asio::awaitable<SourceEvent> SourceMove::abort_destination() {
   if (copier_) copier_->cancel();
-  copier_.reset();
+  end_copier();
   ToDestination message;
   message.mutable_call_off()->set_move_id(entry().move_id);
   message.mutable_call_off()->set_reason(error_);

@@ -114,6 +114,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Awaitable<policy::Result<void>> connect();
   Awaitable<void> pause(std::chrono::milliseconds time);
   Awaitable<void> hold(std::string_view point);
+  void end_copier();
   Awaitable<void> stay_in_doubt(std::string why);
   template <class T>
   Awaitable<T> on_bulk(Awaitable<T> work);
@@ -126,6 +127,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   SourceMachine machine_;
   std::shared_ptr<overlay::Channel> channel_;
   std::shared_ptr<MemoryCopier> copier_;
+  CopyProgress copied_;  ///< what it had done, once it is gone
   std::string error_;
   std::string doubt_;
   bool cancelled_ = false;
