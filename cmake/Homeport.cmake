@@ -117,21 +117,30 @@ function(homeport_library name)
   endif()
 endfunction()
 
-# homeport_test(NAME SOURCES file... [DEPS target...] [LABEL unit|root|lab])
+# homeport_test(NAME SOURCES file... [DEPS target...] [LABEL unit|root|lab] [THREADS])
 #   A GoogleTest program, run by ctest under that label (default: unit). The target tests-<label>
-#   builds all programs of a label.
+#   builds all programs of a label. THREADS says that something here is used from more than one
+#   thread, so that ThreadSanitizer has something to look at: the label is then <label>-threads, and
+#   the target tests-threads builds the program too.
 function(homeport_test name)
-  cmake_parse_arguments(arg "" "LABEL" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(arg "THREADS" "LABEL" "SOURCES;DEPS" ${ARGN})
   if(NOT arg_LABEL)
     set(arg_LABEL unit)
   endif()
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE homeport_settings ${arg_DEPS} GTest::gmock GTest::gtest_main)
-  if(NOT TARGET tests-${arg_LABEL})
-    add_custom_target(tests-${arg_LABEL})
+  set(groups ${arg_LABEL})
+  if(arg_THREADS)
+    list(APPEND groups threads)
   endif()
-  add_dependencies(tests-${arg_LABEL} ${name})
+  foreach(group IN LISTS groups)
+    if(NOT TARGET tests-${group})
+      add_custom_target(tests-${group})
+    endif()
+    add_dependencies(tests-${group} ${name})
+  endforeach()
+  list(JOIN groups - label)  # gtest_discover_tests() cannot give a test two labels
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS ${arg_LABEL} TIMEOUT 120)
+    PROPERTIES LABELS ${label} TIMEOUT 120)
 endfunction()
