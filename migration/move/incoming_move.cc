@@ -1,6 +1,7 @@
 #include "migration/move/incoming_move.h"
 
 #include "migration/move/tap_queue.h"
+#include "overlay/link/tap.h"
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -15,6 +16,9 @@ namespace asio = boost::asio;
 namespace errc = boost::system::errc;
 
 namespace {
+
+/// How long a guest's program that has just been started may take to look at its tap.
+constexpr auto kReaderPatience = std::chrono::seconds(5);
 
 DestinationState state_of(const JournalEntry& entry) {
   return entry.phase == JournalPhase::decided ? DestinationState::holding
@@ -55,6 +59,7 @@ asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
       outcome = vm.error();
     }
   }
+  if (outcome) outcome = co_await prime_taps(queues);
   if (outcome) {
     auto target = co_await map_memory(request);
     if (target) {
@@ -74,6 +79,31 @@ asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
   }
   watch_guest();
   co_return outcome;
+}
+
+/// Lets the paused guest's program read its one frame ahead now, see overlay::prime_tap().
+asio::awaitable<Result<void>> IncomingMove::prime_taps(
+    const std::vector<overlay::UniqueFd>& queues) {
+  const auto deadline = std::chrono::steady_clock::now() + kReaderPatience;
+  for (std::size_t i = 0; i < queues.size(); ++i) {
+    const std::string& device = entry_.ports[i].device;
+    if (auto primed = overlay::prime_tap(device); !primed) co_return primed;
+    while (true) {
+      auto empty = overlay::tap_queue_empty(queues[i].get());
+      if (!empty) co_return empty.error();
+      if (*empty) break;
+      if (std::chrono::steady_clock::now() > deadline) {
+        co_return policy::make_error(
+            errc::timed_out,
+            fmt::format("the guest of {} does not read its tap {}: does its launch profile connect "
+                        "{{tap_fd}}?",
+                        entry_.application, device));
+      }
+      asio::steady_timer timer(context_->executor, std::chrono::milliseconds(2));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+  }
+  co_return Result<void>{};
 }
 
 asio::awaitable<Result<LaneTarget>> IncomingMove::map_memory(const Prepare& request) {

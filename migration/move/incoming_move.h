@@ -77,6 +77,7 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   boost::asio::awaitable<void> remove_guest();
   boost::asio::awaitable<void> wait_finished();
   boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
+  boost::asio::awaitable<Result<void>> prime_taps(const std::vector<overlay::UniqueFd>& queues);
   void take_addresses();
   void watch_guest();
   void fail(std::string problem);

@@ -306,6 +306,7 @@ asio::awaitable<SourceEvent> SourceMove::redirect() {
 }
 
 asio::awaitable<SourceEvent> SourceMove::drain_receive_queue() {
+  if (auto arrived = overlay::wait_for_frames_in_flight(); !arrived) co_return fail(arrived.error());
   std::vector<overlay::UniqueFd> queues;
   for (const PortSpec& port : entry().ports) {
     auto queue = vm_->borrow_tap(port.device);

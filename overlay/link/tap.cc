@@ -1,11 +1,15 @@
 #include "overlay/link/tap.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/membarrier.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,6 +67,24 @@ Result<UniqueFd> open_tap_queue(const std::string& name) {
   // TUNSETIFF would create what is missing; a tap must have been made with its queue length.
   if (auto link = find_link(name); !link) return link.error();
   return attach(name, 0, "The queue of the tap " + name + " cannot be opened");
+}
+
+Result<void> prime_tap(const std::string& name) {
+  constexpr std::uint16_t kExperimental = 0x88B5;
+  auto link = find_link(name);
+  if (!link) return link.error();
+  UniqueFd socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_ll to{};
+  to.sll_family = AF_PACKET;
+  to.sll_ifindex = link->index;
+  to.sll_protocol = htons(kExperimental);
+  to.sll_halen = ETH_ALEN;  // sll_addr stays zero: no station has this address
+  const char nothing[ETH_ZLEN - ETH_HLEN] = {};
+  if (!socket || ::sendto(socket.get(), nothing, sizeof nothing, 0,
+                          reinterpret_cast<const sockaddr*>(&to), sizeof to) < 0) {
+    return errno_error("A frame cannot be put into the tap " + name);
+  }
+  return {};
 }
 
 Result<bool> tap_queue_empty(int queue_fd) {

@@ -31,6 +31,12 @@ Result<Link> create_tap(const TapOptions& options);
 /// copies of one descriptor share the queue and keep it alive.
 Result<UniqueFd> open_tap_queue(const std::string& name);
 
+/// Gives the tap's reader a frame that means nothing (an EtherType for experiments, IEEE 802, to no
+/// address). A QEMU whose guest is not running reads exactly one frame ahead and keeps it; the one
+/// that it read before its device state was loaded reaches the guest garbled, because the guest may
+/// have agreed on another virtio-net header since. This is that frame, in place of a real one.
+Result<void> prime_tap(const std::string& name);
+
 /// Whether the reader has taken everything out of the queue. `queue_fd` is any copy of the
 /// queue's descriptor. Exact at the moment of the call, also when packets are segmented for
 /// guests without offloads (which makes comparing packet counters unreliable).
