@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -281,7 +282,9 @@ void run_injection_helper(const InjectionJob& job, int socket) {
   struct sigaction by_default {};
   by_default.sa_handler = SIG_DFL;
   ::sigaction(SIGCHLD, &by_default, nullptr);
-  // Both need privileges and are worth having, not necessary.
+  // These need privileges and are worth having, not necessary: not to be chosen when memory runs
+  // out, not to wait for a processor while a thread is stopped, not to go with the agent's service.
+  ::setpriority(PRIO_PROCESS, 0, -20);
   write_file("/proc/self/oom_score_adj", "-1000");
   if (job.cgroup_procs[0] != '\0') write_file(job.cgroup_procs.data(), "0");
 

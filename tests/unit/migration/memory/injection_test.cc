@@ -67,7 +67,7 @@ int wait_in_calls(TargetView view) {
     if (::ppoll(&silent, 1, &limit, nullptr) != 0) return 2;
     if (::poll(&silent, 1, 2) != 0) return 3;
     timespec nap{0, 2'000'000};
-    if (::nanosleep(&nap, nullptr) != 0) return 4;
+    if (::clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, nullptr) != 0) return 4;
     ::clock_gettime(CLOCK_MONOTONIC, &end);
     double spent = static_cast<double>(end.tv_sec - begin.tv_sec) +
                    1e-9 * static_cast<double>(end.tv_nsec - begin.tv_nsec);
@@ -177,9 +177,10 @@ TEST_P(RunsOn, WhenTheAgentIsKilledAtAnyInstant) {
   for (int cycle = 0; cycle < kCycles; ++cycle) {
     pid_t agent = ::fork();
     if (agent == 0) be_an_agent(target);
-    // A random instant, in an agent that attaches all the time: no condition to wait for.
-    timespec moment{0, static_cast<long>(random() % 8'000'000)};
-    ::nanosleep(&moment, nullptr);
+    // Every other time in the middle of the injection, else at a random instant.
+    bool in_the_middle = cycle % 2 == 0;
+    if (in_the_middle) target.await_traced();
+    for (std::size_t looks = random() % 300; !in_the_middle && looks > 0; --looks) target.traced();
     ::kill(agent, SIGKILL);
     int status = 0;
     ASSERT_EQ(::waitpid(agent, &status, 0), agent);

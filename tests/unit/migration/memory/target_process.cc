@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
@@ -106,13 +107,21 @@ void TargetProcess::await_progress(std::uint64_t times) const {
   await([&] { return control_->progress >= wanted; }, "the target makes no progress");
 }
 
+bool TargetProcess::traced() const {
+  // Whichever of its threads it is.
+  std::filesystem::directory_iterator threads(fmt::format("/proc/{}/task", pid_));
+  return std::any_of(begin(threads), end(threads), [](const auto& thread) {
+    std::string status = read_proc_file(thread.path() / "status");
+    return !status.empty() && status.find("TracerPid:\t0\n") == std::string::npos;
+  });
+}
+
+void TargetProcess::await_traced() const {
+  await([&] { return traced(); }, "nobody traces the target");
+}
+
 void TargetProcess::await_untraced() const {
-  await(
-      [&] {
-        return read_proc_file(fmt::format("/proc/{}/status", pid_)).find("TracerPid:\t0\n") !=
-               std::string::npos;
-      },
-      "the target stays traced");
+  await([&] { return !traced(); }, "the target stays traced");
 }
 
 void TargetProcess::await_state(char state) const {

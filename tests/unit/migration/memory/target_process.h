@@ -54,7 +54,9 @@ class TargetProcess {
   void kill();
   /// Waits until the workload's progress has changed `times` times: it is alive.
   void await_progress(std::uint64_t times = 1) const;
-  /// Waits until nobody traces the child.
+  bool traced() const;
+  /// Wait until somebody traces the child, or nobody does.
+  void await_traced() const;
   void await_untraced() const;
   /// Waits until the child's main thread is in a state of proc_pid_stat(5), such as 'T': stopped.
   void await_state(char state) const;
