@@ -1,7 +1,7 @@
 // Capture of another process's memory: which of its pages were written since the last look.
 //
 // Works on a running, unmodified VMM whose guest memory is a shared mapping. One thread of the
-// process is stopped for about a millisecond and made to call userfaultfd(2) (see inject.h);
+// process is stopped for a millisecond or two and made to call userfaultfd(2) (see inject.h);
 // the descriptor is taken over with pidfd_getfd(2) and the copy in the process closed. Its memory
 // is registered for asynchronous write protection (UFFDIO_REGISTER(2const), UFFD_FEATURE_WP_ASYNC),
 // under which the kernel itself lets a write go on and notes it. PAGEMAP_SCAN(2const) through

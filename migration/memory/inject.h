@@ -6,7 +6,7 @@
 // its registers and signal mask are put back. No code and no memory of the process is changed: an
 // existing `syscall` instruction of its vDSO is used.
 //
-// Safety. While the thread has borrowed registers (under a millisecond) the tracer must not die:
+// Safety. While the thread has borrowed registers (a millisecond or two) the tracer must not die:
 // the kernel would let the thread run on with them. So the work is done by a helper, a child of
 // this process in a session of its own with all signals blocked. It ends within milliseconds,
 // whether or not anybody is there to hear from it, and touches nothing when it cannot stop the
