@@ -45,10 +45,22 @@ void Database::start() {
               {.inside = &management_.inside()});
 }
 
-void Database::stop() {
+pid_t Database::server() const {
   const auto text = read_text(directory_ / "ovsdb-server.pid");
-  if (text.empty()) return;
-  const pid_t server = std::stoi(text);
+  return text.empty() ? 0 : std::stoi(text);
+}
+
+void Database::pause() {
+  if (server() > 0) ::kill(server(), SIGSTOP);
+}
+
+void Database::go_on() {
+  if (server() > 0) ::kill(server(), SIGCONT);
+}
+
+void Database::stop() {
+  const pid_t server = this->server();
+  if (server == 0) return;
   ::kill(server, SIGKILL);
   // It is nobody's child: gone when /proc says so, or a zombie that init has yet to collect.
   const std::string stat = "/proc/" + std::to_string(server) + "/stat";

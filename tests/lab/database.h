@@ -24,6 +24,9 @@ class Database {
 
   /// Kills the server; its file stays.
   void stop();
+  /// SIGSTOP: connections stay and nothing is answered, until go_on().
+  void pause();
+  void go_on();
   /// Starts the server again on the same file and port.
   void start();
 
@@ -34,6 +37,8 @@ class Database {
   const std::filesystem::path& pki() const { return pki_; }
 
  private:
+  pid_t server() const;  ///< 0 when there is none
+
   const Switch& management_;
   std::filesystem::path directory_, pki_;
   std::string address_, remote_, local_remote_;

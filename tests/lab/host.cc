@@ -194,7 +194,8 @@ std::string Host::get(const std::string& path, Clock::duration timeout) const {
 }
 
 std::vector<std::string> Host::complaints(const std::vector<std::string>& expected) const {
-  static const std::regex level(R"(\[?\b(warning|error|critical)\b\]?)");
+  // "[time] [homeportd] [warning] text"
+  static const std::regex level(R"(^\[[^\]]*\] \[homeportd\] \[(warning|error|critical)\])");
   std::vector<std::regex> allowed(expected.begin(), expected.end());
   std::vector<std::string> found;
   std::istringstream log(read_text(directory_ / "homeportd.log"));
