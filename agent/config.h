@@ -44,16 +44,16 @@ struct Config {
   } listen;
 
   struct Directories {
-    std::filesystem::path state = "/var/lib/homeport";             ///< the journal of moves
-    std::filesystem::path runtime = "/run/homeport/vms";           ///< a folder per VM
-    std::filesystem::path memory = "/dev/shm/homeport";            ///< guest memory, on a tmpfs
+    std::filesystem::path state = "/var/lib/homeport";    ///< the journal of moves
+    std::filesystem::path runtime = "/run/homeport/vms";  ///< a folder per VM
+    std::filesystem::path memory = "/dev/shm/homeport";   ///< guest memory, on a tmpfs
     std::filesystem::path launch_profiles = "/etc/homeport/launch.d";
-    std::filesystem::path bpf = "/sys/fs/bpf/homeport";            ///< pinned maps, on a bpffs
+    std::filesystem::path bpf = "/sys/fs/bpf/homeport";  ///< pinned maps, on a bpffs
     std::filesystem::path guest_cgroup = "/sys/fs/cgroup/homeport-guests";  ///< empty: none
   } directories;
 
   struct Limits {
-    std::size_t moves = 4;                     ///< at a time, in each direction
+    std::size_t moves = 4;                      ///< at a time, in each direction
     std::chrono::milliseconds dead_peer{5000};  ///< a silent peer is given up after this
   } limits;
 

@@ -1,3 +1,5 @@
 #include "agent/run.h"
 
-int main(int argc, char** argv) { return homeport::agent::run_agent(argc, argv); }
+int main(int argc, char** argv) {
+  return homeport::agent::run_agent(argc, argv);
+}

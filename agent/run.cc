@@ -3,11 +3,11 @@
 #include "agent/config.h"
 #include "agent/wiring.h"
 
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
 
 #include <csignal>
 #include <iostream>
@@ -18,7 +18,8 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
   CLI::App app{"The Homeport agent: one on every compute node."};
   std::string file = "/etc/homeport/homeportd.toml";
   bool check_only = false;
-  app.add_option("-c,--config", file, "Configuration file, see homeportd(8)")->capture_default_str();
+  app.add_option("-c,--config", file, "Configuration file, see homeportd(8)")
+      ->capture_default_str();
   app.add_flag("--check-config", check_only, "Check the configuration file and exit");
   app.set_version_flag("--version", std::string("homeportd " HOMEPORT_VERSION));
   try {

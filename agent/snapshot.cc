@@ -21,7 +21,9 @@ std::optional<std::uint64_t> milliseconds(const std::optional<std::chrono::milli
   return static_cast<std::uint64_t>(time->count());
 }
 
-std::uint64_t amount(std::int64_t value) { return static_cast<std::uint64_t>(std::max(value, std::int64_t{0})); }
+std::uint64_t amount(std::int64_t value) {
+  return static_cast<std::uint64_t>(std::max(value, std::int64_t{0}));
+}
 
 std::string state_of(const SnapshotSources& sources, const Application& application,
                      const Ownership& owner) {

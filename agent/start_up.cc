@@ -3,13 +3,13 @@
 #include "agent/network/underlay.h"
 #include "agent/tasks/admission.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -56,8 +56,7 @@ asio::awaitable<void> publish(StartUp parts) {
       }
     }
     if (published) break;
-    spdlog::warn("cannot tell the control database about this host: {}",
-                 published.error().message);
+    spdlog::warn("cannot tell the control database about this host: {}", published.error().message);
     co_await pause(1s);
   }
   co_await parts.database.keep_alive(parts.identity.status());
@@ -202,6 +201,8 @@ void report_owners(const Contents& contents, migration::Destination& destination
   }
 }
 
-void start_up(StartUp parts) { asio::co_spawn(parts.executor, begin(parts), asio::detached); }
+void start_up(StartUp parts) {
+  asio::co_spawn(parts.executor, begin(parts), asio::detached);
+}
 
 }  // namespace homeport::agent

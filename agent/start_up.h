@@ -62,8 +62,8 @@ struct StartUp {
 };
 
 /// Begins the agent's work: once the database is there, publishes this host, finds the guests that
-/// run here, takes up moves that were cut short, then follows tasks. From then on tells the database
-/// that it lives, and compares the datapath with what it should be every few seconds.
+/// run here, takes up moves that were cut short, then follows tasks. From then on tells the
+/// database that it lives, and compares the datapath with what it should be every few seconds.
 void start_up(StartUp parts);
 
 }  // namespace homeport::agent

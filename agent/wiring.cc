@@ -99,12 +99,12 @@ struct Agent::Parts {
       tasks.on_database_change();
     });
     // all of them -> status
-    status_server = StatusServer::start(executor, {.listen = config.listen.status},
-                                        [this, remotes = config.database.remotes] {
-                                          return snapshot({identity.host.name, remotes,
-                                                           identity.started, database, network,
-                                                           *datapath, guests, tasks, destination});
-                                        })
+    status_server = StatusServer::start(
+                        executor, {.listen = config.listen.status},
+                        [this, remotes = config.database.remotes] {
+                          return snapshot({identity.host.name, remotes, identity.started, database,
+                                           network, *datapath, guests, tasks, destination});
+                        })
                         .value();
     database.start();
     start_up({executor, identity, database, network, guests, tasks, destination, journal});

@@ -26,9 +26,12 @@ enum class Standing { here, elsewhere, arriving, leaving };
 Standing standing_of(const LocalView& view, const Binding& binding) {
   if (const MoveView* move = move_of(view, binding)) {
     switch (move->place) {
-      case MoveView::Place::incoming: return Standing::arriving;
-      case MoveView::Place::here: return Standing::here;
-      case MoveView::Place::redirected: return Standing::leaving;
+      case MoveView::Place::incoming:
+        return Standing::arriving;
+      case MoveView::Place::here:
+        return Standing::here;
+      case MoveView::Place::redirected:
+        return Standing::leaving;
     }
   }
   return binding.location == view.host ? Standing::here : Standing::elsewhere;

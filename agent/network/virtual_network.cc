@@ -100,10 +100,10 @@ Result<void> VirtualNetwork::program(const std::string& application) {
     std::vector<std::string> problems;
     auto entry = address_of(database_.contents(), now, *binding, problems);
     if (!entry) {
-      return policy::make_error(
-          boost::system::errc::no_such_device,
-          problems.empty() ? fmt::format("{} has no place in the network", binding->name)
-                           : problems.front());
+      return policy::make_error(boost::system::errc::no_such_device,
+                                problems.empty()
+                                    ? fmt::format("{} has no place in the network", binding->name)
+                                    : problems.front());
     }
     if (auto set = datapath_.set_address(*entry); !set) return set.error();
   }

@@ -30,15 +30,16 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   const std::string& name = request.application();
   auto application = contents.applications.find(name);
   if (application == contents.applications.end()) {
-    return not_yet(fmt::format("{} knows no application \"{}\" in the control database", host, name));
+    return not_yet(
+        fmt::format("{} knows no application \"{}\" in the control database", host, name));
   }
   const Ownership owner = ownership(contents, name);
   if (owner.kind != Ownership::Kind::owned || owner.location != source ||
       owner.generation != request.generation()) {
-    return not_yet(fmt::format("{} is at \"{}\" by generation {} in the control database, not at {} "
-                               "by generation {}",
-                               name, owner.location, owner.generation, source,
-                               request.generation()));
+    return not_yet(
+        fmt::format("{} is at \"{}\" by generation {} in the control database, not at {} "
+                    "by generation {}",
+                    name, owner.location, owner.generation, source, request.generation()));
   }
   const auto id = parse_uuid(request.move_id());
   auto task = id ? contents.tasks.find(*id) : contents.tasks.end();
@@ -58,9 +59,10 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   if (application->second.driver != Driver::qemu ||
       application->second.launch_profile != request.launch_profile() ||
       *memory_mib != request.memory_mib() || *vcpus != request.vcpus()) {
-    return refuse(fmt::format("{} describes {} otherwise than the control database: driver, launch "
-                              "profile, memory or processors differ",
-                              source, name));
+    return refuse(
+        fmt::format("{} describes {} otherwise than the control database: driver, launch "
+                    "profile, memory or processors differ",
+                    source, name));
   }
 
   std::vector<PortSpec> ports;

@@ -1,11 +1,11 @@
 #include "agent/tasks/database_ownership.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 namespace homeport::agent {
 
@@ -31,11 +31,14 @@ asio::awaitable<CommitOutcome> DatabaseOwnership::pass(std::string application, 
     co_return never_sent ? CommitOutcome::not_committed : CommitOutcome::unknown;
   }
   switch (*outcome) {
-    case Outcome::committed: co_return CommitOutcome::committed;
-    case Outcome::failed: co_return CommitOutcome::not_committed;
+    case Outcome::committed:
+      co_return CommitOutcome::committed;
+    case Outcome::failed:
+      co_return CommitOutcome::not_committed;
     // Refused: somebody else has written to the bindings, so what is true must be read again.
     case Outcome::refused:
-    case Outcome::unknown: break;
+    case Outcome::unknown:
+      break;
   }
   co_return CommitOutcome::unknown;
 }
@@ -64,8 +67,8 @@ asio::awaitable<bool> DatabaseOwnership::answers(std::chrono::milliseconds timeo
   using namespace asio::experimental::awaitable_operators;
   if (!database_.synced()) co_return false;
   asio::steady_timer timer(co_await asio::this_coro::executor, timeout);
-  auto first = co_await (database_.publish_status(own_status_()) ||
-                         timer.async_wait(asio::use_awaitable));
+  auto first =
+      co_await (database_.publish_status(own_status_()) || timer.async_wait(asio::use_awaitable));
   const auto* published = std::get_if<0>(&first);
   co_return published && published->has_value();
 }

@@ -1,9 +1,9 @@
 #include "agent/tasks/guests.h"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 
 #include <charconv>
 
@@ -75,9 +75,9 @@ asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
 asio::awaitable<Result<void>> Guests::start(std::string application) {
   auto row = database_.applications().find(application);
   if (row == database_.applications().end()) {
-    co_return policy::make_error(errc::invalid_argument,
-                                 fmt::format("no application {} in the control database",
-                                             application));
+    co_return policy::make_error(
+        errc::invalid_argument,
+        fmt::format("no application {} in the control database", application));
   }
   if (row->second.driver != Driver::qemu) {
     co_return policy::make_error(
@@ -183,9 +183,10 @@ void Guests::obey() {
       continue;
     }
     if (!fenced_.insert(application).second) continue;
-    spdlog::error("{} runs here, but the control database says that it is at {} by generation {}: "
-                  "stopping it here",
-                  application, owner.location, owner.generation);
+    spdlog::error(
+        "{} runs here, but the control database says that it is at {} by generation {}: "
+        "stopping it here",
+        application, owner.location, owner.generation);
     asio::co_spawn(
         executor_,
         [vm = vm]() -> asio::awaitable<void> {

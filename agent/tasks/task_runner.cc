@@ -2,13 +2,13 @@
 
 #include "agent/control/validate.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 namespace homeport::agent {
 
@@ -47,9 +47,12 @@ void fill(TaskStatus& status, const MoveProgress& progress) {
 
 TaskState state_of(const MoveReport& report) {
   switch (report.outcome) {
-    case SourceOutcome::succeeded: return TaskState::succeeded;
-    case SourceOutcome::in_doubt: return TaskState::in_doubt;
-    default: return report.cancelled ? TaskState::cancelled : TaskState::rolled_back;
+    case SourceOutcome::succeeded:
+      return TaskState::succeeded;
+    case SourceOutcome::in_doubt:
+      return TaskState::in_doubt;
+    default:
+      return report.cancelled ? TaskState::cancelled : TaskState::rolled_back;
   }
 }
 
@@ -115,10 +118,10 @@ void TaskRunner::give_back(const Task& task) {
   if (owner.kind != Ownership::Kind::owned || owner.location != host_) return;
   spdlog::warn("{} is given back to {} by task {}, as was decided", task.application,
                status->second.host, to_string(task.uuid));
-  asio::co_spawn(executor_,
-                 context_->ownership.pass(task.application, host_, status->second.host,
-                                          owner.generation),
-                 asio::detached);
+  asio::co_spawn(
+      executor_,
+      context_->ownership.pass(task.application, host_, status->second.host, owner.generation),
+      asio::detached);
 }
 
 void TaskRunner::take_up(const Task& task) {
@@ -158,10 +161,9 @@ asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std
   status.finished = wall_clock_now();
   status.eta.reset();
   if (state == TaskState::succeeded) status.phase = "done";
-  const std::string text =
-      fmt::format("task {}: {} of {} {}{}{}", to_string(status.task), to_string(status.kind),
-                  status.application, to_string(state), status.error.empty() ? "" : ": ",
-                  status.error);
+  const std::string text = fmt::format("task {}: {} of {} {}{}{}", to_string(status.task),
+                                       to_string(status.kind), status.application, to_string(state),
+                                       status.error.empty() ? "" : ": ", status.error);
   if (state == TaskState::succeeded || state == TaskState::cancelled) {
     spdlog::info("{}", text);
   } else {
@@ -217,9 +219,9 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
   if (auto checked = check_task(database_.contents(), task); !checked) co_return checked.error();
   const Application& application = database_.applications().at(task.application);
   if (application.driver != Driver::qemu) {
-    co_return policy::make_error(errc::operation_not_supported,
-                                 fmt::format("{} is a network device, not a VM: it cannot be moved",
-                                             application.name));
+    co_return policy::make_error(
+        errc::operation_not_supported,
+        fmt::format("{} is a network device, not a VM: it cannot be moved", application.name));
   }
   auto memory_mib = number_property(application, "memory_mib", 256);
   if (!memory_mib) co_return memory_mib.error();
@@ -244,8 +246,7 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
     policy_name = asked->second;
   }
   if (!policy_name.empty()) {
-    if (auto named = database_.policies().find(policy_name);
-        named != database_.policies().end()) {
+    if (auto named = database_.policies().find(policy_name); named != database_.policies().end()) {
       const Policy& wanted = named->second;
       if (wanted.downtime_limit) request.limits.downtime_limit = *wanted.downtime_limit;
       if (wanted.copy_timeout) request.limits.copy_timeout = *wanted.copy_timeout;
@@ -342,8 +343,8 @@ asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
   status.kind = TaskKind::move;
   status.application = application;
   status.destination = entry.peer;
-  auto move = SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}},
-                                    std::move(vm));
+  auto move =
+      SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}}, std::move(vm));
   moves_[application] = move;
   co_await follow(std::move(move), std::move(status));
   taken_[status.task] = false;

@@ -1,9 +1,9 @@
 #include "migration/move/destination.h"
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 
 #include <algorithm>
 
@@ -43,9 +43,8 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
                     request.application(), busy->second->entry().move_id,
                     busy->second->entry().peer, to_string(busy->second->state())));
   }
-  const auto under_way = std::count_if(moves_.begin(), moves_.end(), [](const auto& item) {
-    return !item.second->finished();
-  });
+  const auto under_way = std::count_if(moves_.begin(), moves_.end(),
+                                       [](const auto& item) { return !item.second->finished(); });
   if (static_cast<std::size_t>(under_way) >= context_->max_moves) {
     co_return policy::make_error(errc::device_or_resource_busy,
                                  fmt::format("{} is receiving {} applications already: try again "
@@ -67,9 +66,9 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
   // Another Prepare may have come while the database was asked.
   if (auto again = moves_.find(request.application());
       again != moves_.end() && !again->second->finished()) {
-    co_return policy::make_error(errc::device_or_resource_busy,
-                                 fmt::format("{} is receiving {} already", context_->host,
-                                             request.application()));
+    co_return policy::make_error(
+        errc::device_or_resource_busy,
+        fmt::format("{} is receiving {} already", context_->host, request.application()));
   }
   auto move = std::make_shared<IncomingMove>(context_, std::move(entry));
   moves_[request.application()] = move;

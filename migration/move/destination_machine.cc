@@ -4,11 +4,16 @@ namespace homeport::migration {
 
 std::string_view to_string(DestinationState state) {
   switch (state) {
-    case DestinationState::receiving: return "receiving";
-    case DestinationState::holding: return "holding";
-    case DestinationState::activating: return "activating";
-    case DestinationState::discarding: return "discarding";
-    case DestinationState::finished: return "finished";
+    case DestinationState::receiving:
+      return "receiving";
+    case DestinationState::holding:
+      return "holding";
+    case DestinationState::activating:
+      return "activating";
+    case DestinationState::discarding:
+      return "discarding";
+    case DestinationState::finished:
+      return "finished";
   }
   return "unknown";
 }

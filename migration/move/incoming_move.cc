@@ -3,12 +3,12 @@
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 namespace homeport::migration {
 
@@ -37,8 +37,8 @@ asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
   if (auto written = context_->journal.write(entry_); !written) co_return written.error();
 
   // From here on a failure takes the same way back as one at any later time.
-  VmSpec spec{entry_.application, entry_.generation,  request.launch_profile(),
-              request.memory_mib(), request.vcpus(), {}};
+  VmSpec spec{entry_.application,   entry_.generation, request.launch_profile(),
+              request.memory_mib(), request.vcpus(),   {}};
   std::vector<overlay::UniqueFd> queues;  // the guest has copies once it is started
   Result<void> outcome{};
   for (const PortSpec& port : entry_.ports) {
@@ -81,13 +81,13 @@ asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
   co_return outcome;
 }
 
-/// Lets the paused guest's program read its one frame ahead now, see overlay::prime_tap().
+/// Lets the paused guest's program read its one frame ahead now, see overlay::put_blank_frame().
 asio::awaitable<Result<void>> IncomingMove::prime_taps(
     const std::vector<overlay::UniqueFd>& queues) {
   const auto deadline = std::chrono::steady_clock::now() + kReaderPatience;
   for (std::size_t i = 0; i < queues.size(); ++i) {
     const std::string& device = entry_.ports[i].device;
-    if (auto primed = overlay::prime_tap(device); !primed) co_return primed;
+    if (auto primed = overlay::put_blank_frame(device); !primed) co_return primed;
     while (true) {
       auto empty = overlay::tap_queue_empty(queues[i].get());
       if (!empty) co_return empty.error();
@@ -187,8 +187,8 @@ asio::awaitable<void> IncomingMove::take_up() {
       }
     }
     take_addresses();
-    spdlog::info("move {}: holding {} until the control database says whose it is",
-                 entry_.move_id, entry_.application);
+    spdlog::info("move {}: holding {} until the control database says whose it is", entry_.move_id,
+                 entry_.application);
   } else {
     co_await on(DestinationEvent::channel_lost);  // the source heard no Ready, and never will
   }
@@ -197,9 +197,9 @@ asio::awaitable<void> IncomingMove::take_up() {
 asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
                                                  std::vector<std::byte> first) {
   if (!vm_ || machine_.state() != DestinationState::receiving) {
-    co_return policy::make_error(errc::operation_not_permitted,
-                                 fmt::format("{} is not receiving {}", context_->host,
-                                             entry_.application));
+    co_return policy::make_error(
+        errc::operation_not_permitted,
+        fmt::format("{} is not receiving {}", context_->host, entry_.application));
   }
   auto all_memory = [self = shared_from_this()]() -> asio::awaitable<Result<void>> {
     co_return self->context_->lanes.check_complete(self->entry_.move_id);
@@ -223,9 +223,9 @@ asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
     if (message->has_device_state_end() && message->device_state_end().size_bytes() == received) {
       co_return std::vector<std::byte>{};
     }
-    co_return policy::make_error(errc::bad_message,
-                                 fmt::format("{} broke off the device state after {} bytes",
-                                             entry_.peer, received));
+    co_return policy::make_error(
+        errc::bad_message,
+        fmt::format("{} broke off the device state after {} bytes", entry_.peer, received));
   };
   auto loaded = co_await vm_->load_device_state(source);
   if (!loaded) {
@@ -312,8 +312,8 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
   while (true) {
     auto owner = co_await context_->ownership.owner(entry_.application);
     if (!owner || owner->generation > ours || owner->host != context_->host) break;
-    auto outcome = co_await context_->ownership.pass(entry_.application, context_->host,
-                                                     entry_.peer, ours);
+    auto outcome =
+        co_await context_->ownership.pass(entry_.application, context_->host, entry_.peer, ours);
     if (outcome == CommitOutcome::committed) break;
   }
   handed_back_ = std::move(reason);

@@ -24,15 +24,15 @@ namespace homeport::migration {
 /// What the destination needs of the rest of the agent.
 struct DestinationContext {
   boost::asio::any_io_executor executor;  ///< the control executor
-  std::string host;  ///< this host's name
+  std::string host;                       ///< this host's name
   QemuDriver& driver;
   Traffic& traffic;
   Ownership& ownership;
   const Journal& journal;
   LaneReceiver& lanes;
-  boost::asio::any_io_executor lane_executor;     ///< where `lanes` lives
+  boost::asio::any_io_executor lane_executor;                  ///< where `lanes` lives
   std::vector<boost::asio::ip::tcp::endpoint> lane_endpoints;  ///< told to sources
-  std::size_t max_moves = 4;                      ///< received at a time
+  std::size_t max_moves = 4;                                   ///< received at a time
 
   /// Whether the control database bears out what a source says it moves here; fills in the devices
   /// of its ports. May wait a moment for the database to catch up.
@@ -85,10 +85,10 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   std::shared_ptr<const DestinationContext> context_;
   JournalEntry entry_;
   DestinationMachine machine_;
-  std::shared_ptr<Vm> vm_;       ///< empty where the guest has ended
-  std::string problem_;          ///< the first thing that went wrong here, for the source
-  std::string handed_back_;      ///< why, if it was
-  std::string called_off_;       ///< why, if it was
+  std::shared_ptr<Vm> vm_;              ///< empty where the guest has ended
+  std::string problem_;                 ///< the first thing that went wrong here, for the source
+  std::string handed_back_;             ///< why, if it was
+  std::string called_off_;              ///< why, if it was
   boost::asio::steady_timer finished_;  ///< never expires; cancelled when finished
 };
 

@@ -1,7 +1,7 @@
 #include "migration/move/journal.h"
 
-#include <boost/json.hpp>
 #include <fmt/format.h>
+#include <boost/json.hpp>
 
 #include <fstream>
 #include <iterator>
@@ -44,8 +44,8 @@ JournalEntry from_json(const json::value& value) {
   const json::object& object = value.as_object();
   auto text = [&](std::string_view key) { return json::value_to<std::string>(object.at(key)); };
   JournalEntry entry;
-  entry.role = text("role") == "source" ? JournalEntry::Role::source
-                                        : JournalEntry::Role::destination;
+  entry.role =
+      text("role") == "source" ? JournalEntry::Role::source : JournalEntry::Role::destination;
   entry.phase = object.at("decided").as_bool() ? JournalPhase::decided : JournalPhase::under_way;
   entry.move_id = text("move_id");
   entry.application = text("application");

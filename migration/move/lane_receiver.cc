@@ -56,9 +56,9 @@ policy::Result<void> LaneReceiver::check_complete(const std::string& move_id) co
   const std::uint64_t missing =
       found == incoming_.end() ? 0 : found->second->target.store->missing_pages();
   if (found != incoming_.end() && missing == 0) return {};
-  return policy::make_error(boost::system::errc::bad_message,
-                            fmt::format("move {}: {} pages of the guest's memory were never sent",
-                                        move_id, missing));
+  return policy::make_error(
+      boost::system::errc::bad_message,
+      fmt::format("move {}: {} pages of the guest's memory were never sent", move_id, missing));
 }
 
 boost::asio::awaitable<void> LaneReceiver::serve(overlay::Channel channel) {

@@ -2,12 +2,12 @@
 
 #include "migration/move/move.pb.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 namespace homeport::migration {
 
@@ -61,9 +61,9 @@ void MemoryCopier::publish() {
 }
 
 asio::awaitable<Result<void>> MemoryCopier::connect_lane() {
-  policy::Error last = policy::make_error(
-      errc::host_unreachable,
-      fmt::format("{} named no endpoint for lanes", setup_.lane.expected_host));
+  policy::Error last =
+      policy::make_error(errc::host_unreachable,
+                         fmt::format("{} named no endpoint for lanes", setup_.lane.expected_host));
   for (const auto& endpoint : setup_.lane_endpoints) {
     overlay::ConnectOptions options = setup_.lane;
     options.endpoint = endpoint;
@@ -82,8 +82,7 @@ Result<void> MemoryCopier::attach() {
   std::vector<std::span<const std::byte>> spans;
   for (std::size_t i = 0; i < setup_.blocks.size(); ++i) {
     const RamBlock& block = setup_.blocks[i];
-    auto memory =
-        GuestMemory::map(setup_.files[i].get(), block.offset, block.size, Access::read);
+    auto memory = GuestMemory::map(setup_.files[i].get(), block.offset, block.size, Access::read);
     if (!memory) return memory.error();
     tracked.push_back({block.host_address, block.size});
     spans.push_back(memory->bytes());
@@ -164,9 +163,9 @@ asio::awaitable<Result<void>> MemoryCopier::flush() {
   }
   if (!answer) co_return answer.error();
   if (answer->flush() != flushes_) {
-    co_return policy::make_error(errc::bad_message,
-                                 fmt::format("{} answered flush {} where {} was asked",
-                                             lane_.peer(), answer->flush(), flushes_));
+    co_return policy::make_error(
+        errc::bad_message, fmt::format("{} answered flush {} where {} was asked", lane_.peer(),
+                                       answer->flush(), flushes_));
   }
   co_return Result<void>{};
 }
@@ -197,12 +196,14 @@ asio::awaitable<Result<void>> MemoryCopier::copy_until_converged() {
 
     policy::FixedCosts costs;
     costs.switch_over = kSwitchOverEstimate;
-    auto decision = policy::decide_convergence(setup_.limits, rounds_, costs,
-                                               steady_clock::now() - began_);
+    auto decision =
+        policy::decide_convergence(setup_.limits, rounds_, costs, steady_clock::now() - began_);
     spdlog::debug("copying: round {}: {}", rounds_.size(), decision.reason);
     switch (decision.step) {
-      case policy::ConvergenceStep::another_round: break;
-      case policy::ConvergenceStep::switch_now: co_return Result<void>{};
+      case policy::ConvergenceStep::another_round:
+        break;
+      case policy::ConvergenceStep::switch_now:
+        co_return Result<void>{};
       case policy::ConvergenceStep::switch_by_force:
         spdlog::warn("copying: switching by force: {}", decision.reason);
         co_return Result<void>{};

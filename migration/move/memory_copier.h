@@ -8,9 +8,9 @@
 #include "migration/memory/dirty_tracker.h"
 #include "migration/memory/guest_memory.h"
 #include "migration/memory/page_ledger.h"
-#include "overlay/link/unique_fd.h"
 #include "migration/vm/ram_map.h"
 #include "overlay/channel/channel.h"
+#include "overlay/link/unique_fd.h"
 #include "policy/convergence.h"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -31,9 +31,9 @@ namespace homeport::migration {
 
 struct CopierSetup {
   boost::asio::any_io_executor executor;  ///< the bulk executor
-  pid_t pid = 0;                 ///< the guest's process
-  std::vector<RamBlock> blocks;  ///< its memory, in the order agreed with the destination
-  std::vector<overlay::UniqueFd> files;    ///< the file behind each block
+  pid_t pid = 0;                          ///< the guest's process
+  std::vector<RamBlock> blocks;           ///< its memory, in the order agreed with the destination
+  std::vector<overlay::UniqueFd> files;   ///< the file behind each block
   /// Reads from disk may land in memory that was reported as written before: keep a hash of what
   /// was sent and compare after each barrier.
   bool pinned_io = false;

@@ -4,22 +4,38 @@ namespace homeport::migration {
 
 std::string_view to_string(SourceState state) {
   switch (state) {
-    case SourceState::preparing: return "preparing";
-    case SourceState::copying: return "copying";
-    case SourceState::checking_session: return "checking-session";
-    case SourceState::redirecting: return "redirecting";
-    case SourceState::draining: return "draining";
-    case SourceState::stopping: return "stopping";
-    case SourceState::copying_rest: return "copying-rest";
-    case SourceState::sending_device_state: return "device-state";
-    case SourceState::committing: return "committing";
-    case SourceState::resolving: return "resolving";
-    case SourceState::handing_over: return "handing-over";
-    case SourceState::settling: return "settling";
-    case SourceState::reinstating: return "reinstating";
-    case SourceState::aborting: return "aborting";
-    case SourceState::releasing: return "releasing";
-    case SourceState::done: return "done";
+    case SourceState::preparing:
+      return "preparing";
+    case SourceState::copying:
+      return "copying";
+    case SourceState::checking_session:
+      return "checking-session";
+    case SourceState::redirecting:
+      return "redirecting";
+    case SourceState::draining:
+      return "draining";
+    case SourceState::stopping:
+      return "stopping";
+    case SourceState::copying_rest:
+      return "copying-rest";
+    case SourceState::sending_device_state:
+      return "device-state";
+    case SourceState::committing:
+      return "committing";
+    case SourceState::resolving:
+      return "resolving";
+    case SourceState::handing_over:
+      return "handing-over";
+    case SourceState::settling:
+      return "settling";
+    case SourceState::reinstating:
+      return "reinstating";
+    case SourceState::aborting:
+      return "aborting";
+    case SourceState::releasing:
+      return "releasing";
+    case SourceState::done:
+      return "done";
   }
   return "unknown";
 }

@@ -3,12 +3,12 @@
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
 
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 namespace homeport::migration {
 
@@ -20,9 +20,7 @@ using std::chrono::steady_clock;
 namespace {
 
 /// How long the guest gets to empty its own receive queue. What is left then is sent on after it.
-constexpr auto kDrainPatience = 200ms;
-/// Its device may still hold a packet that found no buffer; this long for the guest to give it one.
-constexpr auto kDrainSettle = 2ms;
+constexpr auto kDrainPatience = 500ms;
 /// How long the destination may take for anything it is asked, the longest of which is to start a
 /// guest.
 constexpr auto kAnswerPatience = 20s;
@@ -46,8 +44,8 @@ std::shared_ptr<SourceMove> SourceMove::recovered(std::shared_ptr<const SourceCo
   move->error_ = fmt::format("the agent of {} was ended during the move", move->context_->host);
   if (commit_sent) {
     // Until the outcome is known the application's traffic waits at the destination, as it did.
-    if (auto redirected = move->context_->traffic.redirect(move->entry().application,
-                                                           move->entry().peer);
+    if (auto redirected =
+            move->context_->traffic.redirect(move->entry().application, move->entry().peer);
         !redirected) {
       spdlog::warn("move {}: {}", move->entry().move_id, redirected.error().message);
     }
@@ -80,7 +78,9 @@ SourceEvent SourceMove::fail(std::string message) {
   return Event::failed;
 }
 
-SourceEvent SourceMove::fail(const policy::Error& error) { return fail(error.message); }
+SourceEvent SourceMove::fail(const policy::Error& error) {
+  return fail(error.message);
+}
 
 asio::awaitable<MoveReport> SourceMove::run() {
   auto self = shared_from_this();
@@ -106,22 +106,38 @@ asio::awaitable<MoveReport> SourceMove::run() {
 
 asio::awaitable<SourceEvent> SourceMove::carry_out(SourceAction action) {
   switch (action) {
-    case SourceAction::prepare_destination: co_return co_await prepare_destination();
-    case SourceAction::copy_rounds: co_return co_await copy_rounds();
-    case SourceAction::check_session: co_return co_await check_session();
-    case SourceAction::redirect: co_return co_await redirect();
-    case SourceAction::drain_receive_queue: co_return co_await drain_receive_queue();
-    case SourceAction::stop_guest: co_return co_await stop_guest();
-    case SourceAction::copy_rest: co_return co_await copy_rest();
-    case SourceAction::send_device_state: co_return co_await send_device_state();
-    case SourceAction::commit: co_return co_await commit();
-    case SourceAction::resolve_commit: co_return co_await resolve_commit();
-    case SourceAction::hand_over: co_return co_await hand_over();
-    case SourceAction::settle: co_return co_await settle();
-    case SourceAction::reinstate: co_return co_await reinstate();
-    case SourceAction::abort_destination: co_return co_await abort_destination();
-    case SourceAction::advance_generation: co_return co_await advance_generation();
-    case SourceAction::finish: break;
+    case SourceAction::prepare_destination:
+      co_return co_await prepare_destination();
+    case SourceAction::copy_rounds:
+      co_return co_await copy_rounds();
+    case SourceAction::check_session:
+      co_return co_await check_session();
+    case SourceAction::redirect:
+      co_return co_await redirect();
+    case SourceAction::drain_receive_queue:
+      co_return co_await drain_receive_queue();
+    case SourceAction::stop_guest:
+      co_return co_await stop_guest();
+    case SourceAction::copy_rest:
+      co_return co_await copy_rest();
+    case SourceAction::send_device_state:
+      co_return co_await send_device_state();
+    case SourceAction::commit:
+      co_return co_await commit();
+    case SourceAction::resolve_commit:
+      co_return co_await resolve_commit();
+    case SourceAction::hand_over:
+      co_return co_await hand_over();
+    case SourceAction::settle:
+      co_return co_await settle();
+    case SourceAction::reinstate:
+      co_return co_await reinstate();
+    case SourceAction::abort_destination:
+      co_return co_await abort_destination();
+    case SourceAction::advance_generation:
+      co_return co_await advance_generation();
+    case SourceAction::finish:
+      break;
   }
   co_return Event::done;
 }
@@ -249,8 +265,8 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
     boost::system::error_code error;
     auto address = asio::ip::make_address(endpoint.address(), error);
     if (error || endpoint.port() == 0 || endpoint.port() > 65535) {
-      co_return fail(fmt::format("{} named a lane endpoint that is none: {} port {}",
-                                 entry().peer, endpoint.address(), endpoint.port()));
+      co_return fail(fmt::format("{} named a lane endpoint that is none: {} port {}", entry().peer,
+                                 endpoint.address(), endpoint.port()));
     }
     setup.lane_endpoints.emplace_back(address, static_cast<std::uint16_t>(endpoint.port()));
   }
@@ -288,8 +304,9 @@ asio::awaitable<SourceEvent> SourceMove::check_session() {
   while (!co_await context_->ownership.answers(1s)) {
     if (cancelled_) co_return fail("cancelled on request");
     if (steady_clock::now() > deadline) {
-      co_return fail("the control database does not answer, and without it the move cannot be "
-                     "committed: move again when `homeport status` shows it synchronized");
+      co_return fail(
+          "the control database does not answer, and without it the move cannot be "
+          "committed: move again when `homeport status` shows it synchronized");
     }
     waited = true;
     co_await pause(100ms);
@@ -306,23 +323,21 @@ asio::awaitable<SourceEvent> SourceMove::redirect() {
 }
 
 asio::awaitable<SourceEvent> SourceMove::drain_receive_queue() {
-  if (auto arrived = overlay::wait_for_frames_in_flight(); !arrived) co_return fail(arrived.error());
-  std::vector<overlay::UniqueFd> queues;
+  if (auto arrived = overlay::wait_for_frames_in_flight(); !arrived)
+    co_return fail(arrived.error());
+  const auto deadline = steady_clock::now() + kDrainPatience;
   for (const PortSpec& port : entry().ports) {
     auto queue = vm_->borrow_tap(port.device);
     if (!queue) co_return fail(queue.error());
-    queues.push_back(std::move(*queue));
-  }
-  const auto deadline = steady_clock::now() + kDrainPatience;
-  for (const overlay::UniqueFd& queue : queues) {
+    // When this is read, everything before it is in the guest's memory.
+    if (auto put = overlay::put_blank_frame(port.device); !put) co_return fail(put.error());
     while (steady_clock::now() < deadline) {
-      auto empty = overlay::tap_queue_empty(queue.get());
+      auto empty = overlay::tap_queue_empty(queue->get());
       if (!empty) co_return fail(empty.error());
       if (*empty) break;
       co_await pause(1ms);
     }
   }
-  co_await pause(kDrainSettle);
   co_return Event::done;
 }
 
@@ -377,9 +392,12 @@ asio::awaitable<SourceEvent> SourceMove::commit() {
                                                    entry().peer, entry().generation);
   co_await hold("committed");
   switch (outcome) {
-    case CommitOutcome::committed: co_return Event::done;
-    case CommitOutcome::unknown: co_return Event::unknown;
-    case CommitOutcome::not_committed: break;
+    case CommitOutcome::committed:
+      co_return Event::done;
+    case CommitOutcome::unknown:
+      co_return Event::unknown;
+    case CommitOutcome::not_committed:
+      break;
   }
   co_return fail("the control database refused the commit");
 }
@@ -387,9 +405,10 @@ asio::awaitable<SourceEvent> SourceMove::commit() {
 asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
   const Generation before = entry().generation;
   while (true) {
-    spdlog::warn("move {}: whether {} was committed to {} is not known; it is held until the "
-                 "control database says",
-                 entry().move_id, entry().application, entry().peer);
+    spdlog::warn(
+        "move {}: whether {} was committed to {} is not known; it is held until the "
+        "control database says",
+        entry().move_id, entry().application, entry().peer);
     auto owner = co_await context_->ownership.owner(entry().application);
     if (!owner) co_return fail(owner.error());
     if (owner->host == entry().peer && owner->generation > before) co_return Event::moved;
@@ -471,8 +490,8 @@ asio::awaitable<SourceEvent> SourceMove::settle() {
   std::size_t forwarded = 0;
   for (const overlay::UniqueFd& queue : queues) forwarded += forward_waiting(queue.get());
   if (forwarded > 0) {
-    spdlog::info("move {}: sent {} packets that the guest had not taken on to {}",
-                 entry().move_id, forwarded, entry().peer);
+    spdlog::info("move {}: sent {} packets that the guest had not taken on to {}", entry().move_id,
+                 forwarded, entry().peer);
   }
   queues.clear();
   end_copier();

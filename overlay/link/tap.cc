@@ -69,7 +69,7 @@ Result<UniqueFd> open_tap_queue(const std::string& name) {
   return attach(name, 0, "The queue of the tap " + name + " cannot be opened");
 }
 
-Result<void> prime_tap(const std::string& name) {
+Result<void> put_blank_frame(const std::string& name) {
   constexpr std::uint16_t kExperimental = 0x88B5;
   auto link = find_link(name);
   if (!link) return link.error();

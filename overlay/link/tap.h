@@ -31,11 +31,15 @@ Result<Link> create_tap(const TapOptions& options);
 /// copies of one descriptor share the queue and keep it alive.
 Result<UniqueFd> open_tap_queue(const std::string& name);
 
-/// Gives the tap's reader a frame that means nothing (an EtherType for experiments, IEEE 802, to no
-/// address). A QEMU whose guest is not running reads exactly one frame ahead and keeps it; the one
-/// that it read before its device state was loaded reaches the guest garbled, because the guest may
-/// have agreed on another virtio-net header since. This is that frame, in place of a real one.
-Result<void> prime_tap(const std::string& name);
+/// Puts a frame that means nothing into the tap (an EtherType for experiments, IEEE 802, to no
+/// address), for what its being read tells. QEMU reads the next frame only when the guest has been
+/// given the one before; while the guest is not running it reads one ahead and keeps it.
+///
+/// - A stopped guest whose device state is still to be loaded: the frame read ahead will reach it
+///   garbled, because it may have agreed on another virtio-net header. This is that frame.
+/// - A guest that is about to be stopped: once this frame is read, every one before it is in the
+///   guest's memory and none in QEMU's own queue, where it would be lost.
+Result<void> put_blank_frame(const std::string& name);
 
 /// Whether the reader has taken everything out of the queue. `queue_fd` is any copy of the
 /// queue's descriptor. Exact at the moment of the call, also when packets are segmented for

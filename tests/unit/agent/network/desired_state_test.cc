@@ -13,15 +13,17 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-policy::IpAddress ip(const char* text) { return boost::asio::ip::make_address(text); }
+policy::IpAddress ip(const char* text) {
+  return boost::asio::ip::make_address(text);
+}
 
-/// A VM at hostA, a client's device at hostC, in one network; seen from hostA unless said otherwise.
+/// A VM at hostA, a client's device at hostC, in one network; seen from hostA unless said
+/// otherwise.
 class DesiredStateTest : public testing::Test {
  protected:
   DesiredStateTest() {
-    for (auto [name, vtep] : {std::pair{"hostA", "192.0.2.1"},
-                              {"hostB", "192.0.2.2"},
-                              {"hostC", "192.0.2.3"}}) {
+    for (auto [name, vtep] :
+         {std::pair{"hostA", "192.0.2.1"}, {"hostB", "192.0.2.2"}, {"hostC", "192.0.2.3"}}) {
       Host host;
       host.name = name;
       host.vteps = {ip(vtep)};

@@ -22,15 +22,23 @@ SourceMachine after(std::vector<Event> events) {
   return machine;
 }
 
-std::vector<Event> times(std::size_t n, Event event) { return std::vector<Event>(n, event); }
+std::vector<Event> times(std::size_t n, Event event) {
+  return std::vector<Event>(n, event);
+}
 
 TEST(SourceMachine, GoesThroughTheStepsInOrder) {
   SourceMachine machine;
-  const std::vector<Action> order = {
-      Action::prepare_destination, Action::copy_rounds, Action::check_session,
-      Action::redirect,            Action::drain_receive_queue, Action::stop_guest,
-      Action::copy_rest,           Action::send_device_state,   Action::commit,
-      Action::hand_over,           Action::settle};
+  const std::vector<Action> order = {Action::prepare_destination,
+                                     Action::copy_rounds,
+                                     Action::check_session,
+                                     Action::redirect,
+                                     Action::drain_receive_queue,
+                                     Action::stop_guest,
+                                     Action::copy_rest,
+                                     Action::send_device_state,
+                                     Action::commit,
+                                     Action::hand_over,
+                                     Action::settle};
   for (Action action : order) {
     EXPECT_EQ(machine.action(), action);
     machine.on(Event::done);
@@ -54,16 +62,13 @@ TEST_P(SourceFailure, GoesBackTheWayItCame) {
   EXPECT_EQ(machine.outcome(), SourceOutcome::rolled_back);
 }
 
-INSTANTIATE_TEST_SUITE_P(Steps, SourceFailure,
-                         testing::Values(Failure{0, Action::abort_destination},
-                                         Failure{1, Action::abort_destination},
-                                         Failure{2, Action::abort_destination},
-                                         Failure{3, Action::reinstate},
-                                         Failure{4, Action::reinstate},
-                                         Failure{5, Action::reinstate},
-                                         Failure{6, Action::reinstate},
-                                         Failure{7, Action::reinstate},
-                                         Failure{8, Action::reinstate}));
+INSTANTIATE_TEST_SUITE_P(
+    Steps, SourceFailure,
+    testing::Values(Failure{0, Action::abort_destination}, Failure{1, Action::abort_destination},
+                    Failure{2, Action::abort_destination}, Failure{3, Action::reinstate},
+                    Failure{4, Action::reinstate}, Failure{5, Action::reinstate},
+                    Failure{6, Action::reinstate}, Failure{7, Action::reinstate},
+                    Failure{8, Action::reinstate}));
 
 TEST(SourceMachine, AnUnknownCommitIsResolvedBeforeAnybodyRuns) {
   auto events = times(8, Event::done);
@@ -112,8 +117,8 @@ TEST(DestinationMachine, HoldsWhateverHappensToTheChannel) {
 }
 
 TEST(DestinationMachine, CleansUpAloneBeforeItIsReady) {
-  for (auto event : {DestinationEvent::channel_lost, DestinationEvent::failed,
-                     DestinationEvent::called_off}) {
+  for (auto event :
+       {DestinationEvent::channel_lost, DestinationEvent::failed, DestinationEvent::called_off}) {
     DestinationMachine machine;
     EXPECT_EQ(machine.on(event), DestinationAction::discard);
     EXPECT_EQ(machine.on(DestinationEvent::told_to_resume), DestinationAction::none);
@@ -176,9 +181,14 @@ class Model {
   void tell(DestinationEvent event) {
     if (!destination_) return;
     switch (destination_->on(event)) {
-      case DestinationAction::activate: destination_runs_ = true; [[fallthrough]];
-      case DestinationAction::discard: destination_->on(DestinationEvent::carried_out); break;
-      default: break;
+      case DestinationAction::activate:
+        destination_runs_ = true;
+        [[fallthrough]];
+      case DestinationAction::discard:
+        destination_->on(DestinationEvent::carried_out);
+        break;
+      default:
+        break;
     }
   }
 
@@ -211,7 +221,9 @@ class Model {
       case Action::hand_over:
         tell(chance(0.3) ? DestinationEvent::channel_lost : DestinationEvent::told_to_resume);
         return Event::done;
-      case Action::reinstate: source_runs_ = true; return Event::done;
+      case Action::reinstate:
+        source_runs_ = true;
+        return Event::done;
       case Action::abort_destination:
         if (chance(0.4)) return Event::failed;
         tell(DestinationEvent::called_off);
@@ -219,8 +231,11 @@ class Model {
       case Action::advance_generation:
         if (!at_destination_) ++generation_;
         return Event::done;
-      case Action::settle: source_runs_ = false; return Event::done;
-      default: return chance(0.05) ? Event::failed : Event::done;
+      case Action::settle:
+        source_runs_ = false;
+        return Event::done;
+      default:
+        return chance(0.05) ? Event::failed : Event::done;
     }
   }
 

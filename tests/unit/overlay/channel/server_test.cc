@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <stdexcept>
+#include <thread>
 
 namespace homeport::overlay {
 namespace {
@@ -120,6 +121,41 @@ TEST_F(ServerTest, StoppingDropsHandshakesAndKeepsChannels) {
     EXPECT_EQ(got.value().value(), "still there");
     EXPECT_TRUE(refused_.empty());
   }());
+}
+
+TEST_F(ServerTest, RunsOnAThreadOfItsOwn) {
+  asio::io_context lanes{1};
+  auto echo = [](Channel channel) -> asio::awaitable<void> {
+    std::vector<std::byte> payload;
+    for (;;) {
+      Result<StringValue> got = co_await channel.receive<StringValue>(&payload);
+      if (!got) co_return;
+      Result<void> sent = co_await channel.send(*got, payload);
+      if (!sent) co_return;
+    }
+  };
+  ServerOptions options;
+  options.listen = server_options().listen;
+  auto server = std::move(
+      ChannelServer::listen(lanes.get_executor(), tls_b_, std::move(options), anyone(), echo)
+          .value());
+  ConnectOptions to_server = to_b_at(server->endpoints().front());
+  std::thread thread([&] { lanes.run(); });
+  run([&]() -> asio::awaitable<void> {
+    // The same TLS context on both threads.
+    Result<Channel> channel = co_await connect(tls_b_, to_server, anyone());
+    std::vector<std::byte> sent = pattern(300'000, 3);
+    std::vector<std::byte> payload;
+    for (int i = 0; i < 20; ++i) {
+      Result<void> done = co_await channel.value().send(text("again"), sent);
+      EXPECT_TRUE(done);
+      Result<StringValue> got = co_await channel.value().receive<StringValue>(&payload);
+      EXPECT_EQ(got.value().value(), "again");
+      EXPECT_EQ(payload, sent);
+    }
+  }());
+  lanes.stop();
+  thread.join();
 }
 
 TEST_F(ServerTest, MayBeDestroyedBeforeItRan) {
