@@ -208,7 +208,10 @@ void Guests::clean_up(const std::string& application) {
 /// Notices a guest that ends by itself. One that a move or stop() has taken out is theirs.
 void Guests::watch(std::string application, std::shared_ptr<Vm> vm) {
   auto wait = [this, application, vm]() -> asio::awaitable<void> {
-    co_await vm->wait_exit();
+    if (auto ended = co_await vm->wait_exit(); !ended) {
+      spdlog::error("cannot watch guest {}: {}", application, ended.error().message);
+      co_return;
+    }
     auto found = guests_.find(application);
     if (found == guests_.end() || found->second != vm || network_.move_of(application)) co_return;
     spdlog::warn("guest {} has ended", application);

@@ -157,8 +157,8 @@ asio::awaitable<Result<LaneTarget>> IncomingMove::map_memory(const Prepare& requ
 /// A guest that ends before it is complete ends the move.
 void IncomingMove::watch_guest() {
   auto watch = [self = shared_from_this(), vm = vm_]() -> asio::awaitable<void> {
-    co_await vm->wait_exit();
-    if (vm != self->vm_ || self->machine_.state() > DestinationState::holding) co_return;
+    auto ended = co_await vm->wait_exit();
+    if (!ended || vm != self->vm_ || self->machine_.state() > DestinationState::holding) co_return;
     self->fail(fmt::format("the incoming guest of {} has ended", self->entry_.application));
     self->vm_.reset();
     co_await self->on(DestinationEvent::failed);

@@ -180,17 +180,20 @@ asio::awaitable<Result<void>> wait_gone(int pidfd) {
   int copy = ::fcntl(pidfd, F_DUPFD_CLOEXEC, 0);
   if (copy < 0) co_return policy::errno_error("cannot watch a process");
   watched.assign(copy);
-  auto [failed] = co_await watched.async_wait(asio::posix::stream_descriptor::wait_read,
-                                              asio::as_tuple(asio::use_awaitable));
-  if (failed) {
-    co_return make_error(errc::operation_canceled, "waiting for a process to end was cancelled");
+  // Looked at again after each wake: a wait on a descriptor may end without cause.
+  while (!is_gone(pidfd)) {
+    auto [failed] = co_await watched.async_wait(asio::posix::stream_descriptor::wait_read,
+                                                asio::as_tuple(asio::use_awaitable));
+    if (failed) {
+      co_return make_error(errc::operation_canceled, "waiting for a process to end was cancelled");
+    }
   }
   co_return Result<void>{};
 }
 
 bool is_gone(int pidfd) {
   pollfd watched{pidfd, POLLIN, 0};
-  return ::poll(&watched, 1, 0) != 0;
+  return ::poll(&watched, 1, 0) > 0 && (watched.revents & POLLIN) != 0;
 }
 
 void send_kill(int pidfd) {
