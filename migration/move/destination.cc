@@ -19,9 +19,14 @@ Destination::~Destination() = default;
 
 std::shared_ptr<IncomingMove> Destination::find(const std::string& move_id) const {
   for (const auto& [application, move] : moves_) {
-    if (move->entry().move_id == move_id) return move;
+    if (move->known() && move->entry().move_id == move_id) return move;
   }
   return nullptr;
+}
+
+bool Destination::all_known() const {
+  return std::all_of(moves_.begin(), moves_.end(),
+                     [](const auto& item) { return item.second->known(); });
 }
 
 void Destination::drop_finished() {
@@ -120,6 +125,12 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
       co_return co_await move->resume();
     case ToDestination::kCallOff:
       if (!move) move = find(message.call_off().move_id());
+      if (!move && !all_known()) {
+        // The source makes sure by a new generation instead.
+        answer.mutable_failed()->set_reason(
+            fmt::format("{} is still looking at what its last agent left", context_->host));
+        co_return answer;
+      }
       if (!move || move->entry().peer != channel->peer()) {
         answer.mutable_called_off();  // nothing of it is here
         co_return answer;
@@ -146,7 +157,7 @@ asio::awaitable<void> Destination::serve(overlay::Channel connected) {
 }
 
 asio::awaitable<void> Destination::recover(JournalEntry entry) {
-  auto move = std::make_shared<IncomingMove>(context_, std::move(entry));
+  auto move = std::make_shared<IncomingMove>(context_, std::move(entry), false);
   moves_[move->entry().application] = move;
   co_await move->take_up();
 }
@@ -156,7 +167,7 @@ void Destination::on_owner(const std::string& application, const Owner& owner) {
   if (found == moves_.end() || owner.generation <= found->second->entry().generation) return;
   const DestinationEvent event = owner.host == context_->host ? DestinationEvent::owner_is_here
                                                               : DestinationEvent::owner_elsewhere;
-  if (found->second->state() > DestinationState::holding) return;
+  if (!found->second->known() || found->second->state() > DestinationState::holding) return;
   asio::co_spawn(
       context_->executor,
       [move = found->second, event]() -> asio::awaitable<void> { co_await move->on(event); },

@@ -44,6 +44,7 @@ class Destination {
                                           ToDestination message, std::vector<std::byte>& payload);
   boost::asio::awaitable<Result<std::shared_ptr<IncomingMove>>> prepare(std::string source,
                                                                         Prepare request);
+  bool all_known() const;
   void drop_finished();
 
   std::shared_ptr<const DestinationContext> context_;

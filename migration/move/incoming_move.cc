@@ -27,10 +27,12 @@ DestinationState state_of(const JournalEntry& entry) {
 
 }  // namespace
 
-IncomingMove::IncomingMove(std::shared_ptr<const DestinationContext> context, JournalEntry entry)
+IncomingMove::IncomingMove(std::shared_ptr<const DestinationContext> context, JournalEntry entry,
+                           bool known)
     : context_(std::move(context)),
       entry_(std::move(entry)),
       machine_(state_of(entry_)),
+      known_(known),
       finished_(context_->executor, asio::steady_timer::time_point::max()) {}
 
 asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
@@ -172,14 +174,21 @@ void IncomingMove::fail(std::string problem) {
 }
 
 asio::awaitable<void> IncomingMove::take_up() {
-  auto vm = co_await context_->driver.adopt(entry_.application);
-  if (vm) {
-    vm_ = std::make_shared<Vm>(std::move(*vm));
-    watch_guest();
-  } else {
-    spdlog::warn("move {}: the incoming guest of {} is gone: {}", entry_.move_id,
-                 entry_.application, vm.error().message);
+  while (!vm_) {
+    auto vm = co_await context_->driver.adopt(entry_.application);
+    if (vm) {
+      vm_ = std::make_shared<Vm>(std::move(*vm));
+      watch_guest();
+      break;
+    }
+    fail(fmt::format("cannot take over the incoming guest of {}: {}", entry_.application,
+                     vm.error().message));
+    // Only a guest that is certainly gone may be given up: one that hangs could still run.
+    if (context_->driver.remove(entry_.application)) break;
+    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
+    co_await timer.async_wait(asio::use_awaitable);
   }
+  known_ = true;
   if (machine_.state() == DestinationState::holding) {
     for (const PortSpec& port : entry_.ports) {
       if (auto again = context_->traffic.provide_again(entry_.application, port); !again) {

@@ -48,10 +48,13 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
  public:
   /// `entry` says what is known: all of it for a move taken up again, where `phase` is what the
   /// last agent got to.
-  IncomingMove(std::shared_ptr<const DestinationContext> context, JournalEntry entry);
+  IncomingMove(std::shared_ptr<const DestinationContext> context, JournalEntry entry,
+               bool known = true);
 
   const JournalEntry& entry() const { return entry_; }
   DestinationState state() const { return machine_.state(); }
+  /// False while it is not known yet what the last agent left: nothing is decided until then.
+  bool known() const { return known_; }
   bool finished() const { return machine_.state() == DestinationState::finished; }
 
   /// Makes room: memory, ports, the paused guest, lanes. On failure nothing is left.
@@ -85,7 +88,8 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   std::shared_ptr<const DestinationContext> context_;
   JournalEntry entry_;
   DestinationMachine machine_;
-  std::shared_ptr<Vm> vm_;              ///< empty where the guest has ended
+  std::shared_ptr<Vm> vm_;  ///< empty where the guest has ended
+  bool known_ = true;
   std::string problem_;                 ///< the first thing that went wrong here, for the source
   std::string handed_back_;             ///< why, if it was
   std::string called_off_;              ///< why, if it was
