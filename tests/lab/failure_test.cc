@@ -246,7 +246,7 @@ TEST_F(Failure, SecondMoveOfTheSameApplicationIsRefused) {
   fleet_->wait_copying();
   const MoveOutcome second = fleet_->move(*destination_);
   EXPECT_EQ(second.status, 1);
-  EXPECT_NE((second.err + second.task.error).find("already"), std::string::npos)
+  EXPECT_NE((second.err + second.task.error).find("A move of vm1 is running"), std::string::npos)
       << second.err << second.task.error;
   EXPECT_EQ(waiting->wait(60s), 0);
   fleet_->wait_settled(*destination_);
