@@ -40,7 +40,7 @@ struct Subnet {
   std::string to_string() const;
   /// nullopt for anything that is not ADDRESS/LENGTH with host bits of zero.
   static std::optional<Subnet> parse(std::string_view text);
-  auto operator<=>(const Subnet&) const = default;
+  bool operator==(const Subnet&) const = default;
 };
 
 struct Global {

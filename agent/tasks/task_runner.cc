@@ -346,8 +346,9 @@ asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
   auto move =
       SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}}, std::move(vm));
   moves_[application] = move;
+  const Uuid task = status.task;
   co_await follow(std::move(move), std::move(status));
-  taken_[status.task] = false;
+  taken_[task] = false;
 }
 
 }  // namespace homeport::agent

@@ -330,6 +330,8 @@ TEST_F(DatabaseTest, WritesWhatTheCommandLineAsks) {
 TEST_F(DatabaseTest, AdvancesTheSequence) {
   View one(io, server.remote()), other(io, server.remote());
   EXPECT_EQ(*test::run(io, one.database.advance_sequence()), 1);
+  // The table takes one row: the second view must have seen the first one's.
+  test::run(io, other.changed.wait([&] { return other.database.contents().global.sequence == 1; }));
   EXPECT_EQ(*test::run(io, other.database.advance_sequence()), 2);
   EXPECT_EQ(*test::run(io, one.database.advance_sequence()), 3);
 }
