@@ -141,6 +141,6 @@ function(homeport_test name)
   endforeach()
   list(JOIN groups - label)  # gtest_discover_tests() cannot give a test two labels
   include(GoogleTest)
-  gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+  gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${label} TIMEOUT 120)
 endfunction()

@@ -118,18 +118,19 @@ Result<Listener> open_listener(const asio::any_io_executor& executor, const std:
   return listener;
 }
 
-/// One of a limited number of places, taken for as long as it lives.
+/// One of a limited number of places, taken for as long as it lives. Keeps the counter's owner
+/// alive itself: the parameters of a coroutine are destroyed in no order to rely on.
 class Place {
  public:
-  explicit Place(std::size_t& taken) : taken_(&taken) { ++taken; }
-  Place(Place&& other) noexcept : taken_(std::exchange(other.taken_, nullptr)) {}
+  explicit Place(std::shared_ptr<std::size_t> taken) : taken_(std::move(taken)) { ++*taken_; }
+  Place(Place&& other) noexcept = default;
   Place& operator=(Place&&) = delete;
   ~Place() {
     if (taken_) --*taken_;
   }
 
  private:
-  std::size_t* taken_;
+  std::shared_ptr<std::size_t> taken_;
 };
 
 /// Ends a connection whose last answer has been written.
@@ -246,11 +247,13 @@ class StatusServer::Impl : public std::enable_shared_from_this<Impl> {
         continue;
       }
       if (self->served_ < self->options_.connections_max) {
-        asio::co_spawn(executor,
-                       serve_connection(self, Place(self->served_), std::move(socket), check_host),
-                       asio::detached);
+        asio::co_spawn(
+            executor,
+            serve_connection(self, Place({self, &self->served_}), std::move(socket), check_host),
+            asio::detached);
       } else if (self->refused_ < kRefusalsMax) {
-        asio::co_spawn(executor, refuse_connection(self, Place(self->refused_), std::move(socket)),
+        asio::co_spawn(executor,
+                       refuse_connection(self, Place({self, &self->refused_}), std::move(socket)),
                        asio::detached);
       }
     }
