@@ -53,6 +53,18 @@ const Task* open_task_of(const Contents& contents, std::string_view application)
   return nullptr;
 }
 
+bool is_silent(const Contents& contents, const std::string& host, WallTime now) {
+  auto status = contents.host_status.find(host);
+  return status == contents.host_status.end() || silent(status->second, now);
+}
+
+bool is_doubtful(const Contents& contents, const Task& task, WallTime now) {
+  const TaskStatus* status = status_of(contents, task.uuid);
+  if (!status || task.kind != TaskKind::move) return false;
+  return status->state == TaskState::in_doubt ||
+         (status->state == TaskState::running && is_silent(contents, status->host, now));
+}
+
 Result<void> check_host_usable(const Contents& contents, const std::string& host, WallTime now) {
   auto known = find_named(contents.hosts, "host", host);
   if (!known) return known.error();

@@ -34,6 +34,12 @@ const Task* open_task_of(const Contents& contents, std::string_view application)
 /// and some for clocks that differ.
 inline constexpr std::chrono::seconds kAliveWithin{40};
 
+/// Whether nothing has been heard of `host` for longer than that.
+bool is_silent(const Contents& contents, const std::string& host, WallTime now);
+
+/// Whether a person may decide about a task: it is in doubt, or who executes it is silent.
+bool is_doubtful(const Contents& contents, const Task& task, WallTime now);
+
 /// Why `host` cannot take part in a task now: unknown, not heard of lately, starting, draining.
 policy::Result<void> check_host_usable(const Contents& contents, const std::string& host,
                                        WallTime now);

@@ -155,14 +155,30 @@ constexpr char kResolveConsequence[] =
     "  --to source       the destination gives it back unless it runs there; it goes on where it "
     "was\n"
     "  --to destination  it stays the destination's; what the source holds is no longer needed\n"
+    "An application is taken from a host that has been silent for 40 s. Make sure that such a host "
+    "is\n"
+    "down: until it is heard of again, the application would run there too if it ran before.\n"
     "What the other host holds of it is lost. The decision cannot be taken back.\n";
+
+/// The owner that a decision must take the application from, if any: a host that is alive gives it
+/// back itself unless it runs there; one that is silent cannot, nor one that is no part of the
+/// move.
+std::optional<Ownership> owner_to_override(const Contents& contents, const TaskSnapshot& task,
+                                           const std::string& chosen, WallTime now) {
+  Ownership owner = ownership(contents, task.application);
+  if (owner.kind != Ownership::Kind::owned || owner.location == chosen) return std::nullopt;
+  const bool takes_part = owner.location == task.source || owner.location == task.destination;
+  if (takes_part && !is_silent(contents, owner.location, now)) return std::nullopt;
+  return owner;
+}
 
 asio::awaitable<Result<int>> resolve(DatabaseClient& client, Invocation& invocation,
                                      const std::string& text, const std::string& to) {
   const Contents& contents = client.contents();
+  const WallTime now = wall_clock_now();
   std::vector<const Task*> doubtful;
   for (const Task* task : by_request(contents, false)) {
-    if (view_task(contents, *task).state == "in-doubt") doubtful.push_back(task);
+    if (is_doubtful(contents, *task, now)) doubtful.push_back(task);
   }
   if (!text.empty()) {
     auto id = find_task(contents, text);
@@ -199,12 +215,24 @@ asio::awaitable<Result<int>> resolve(DatabaseClient& client, Invocation& invocat
   auto written = co_await client.database().resolve_task(
       id, to_source ? Resolution::source : Resolution::destination);
   if (!written) co_return written.error();
+  const std::string& chosen = to_source ? view.source : view.destination;
+  if (auto owner = owner_to_override(client.contents(), view, chosen, now)) {
+    auto taken = co_await client.database().commit_move(view.application, owner->location, chosen,
+                                                        owner->generation);
+    if (!taken) co_return taken.error();
+    if (*taken != Outcome::committed) {
+      co_return policy::make_error(
+          errc_t::resource_unavailable_try_again,
+          fmt::format("The bindings of {} changed meanwhile. Look with `homeport app list`, then "
+                      "decide again.",
+                      view.application));
+    }
+  }
   if (invocation.global.json) {
     out << json::serialize(json::object{{"id", view.id}, {"resolution", to}}) << "\n";
   } else {
     out << fmt::format("Decided: {} goes on at {}; what {} holds of it is thrown away.\n",
-                       view.application, to_source ? view.source : view.destination,
-                       to_source ? view.destination : view.source);
+                       view.application, chosen, to_source ? view.destination : view.source);
   }
   co_return kExitDone;
 }

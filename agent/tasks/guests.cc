@@ -65,6 +65,7 @@ asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
       spdlog::info("guest {} runs here (process {})", name, vm->pid());
       add(name, std::make_shared<Vm>(std::move(*vm)));
     } else if (auto removed = driver_.remove(name); removed) {
+      network_.remove_ports(name);
       spdlog::warn("guest {} has ended while the agent was away", name);
     } else {
       spdlog::error("guest {} is here and does not answer: {}", name, vm.error().message);

@@ -88,11 +88,10 @@ TaskStatus TaskRunner::status_of(const Task& task) const {
 void TaskRunner::on_database_change() {
   if (!resumed_) return;
   for (const auto& [uuid, task] : database_.tasks()) {
-    if (task.cancel) {
-      auto move = moves_.find(task.application);
-      if (move != moves_.end() && move->second->entry().move_id == to_string(uuid)) {
-        move->second->cancel();
-      }
+    auto move = moves_.find(task.application);
+    if (move != moves_.end() && move->second->entry().move_id == to_string(uuid)) {
+      if (task.cancel) move->second->cancel();
+      if (task.resolution == Resolution::destination) move->second->leave_to_destination();
     }
     if (task.resolution == Resolution::source) give_back(task);
     if (taken_.contains(uuid) || database_.task_status().contains(uuid)) continue;

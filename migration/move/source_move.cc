@@ -24,6 +24,8 @@ constexpr auto kDrainPatience = 500ms;
 /// How long the destination may take for anything it is asked, the longest of which is to start a
 /// guest.
 constexpr auto kAnswerPatience = 20s;
+/// How long a destination that owns the guest may be silent before a person is asked.
+constexpr auto kHandOverPatience = 20s;
 /// How long an unreachable database may keep a copied guest waiting before the move goes back.
 constexpr auto kSessionPatience = 30s;
 
@@ -438,7 +440,9 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
 
 asio::awaitable<SourceEvent> SourceMove::hand_over() {
   auto wait = 50ms;
+  const auto began = steady_clock::now();
   while (true) {
+    if (left_to_destination_) co_return Event::done;
     ToDestination message;
     message.mutable_resume()->set_move_id(entry().move_id);
     message.mutable_resume()->set_generation(entry().generation + 1);
@@ -471,6 +475,12 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
     }
     spdlog::warn("move {}: committed, and {} does not answer: {}", entry().move_id, entry().peer,
                  answer.error().message);
+    if (steady_clock::now() - began > kHandOverPatience) {
+      doubt_ = fmt::format(
+          "committed to {}, which does not answer. The guest is held at {}: bring {} back, or see "
+          "`homeport task resolve`",
+          entry().peer, context_->host, entry().peer);
+    }
     co_await pause(wait);
     wait = std::min(2 * wait, 2000ms);
   }

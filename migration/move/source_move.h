@@ -84,6 +84,10 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   /// Asks for the way back, if it is not too late; false if it is.
   bool cancel();
 
+  /// A person has decided that the application is the destination's, whatever became of it there:
+  /// once the move is committed, what is held here is let go.
+  void leave_to_destination() { left_to_destination_ = true; }
+
   MoveProgress progress() const;
   const JournalEntry& entry() const { return request_.entry; }
   SourceState state() const { return machine_.state(); }
@@ -131,6 +135,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::string error_;
   std::string doubt_;
   bool cancelled_ = false;
+  bool left_to_destination_ = false;
   std::chrono::steady_clock::time_point started_;
   std::optional<std::chrono::steady_clock::time_point> stopped_at_;
   std::optional<std::chrono::microseconds> stopped_;

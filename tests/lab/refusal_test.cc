@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "tests/lab/fleet.h"
 
 namespace homeport::lab {
@@ -37,14 +39,26 @@ TEST(Refusal, MemoryThatCannotBeCaptured) {
   EXPECT_THAT(fleet.lab().complaints({"move", "vm1", "share"}), IsEmpty());
 }
 
-TEST(Refusal, StoppedGuestLeavesNothing) {
+void expect_no_trace(Fleet& fleet) {
+  wait_until([&] { return fleet.lab().leftovers().empty(); }, 10s, "hosts without a trace",
+             [&] { return testing::PrintToString(fleet.lab().leftovers()); });
+}
+
+TEST(Refusal, GuestsThatEndLeaveNothing) {
   Fleet fleet({.name = "stop"});
   EXPECT_EQ(fleet.move(fleet.b()).status, 0);
   fleet.lab().homeport_checked("app stop vm1 --wait");
-  wait_until([&] { return fleet.lab().leftovers().empty(); }, 10s, "hosts without a trace",
-             [&] { return testing::PrintToString(fleet.lab().leftovers()); });
+  expect_no_trace(fleet);
+
+  // While nobody watches it.
+  fleet.lab().homeport_checked("app start vm1 --wait");
+  fleet.b().kill_agent();
+  ASSERT_EQ(::kill(fleet.b().guest_pid("vm1"), SIGKILL), 0);
+  fleet.b().start_agent();
+  fleet.b().wait_ready();
+  expect_no_trace(fleet);
   for (Host* host : fleet.lab().hosts()) host->stop_agent();
-  EXPECT_THAT(fleet.lab().complaints(), IsEmpty());
+  EXPECT_THAT(fleet.lab().complaints({"guest vm1 has ended while the agent was away"}), IsEmpty());
 }
 
 }  // namespace

@@ -259,6 +259,35 @@ TEST_F(DatabaseCommands, TasksInDoubtAreExplainedAndDecided) {
   EXPECT_EQ(checked("task show " + id + " --json").json().at("resolution"), "source");
 }
 
+TEST_F(DatabaseCommands, ADecisionTakesTheApplicationOnlyFromAHostThatIsSilent) {
+  add_network_and_vm();
+  std::string id = ask_for_move();
+  auto location = [&] { return checked("app show vm1 --json").json().at("location"); };
+  on_database([](DatabaseClient& client) -> asio::awaitable<policy::Result<int>> {
+    auto moved = co_await client.database().commit_move("vm1", "hostA", "hostB", 0);
+    if (!moved) co_return moved.error();
+    co_return 0;
+  });
+  report(id, TaskState::in_doubt, "hostB does not answer.");
+  checked("task resolve " + id + " --to source");
+  EXPECT_EQ(location(), "hostB");  // it is for hostB, which is alive, to give it back
+  publish("hostB", wall_clock_now() - 60s);
+  checked("task resolve " + id + " --to source");
+  EXPECT_EQ(location(), "hostA");
+  // Generation 2, which hostB obeys when it comes back.
+  EXPECT_EQ(checked("app show vm1 --json").json().at("generation"), 2);
+}
+
+TEST_F(DatabaseCommands, AMoveOfASilentHostCanBeDecided) {
+  add_network_and_vm();
+  std::string id = ask_for_move();
+  report(id, TaskState::running);
+  refused("task resolve " + id + " --to destination", "is not in doubt");
+  publish("hostA", wall_clock_now() - 60s);
+  checked("task resolve " + id + " --to destination");
+  EXPECT_EQ(checked("app show vm1 --json").json().at("location"), "hostB");
+}
+
 TEST_F(DatabaseCommands, WaitFollowsAMoveToItsEnd) {
   add_network_and_vm();
   auto moving =

@@ -1,0 +1,95 @@
+// Moves that only a person can settle: what `homeport task resolve` does.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "tests/lab/fleet.h"
+
+namespace homeport::lab {
+namespace {
+
+using testing::HasSubstr;
+
+class Decision : public testing::Test {
+ protected:
+  /// Commits a move and holds the source before it tells the destination.
+  void commit_and_hold() {
+    fleet_.guest().write_memory(32, 4, 2);
+    before_ = fleet_.guest().status();
+    fleet_.a().stop_agent();
+    fleet_.a().start_agent("committed");
+    fleet_.a().wait_ready();
+    waiting_ = fleet_.start_move(fleet_.b());
+    fleet_.a().wait_held();
+  }
+
+  void wait_in_doubt() {
+    wait_until([&] { return fleet_.last_task().state == "in-doubt"; }, 60s, "the move in doubt",
+               [&] { return fleet_.a().agent().log_tail(); });
+    EXPECT_THAT(fleet_.last_task().error, HasSubstr("homeport task resolve"));
+  }
+
+  CommandResult decide(const std::string& winner) {
+    return fleet_.lab().homeport("task resolve " + fleet_.last_task().id + " --to " + winner);
+  }
+
+  void expect_same_guest() {
+    fleet_.guest().check_memory();
+    const GuestStatus now = fleet_.guest().status();
+    EXPECT_EQ(now.boot_id, before_.boot_id);
+    EXPECT_GT(now.counter, before_.counter);
+    EXPECT_EQ(now.memory_mismatches, 0u);
+  }
+
+  Fleet fleet_{{.name = "decision"}};
+  GuestStatus before_;
+  std::unique_ptr<Process> waiting_;
+};
+
+TEST_F(Decision, ForTheSourceWhenTheDestinationIsGone) {
+  commit_and_hold();
+  fleet_.b().kill_agent();
+  ASSERT_EQ(::kill(fleet_.b().guest_pid("vm1"), SIGKILL), 0);
+  fleet_.a().release();
+  wait_in_doubt();
+  EXPECT_EQ(fleet_.lab().location("vm1"), "hostB");
+  // The destination is left the time to answer for itself: it is asked again until it is silent.
+  wait_until(
+      [&] {
+        const CommandResult decided = decide("source");
+        EXPECT_EQ(decided.status, 0) << decided.err;
+        return fleet_.lab().location("vm1") == "hostA";
+      },
+      60s, "the silent destination to lose the application");
+  EXPECT_EQ(fleet_.wait_ended().state, "rolled-back");
+  EXPECT_EQ(&fleet_.wait_somewhere(), &fleet_.a());
+  expect_same_guest();
+
+  fleet_.b().start_agent();
+  fleet_.b().wait_ready();
+  fleet_.wait_settled(fleet_.a());
+  EXPECT_EQ(fleet_.move(fleet_.b()).status, 0);
+  fleet_.wait_settled(fleet_.b());
+  expect_same_guest();
+}
+
+TEST_F(Decision, ForTheDestinationThatTheSourceDoesNotHear) {
+  commit_and_hold();
+  fleet_.b().underlay().cut();
+  fleet_.a().release();
+  wait_in_doubt();
+  EXPECT_GT(fleet_.a().guest_pid("vm1"), 0);  // held, should it be needed
+  const CommandResult decided = decide("destination");
+  EXPECT_EQ(decided.status, 0) << decided.err;
+  EXPECT_EQ(fleet_.wait_ended().state, "succeeded");
+  EXPECT_LT(fleet_.a().guest_pid("vm1"), 0);
+
+  fleet_.b().underlay().restore();
+  EXPECT_EQ(&fleet_.wait_somewhere(), &fleet_.b());
+  fleet_.wait_settled(fleet_.b());
+  expect_same_guest();
+}
+
+}  // namespace
+}  // namespace homeport::lab
