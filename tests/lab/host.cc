@@ -42,16 +42,6 @@ fs::path cgroup_root() {
   return {};
 }
 
-/// A control group and the guests' groups in it, which their host may be removing itself.
-void remove_group(const fs::path& group) {
-  std::vector<fs::path> inner;
-  for (const auto& entry : fs::directory_iterator(group)) {
-    if (entry.is_directory()) inner.push_back(entry.path());
-  }
-  for (const auto& each : inner) rmdir(each.c_str());
-  if (rmdir(group.c_str()) != 0) throw LabFailure(group.string() + " is still in use");
-}
-
 std::vector<std::string> files_below(const fs::path& directory) {
   std::vector<std::string> found;
   if (!fs::exists(directory)) return found;
@@ -81,7 +71,10 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
     cgroup_ = root / inside_.name();
     fs::create_directories(cgroup_);
     // Run when the namespace, and with it every guest, is gone.
-    cleanup_.add("control group of " + name_, [group = cgroup_] { remove_group(group); });
+    cleanup_.add("control group of " + name_, [group = cgroup_] {
+      // A process is gone a moment before its group is empty.
+      wait_until([&] { return remove_control_group(group); }, 5s, group.string() + " to be empty");
+    });
   }
   underlay_ = &underlay.connect(inside_, "eth0", options.underlay);
   inside_.ip("addr add " + underlay_address_ + "/24 dev eth0");

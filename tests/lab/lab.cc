@@ -25,7 +25,15 @@ std::string quoted(const std::string& text) {
   return "\"" + text + "\"";
 }
 
-std::string profile(const GuestOptions& guest, const GuestImage& image) {
+std::string profile(const Command& arguments) {
+  std::string toml = "program = \"/usr/bin/qemu-system-x86_64\"\nargs = [\n";
+  for (const auto& argument : arguments) toml += "  " + quoted(argument) + ",\n";
+  return toml + "]\n";
+}
+
+}  // namespace
+
+Command guest_arguments(const GuestOptions& guest, const GuestImage& image) {
   Command arguments = {
       "-nodefaults", "-no-user-config",
 
@@ -60,17 +68,17 @@ std::string profile(const GuestOptions& guest, const GuestImage& image) {
     arguments.push_back("-device");
     arguments.push_back("virtio-blk-pci,drive=disk0");
   }
-  std::string toml = "program = \"/usr/bin/qemu-system-x86_64\"\nargs = [\n";
-  for (const auto& argument : arguments) toml += "  " + quoted(argument) + ",\n";
-  return toml + "]\n";
+  return arguments;
 }
-
-}  // namespace
 
 Lab::Lab(std::string name) : name_(std::move(name)) {
   remove_abandoned_labs();
   const std::string prefix = kPrefix + std::to_string(getpid()) + "-";
   directory_ = fs::temp_directory_path() / (prefix + name_);
+  // One that was kept is in the way of the next of that name.
+  for (int i = 2; fs::exists(directory_); ++i) {
+    directory_ = fs::temp_directory_path() / (prefix + name_ + "-" + std::to_string(i));
+  }
   fs::create_directories(directory_);
   cleanup_.add("directory " + directory_.string(), [this] {
     // Kept on request, to look into a failure.
@@ -141,7 +149,7 @@ const Namespace& Lab::add_client(Host& host) {
 }
 
 void Lab::add_guest(const GuestOptions& guest, Host& host, bool start) {
-  const std::string text = profile(guest, prepare_guest_image());
+  const std::string text = profile(guest_arguments(guest, prepare_guest_image()));
   for (auto& each : hosts_) write_text(each->profile_directory() / (guest.name + ".toml"), text);
   homeport_checked("app add " + guest.name + " --driver qemu --profile " + guest.name +
                    " --network net1 --mac " + guest.mac + " --ip " + guest.ipv4 + " --ip " +

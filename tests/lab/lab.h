@@ -31,6 +31,9 @@ struct GuestOptions {
   bool shared_memory = true;           ///< false: a profile whose RAM cannot be captured
 };
 
+/// QEMU's arguments for such a VM, with the placeholders of a launch profile.
+Command guest_arguments(const GuestOptions& guest, const GuestImage& image);
+
 /// One directory, one set of namespaces ("hp-<pid>-..."), all gone with the object. What a lab
 /// whose process was killed has left behind is removed when the next one is made.
 class Lab {
@@ -75,9 +78,9 @@ class Lab {
   const std::filesystem::path& directory() const { return directory_; }
 
  private:
-  Cleanup cleanup_;
   std::string name_;
   std::filesystem::path directory_;
+  Cleanup cleanup_;
   std::unique_ptr<Switch> underlay_, management_;
   std::unique_ptr<Database> database_;
   std::vector<std::unique_ptr<Host>> hosts_;
