@@ -1,7 +1,8 @@
 """Rows of a bench: ours beside each peer, as a table and as JSON.
 
 A row is {"case", "ours", "peer", "peer_name", "unit", "better", "ratio"}, ratio = ours / peer. Each
-case has a row for each peer and one with peer_name "best" for the best of them.
+case has a row for each peer and one with peer_name "best" for the best of them; a figure that has
+no peer has one row with null for peer, peer_name and ratio.
 """
 
 import json
@@ -42,6 +43,12 @@ def rows_of(case, unit, better, ours, peers):
     ]
 
 
+def row_of(case, unit, better, ours):
+    """A figure without a peer beside it."""
+    return {"case": case, "ours": ours, "peer": None, "peer_name": None, "unit": unit,
+            "better": better, "ratio": None}
+
+
 def print_table(rows):
     """Prints the rows, aligned, with `+` where ours is the better one or equal."""
     head = ("case", "ours", "peer", "", "unit", "ratio", "")
@@ -55,8 +62,8 @@ def print_table(rows):
             (
                 row["case"],
                 f"{row['ours']:.2f}",
-                f"{row['peer']:.2f}",
-                row["peer_name"],
+                "-" if row["peer"] is None else f"{row['peer']:.2f}",
+                row["peer_name"] or "",
                 f"{row['unit']}, {row['better']} is better",
                 shown,
                 "+" if reached else "",
