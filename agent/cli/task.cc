@@ -1,4 +1,4 @@
-// homeport task list|show|cancel|resolve|wait
+// homeport task list|show|cancel|resolve|remove|wait
 #include "agent/cli/commands.h"
 #include "agent/cli/lookup.h"
 #include "agent/cli/output.h"
@@ -244,9 +244,45 @@ asio::awaitable<Result<int>> wait(DatabaseClient& client, Invocation& invocation
   co_return co_await wait_for_task(client, invocation, *id);
 }
 
+/// Deletes one task, or all that have ended.
+asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocation,
+                                    const std::string& text) {
+  std::vector<Uuid> chosen;
+  if (text.empty()) {
+    for (const auto& [uuid, task] : client.contents().tasks) {
+      if (!is_open(client.contents(), task)) chosen.push_back(uuid);
+    }
+  } else {
+    auto id = find_task(client.contents(), text);
+    if (!id) co_return id.error();
+    if (is_open(client.contents(), client.contents().tasks.at(*id))) {
+      co_return policy::make_error(
+          errc_t::operation_not_permitted,
+          fmt::format("Task {} has not ended: cancel it with `homeport task cancel {}`, or wait "
+                      "for it with `homeport task wait {}`.",
+                      to_string(*id), text, text));
+    }
+    chosen.push_back(*id);
+  }
+  json::array removed;
+  for (const Uuid& task : chosen) {
+    auto done = co_await client.database().remove_task(task);
+    if (!done) co_return done.error();
+    removed.emplace_back(to_string(task));
+  }
+  if (invocation.global.json) {
+    invocation.terminal.out << json::serialize(json::object{{"removed", removed}}) << "\n";
+  } else {
+    invocation.terminal.out << fmt::format("Removed {} task{}.\n", removed.size(),
+                                           removed.size() == 1 ? "" : "s");
+  }
+  co_return kExitDone;
+}
+
 struct TaskArguments {
   std::string task, to;
   bool open_only = false;
+  bool ended = false;
   bool wait = false;
 };
 
@@ -297,6 +333,14 @@ void add_task_commands(CLI::App& app, Invocation& invocation) {
   resolve_command->add_option("--to", arguments->to, "source or destination")
       ->check(CLI::IsMember({"source", "destination"}))
       ->needs(resolve_task);
+  CLI::App* remove_command = add("remove", "Delete a task that has ended, or all of them",
+                                 [](auto& client, auto& call, const TaskArguments& given) {
+                                   return remove(client, call, given.task);
+                                 });
+  CLI::Option_group* which = remove_command->add_option_group("which");
+  add_task_argument(which);
+  which->add_flag("--ended", arguments->ended, "All that have ended");
+  which->require_option(1);
   add_task_argument(add("wait", "Watch a task until it has ended",
                         [](auto& client, auto& call, const TaskArguments& given) {
                           return wait(client, call, given.task);

@@ -25,6 +25,16 @@ Ownership ownership(const Contents& contents, std::string_view application) {
   return result;
 }
 
+std::vector<const TaskStatus*> abandoned_status(const Contents& contents, std::string_view host) {
+  std::vector<const TaskStatus*> abandoned;
+  for (const auto& [task, status] : contents.task_status) {
+    if (status.host == host && status.finished && !contents.tasks.contains(task)) {
+      abandoned.push_back(&status);
+    }
+  }
+  return abandoned;
+}
+
 MoveTruth read_move(const Contents& contents, std::string_view application, std::string_view from,
                     std::string_view to, policy::Generation generation) {
   auto now = ownership(contents, application);

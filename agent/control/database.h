@@ -58,6 +58,9 @@ struct Ownership {
 };
 Ownership ownership(const Contents& contents, std::string_view application);
 
+/// What `host` wrote about tasks that have ended and that whoever asked for them has deleted.
+std::vector<const TaskStatus*> abandoned_status(const Contents& contents, std::string_view host);
+
 /// What the contents say about a commit_move() or roll_back_move() whose outcome was unknown.
 enum class MoveTruth {
   untouched,    ///< Still (from, generation): it did not happen; a roll-back may be tried.
@@ -136,7 +139,10 @@ class ControlDatabase {
   boost::asio::awaitable<policy::Result<Uuid>> insert_task(Task task);
   boost::asio::awaitable<policy::Result<void>> request_cancel(Uuid task);
   boost::asio::awaitable<policy::Result<void>> resolve_task(Uuid task, Resolution resolution);
+  /// Deletes a task and its status.
   boost::asio::awaitable<policy::Result<void>> remove_task(Uuid task);
+  /// Deletes the rows of abandoned_status().
+  boost::asio::awaitable<policy::Result<void>> remove_abandoned_status(std::string host);
   /// Insert, or update the row of that name. A Binding's location and generation are written only
   /// when it is inserted.
   boost::asio::awaitable<policy::Result<void>> put_network(Network network);

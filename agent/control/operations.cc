@@ -188,6 +188,18 @@ asio::awaitable<policy::Result<void>> ControlDatabase::remove_task(Uuid task) {
   });
 }
 
+asio::awaitable<policy::Result<void>> ControlDatabase::remove_abandoned_status(std::string host) {
+  return impl_->until_done([host = std::move(host)](const Contents& contents) -> Planned {
+    Transaction transaction;
+    transaction.comment = "remove what is left of tasks";
+    for (const TaskStatus* status : abandoned_status(contents, host)) {
+      transaction.deletes.push_back({TaskStatus::kTable, status->uuid});
+    }
+    if (transaction.deletes.empty()) return std::optional<Transaction>();
+    return std::optional(std::move(transaction));
+  });
+}
+
 asio::awaitable<policy::Result<void>> ControlDatabase::put_network(Network network) {
   return impl_->until_done([network = std::move(network)](const Contents& contents) -> Planned {
     if (auto good = check_network(contents, network); !good) return good.error();

@@ -102,6 +102,20 @@ void TaskRunner::on_database_change() {
     return !item.second && !database_.tasks().contains(item.first);
   });
   end_interrupted();
+  forget_deleted();
+}
+
+/// Who asked for a task deletes it when they no longer care; what was written about it goes too.
+void TaskRunner::forget_deleted() {
+  if (forgetting_ || abandoned_status(database_.contents(), host_).empty()) return;
+  forgetting_ = true;
+  auto forget = [this]() -> asio::awaitable<void> {
+    if (auto removed = co_await database_.remove_abandoned_status(host_); !removed) {
+      spdlog::warn("task status: {}", removed.error().message);
+    }
+    forgetting_ = false;
+  };
+  asio::co_spawn(executor_, forget, asio::detached);
 }
 
 /// A person has said that an application which was committed to this host, and cannot run here,

@@ -49,6 +49,7 @@ class TaskRunner {
   void take_up(const Task& task);
   void give_back(const Task& task);
   void end_interrupted();
+  void forget_deleted();
   boost::asio::awaitable<void> run(Task task);
   boost::asio::awaitable<void> run_move(Task task, TaskStatus status);
   boost::asio::awaitable<void> follow(MovePtr move, TaskStatus status);
@@ -65,6 +66,7 @@ class TaskRunner {
   std::string host_;
   std::size_t max_moves_;
   bool resumed_ = false;
+  bool forgetting_ = false;
   std::map<Uuid, bool> taken_;            ///< tasks this agent has taken up; true while they run
   std::map<std::string, MovePtr> moves_;  ///< by application
   MoveTotals totals_;

@@ -63,9 +63,9 @@ Fleet::Fleet(FleetOptions options) : options_(std::move(options)), lab_(options_
   guest_ = std::make_unique<GuestControl>(client, options_.guest.ipv4);
 }
 
-MoveOutcome Fleet::move(const Host& to, Clock::duration timeout) {
+MoveOutcome Fleet::move(const Host& to, Clock::duration timeout, const std::string& options) {
   const auto result = lab_.homeport(
-      "move " + options_.guest.name + " --to " + to.name() + " --wait --json", timeout);
+      "move " + options_.guest.name + " --to " + to.name() + " --wait --json " + options, timeout);
   MoveOutcome outcome{.status = result.status, .task = {}, .err = result.err};
   boost::system::error_code bad;
   const auto json = boost::json::parse(result.out, bad);

@@ -58,8 +58,8 @@ class Fleet {
   const GuestControl& guest() const { return *guest_; }
   const GuestOptions& options() const { return options_.guest; }
 
-  /// `homeport move vm1 --to HOST --wait --json`, to its end.
-  MoveOutcome move(const Host& to, Clock::duration timeout = 120s);
+  /// `homeport move vm1 --to HOST --wait --json` and `options`, to its end.
+  MoveOutcome move(const Host& to, Clock::duration timeout = 120s, const std::string& options = "");
   /// The same in the background.
   std::unique_ptr<Process> start_move(const Host& to);
   /// The same with its progress on the caller's terminal; returns the exit status.

@@ -244,6 +244,18 @@ TEST_F(DatabaseCommands, TasksAreListedShownAndCancelled) {
   EXPECT_TRUE(checked("task list --open --json").json().as_array().empty());
 }
 
+TEST_F(DatabaseCommands, TasksThatHaveEndedAreRemoved) {
+  add_network_and_vm();
+  const std::string id = ask_for_move();
+  report(id, TaskState::running);
+  refused("task remove " + id, "homeport task cancel " + id);
+  EXPECT_EQ(checked("task remove --ended --json").json().at("removed").as_array().size(), 0u);
+  report(id, TaskState::succeeded);
+  EXPECT_EQ(checked("task remove --ended --json").json().at("removed").at(0).as_string(), id);
+  EXPECT_TRUE(checked("task list --json").json().as_array().empty());
+  EXPECT_EQ(homeport("task remove").code, 2);
+}
+
 TEST_F(DatabaseCommands, TasksInDoubtAreExplainedAndDecided) {
   add_network_and_vm();
   std::string id = ask_for_move();

@@ -30,7 +30,8 @@ INSTANTIATE_TEST_SUITE_P(Commands, HelpOf,
                                            "app add", "app list", "app show", "app remove",
                                            "app start", "app stop", "policy", "policy set",
                                            "policy list", "move", "task", "task list", "task show",
-                                           "task cancel", "task resolve", "task wait"));
+                                           "task cancel", "task resolve", "task remove",
+                                           "task wait"));
 
 struct Usage {
   const char* arguments;

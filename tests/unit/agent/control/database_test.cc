@@ -11,6 +11,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/uuid/random_generator.hpp>
 
 namespace homeport::agent {
 namespace {
@@ -275,6 +276,25 @@ TEST_F(DatabaseTest, WritesTasksAndTheirStatus) {
   EXPECT_TRUE(view.database.task_status().empty());
   EXPECT_EQ(test::run(io, view.database.request_cancel(*uuid)).error().code,
             errc::no_such_file_or_directory);
+}
+
+TEST_F(DatabaseTest, RemovesWhatItsHostWroteAboutTasksThatAreGone) {
+  View view(io, server.remote());
+  auto write = [&](const std::string& host, bool ended) {
+    TaskStatus status;
+    status.task = boost::uuids::random_generator()();
+    status.host = host;
+    status.application = "vm1";
+    if (ended) status.finished = wall_clock_now();
+    ASSERT_TRUE(test::run(io, view.database.write_task_status(status)));
+  };
+  write("h1", true);
+  write("h1", false);
+  write("h2", true);
+  ASSERT_TRUE(test::run(io, view.database.remove_abandoned_status("h1")));
+  ASSERT_EQ(view.database.task_status().size(), 2u);
+  EXPECT_TRUE(abandoned_status(view.database.contents(), "h1").empty());
+  EXPECT_EQ(abandoned_status(view.database.contents(), "h2").size(), 1u);
 }
 
 TEST_F(DatabaseTest, WritesWhatTheCommandLineAsks) {
