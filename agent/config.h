@@ -22,7 +22,7 @@ struct Config {
 
   struct Database {
     /// ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:PATH, separated by commas.
-    std::string remotes = "unix:/run/homeport/db.sock";
+    std::string remotes = "unix:/var/lib/homeport/homeport.sock";
     std::chrono::milliseconds probe_interval{5000};
   } database;
 

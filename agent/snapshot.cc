@@ -8,9 +8,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A host that has not been heard of for this long is not shown as alive. Three heartbeats.
-constexpr auto kHeartbeatPatience = 30s;
-
 std::optional<SystemTime> known(WallTime time) {
   if (time == WallTime{}) return std::nullopt;
   return time;
@@ -49,7 +46,7 @@ PortSnapshot port(const SnapshotSources& sources, const Binding& binding, bool h
   port.held = move && move->place == MoveView::Place::incoming;
   if (auto counters = sources.datapath.counters(port.device)) {
     port.traffic = PortTraffic{counters->delivered_packets, counters->delivered_bytes,
-                               counters->received_packets, counters->received_bytes, 0};
+                               counters->received_packets, counters->received_bytes};
   }
   return port;
 }
@@ -85,9 +82,14 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
     snapshot.ports = state->ports.size();
     snapshot.addresses = state->addresses.size();
   }
+  snapshot.problems = sources.network.problems();
   if (auto total = sources.datapath.counters()) {
-    snapshot.forwarded_packets = total->forwarded;
-    snapshot.answered_packets = total->neighbor_answers;
+    snapshot.packets = {{"forwarded", total->forwarded},
+                        {"delivered_held", total->delivered_held},
+                        {"neighbor_answers", total->neighbor_answers},
+                        {"announcements", total->announcements},
+                        {"too_big_answers", total->too_big_answers},
+                        {"fragmented", total->fragmented}};
     snapshot.dropped_packets = {{"unknown_port", total->drop_unknown_port},
                                 {"unknown_address", total->drop_unknown_address},
                                 {"unknown_neighbor", total->drop_unknown_neighbor},
@@ -95,6 +97,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
                                 {"unknown_network", total->drop_unknown_network},
                                 {"unknown_vtep", total->drop_unknown_vtep},
                                 {"forwarded_twice", total->drop_forwarded_twice},
+                                {"too_big", total->drop_too_big},
                                 {"malformed", total->drop_malformed}};
   }
   return snapshot;
@@ -109,6 +112,12 @@ MoveHistory history(const MoveTotals& totals) {
   history.last_downtime_ms = milliseconds(totals.last_downtime);
   history.worst_downtime_ms = milliseconds(totals.worst_downtime);
   return history;
+}
+
+/// Others ask the control database before they involve this host in anything.
+bool told_ready(const Contents& contents, const std::string& host) {
+  auto status = contents.host_status.find(host);
+  return status != contents.host_status.end() && status->second.state == HostState::ready;
 }
 
 }  // namespace
@@ -129,6 +138,10 @@ StatusModel snapshot(const SnapshotSources& sources) {
     model.not_ready.push_back("the datapath has not been programmed yet");
   } else if (!contents.hosts.contains(sources.host)) {
     model.not_ready.push_back("this host's row is not in the control database yet");
+  } else if (!sources.tasks.ready()) {
+    model.not_ready.push_back("the guests and moves of this host's last agent are being looked at");
+  } else if (!told_ready(contents, sources.host)) {
+    model.not_ready.push_back("the control database has not been told yet that this host is ready");
   }
 
   for (const auto& [name, host] : contents.hosts) {
@@ -138,8 +151,8 @@ StatusModel snapshot(const SnapshotSources& sources) {
     peer.vteps = host.vteps;
     if (auto status = contents.host_status.find(name); status != contents.host_status.end()) {
       peer.last_seen = known(status->second.last_seen);
-      peer.alive = peer.last_seen && model.now - *peer.last_seen < kHeartbeatPatience;
     }
+    peer.alive = !is_silent(contents, name, wall_clock_now());
     model.peers.push_back(std::move(peer));
   }
   for (const auto& [name, network] : contents.networks) {

@@ -6,7 +6,6 @@
 #include "agent/status/model.h"
 #include "agent/tasks/guests.h"
 #include "agent/tasks/task_runner.h"
-#include "migration/move/destination.h"
 #include "overlay/datapath/datapath.h"
 
 #include <string>
@@ -23,7 +22,6 @@ struct SnapshotSources {
   overlay::Datapath& datapath;
   const Guests& guests;
   const TaskRunner& tasks;
-  const migration::Destination& destination;
 };
 
 StatusModel snapshot(const SnapshotSources& sources);

@@ -2,11 +2,10 @@
 
 #include "agent/network/underlay.h"
 #include "agent/tasks/admission.h"
+#include "overlay/spawn.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -59,7 +58,8 @@ asio::awaitable<void> publish(StartUp parts) {
     spdlog::warn("cannot tell the control database about this host: {}", published.error().message);
     co_await pause(1s);
   }
-  co_await parts.database.keep_alive(parts.identity.status());
+  auto status = [&identity = parts.identity] { return identity.status(); };
+  co_await parts.database.keep_alive(status);
 }
 
 asio::awaitable<void> repair(VirtualNetwork& network) {
@@ -73,7 +73,7 @@ asio::awaitable<void> begin(StartUp parts) {
   while (!co_await parts.database.wait_synced(10s)) {
     spdlog::warn("waiting for the control database; what is programmed goes on forwarding");
   }
-  asio::co_spawn(parts.executor, publish(parts), asio::detached);
+  overlay::spawn(parts.executor, publish(parts));
 
   migration::Journal::Contents interrupted = parts.journal.read();
   for (const policy::Error& problem : interrupted.unreadable) {
@@ -92,7 +92,11 @@ asio::awaitable<void> begin(StartUp parts) {
   co_await parts.guests.adopt(incoming);
   report_owners(parts.database.contents(), parts.destination);
   parts.tasks.resume(std::move(outgoing));
+  parts.identity.state = HostState::ready;
   spdlog::info("{} is ready", parts.identity.host.name);
+  if (auto told = co_await parts.database.publish_status(parts.identity.status()); !told) {
+    spdlog::warn("this host's status could not be written: {}", told.error().message);
+  }
   co_await repair(parts.network);
 }
 
@@ -104,7 +108,7 @@ HostStatus HostIdentity::status() const {
   status.started = std::chrono::time_point_cast<std::chrono::milliseconds>(started);
   status.last_seen = wall_clock_now();
   status.agent_pid = ::getpid();
-  status.state = HostState::ready;
+  status.state = state;
   return status;
 }
 
@@ -202,7 +206,7 @@ void report_owners(const Contents& contents, migration::Destination& destination
 }
 
 void start_up(StartUp parts) {
-  asio::co_spawn(parts.executor, begin(parts), asio::detached);
+  overlay::spawn(parts.executor, begin(parts));
 }
 
 }  // namespace homeport::agent

@@ -24,6 +24,7 @@ namespace homeport::agent {
 struct HostIdentity {
   Host host;
   std::chrono::system_clock::time_point started;
+  HostState state = HostState::starting;
   HostStatus status() const;
 };
 
@@ -52,7 +53,7 @@ void report_owners(const Contents& contents, migration::Destination& destination
 
 struct StartUp {
   boost::asio::any_io_executor executor;
-  const HostIdentity& identity;
+  HostIdentity& identity;
   ControlDatabase& database;
   VirtualNetwork& network;
   Guests& guests;

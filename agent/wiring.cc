@@ -99,13 +99,13 @@ struct Agent::Parts {
       tasks.on_database_change();
     });
     // all of them -> status
-    status_server = StatusServer::start(
-                        executor, {.listen = config.listen.status},
-                        [this, remotes = config.database.remotes] {
-                          return snapshot({identity.host.name, remotes, identity.started, database,
-                                           network, *datapath, guests, tasks, destination});
-                        })
-                        .value();
+    status_server =
+        StatusServer::start(executor, {.listen = config.listen.status},
+                            [this, remotes = config.database.remotes] {
+                              return snapshot({identity.host.name, remotes, identity.started,
+                                               database, network, *datapath, guests, tasks});
+                            })
+            .value();
     database.start();
     start_up({executor, identity, database, network, guests, tasks, destination, journal});
   }

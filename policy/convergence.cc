@@ -145,10 +145,6 @@ ConvergenceDecision decide_convergence(const ConvergenceLimits& limits,
   return decide(ConvergenceStep::another_round, outcome + "; " + offer);
 }
 
-std::string_view to_string(OnNoConvergence choice) {
-  return choice == OnNoConvergence::force ? "force" : "rollback";
-}
-
 std::string_view to_string(ConvergenceStep step) {
   switch (step) {
     case ConvergenceStep::another_round:

@@ -55,8 +55,6 @@ ConvergenceDecision decide_convergence(const ConvergenceLimits& limits,
                                        std::span<const CopyRound> rounds, const FixedCosts& costs,
                                        std::chrono::nanoseconds elapsed);
 
-/// "force" or "rollback", as in the database.
-std::string_view to_string(OnNoConvergence choice);
 std::string_view to_string(ConvergenceStep step);
 
 }  // namespace homeport::policy

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <boost/json.hpp>
 
 #include <memory>
 #include <ostream>
@@ -16,6 +17,7 @@ namespace homeport::agent {
 namespace {
 
 namespace asio = boost::asio;
+namespace json = boost::json;
 using boost::system::errc::errc_t;
 using policy::Result;
 
@@ -25,6 +27,7 @@ struct AppArguments {
   std::vector<std::string> addresses, properties;
   std::optional<std::int64_t> memory_mib, vcpus;
   bool wait = false;
+  bool force = false;
 };
 
 Result<void> check_driver_options(const AppArguments& given) {
@@ -155,6 +158,14 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
                     "cancel it with `homeport task cancel {}`.",
                     name, to_string(task->uuid), to_string(task->uuid)));
   }
+  if (!given.force && (*application)->driver == Driver::qemu && last_seen_running(contents, name)) {
+    co_return policy::make_error(
+        errc_t::device_or_resource_busy,
+        fmt::format(
+            "By its last task {0} runs: stop it with `homeport app stop {0}`, or add --force "
+            "when it has ended.",
+            name));
+  }
   std::vector<std::string> bindings;
   for (const Binding* binding : contents.bindings_of(name)) bindings.push_back(binding->name);
   for (const std::string& binding : bindings) {
@@ -163,7 +174,9 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
   }
   auto removed = co_await client.database().remove_application(name);
   if (!removed) co_return removed.error();
-  if (!invocation.global.json) invocation.terminal.out << fmt::format("Removed {}.\n", name);
+  invocation.terminal.out << (invocation.global.json
+                                  ? json::serialize(json::object{{"removed", name}}) + "\n"
+                                  : fmt::format("Removed {}.\n", name));
   co_return kExitDone;
 }
 
@@ -241,7 +254,8 @@ void add_app_commands(CLI::App& app, Invocation& invocation) {
                   *arguments);
   add_command("list", "List the applications and where they are", list);
   add_name(add_command("show", "Show one application", show));
-  add_name(add_command("remove", "Remove an application; stop it first", remove));
+  add_name(add_command("remove", "Remove an application; stop it first", remove))
+      ->add_flag("--force", arguments->force, "Also when its last task says that it runs");
   add_wait(
       add_name(add_command("start", "Start an application at its host",
                            [](DatabaseClient& client, Invocation& call, const AppArguments& given) {

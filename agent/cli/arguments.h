@@ -17,8 +17,6 @@ extern const CLI::Validator kIsSubnet;
 extern const CLI::Validator kIsEndpoint;  ///< "ADDRESS:PORT", "[ADDRESS]:PORT"
 extern const CLI::Validator kIsKeyValue;  ///< "KEY=VALUE"
 
-std::optional<Subnet> parse_subnet(std::string_view text);
-
 // For texts that have passed the check.
 std::vector<policy::IpAddress> to_addresses(const std::vector<std::string>& texts);
 StringMap to_map(const std::vector<std::string>& key_values);

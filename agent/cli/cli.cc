@@ -13,7 +13,7 @@ namespace {
 void add_global_options(CLI::App& app, GlobalOptions& global) {
   app.add_option("--db", global.database,
                  "The control database: ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:PATH "
-                 "(default: the first line of /etc/homeport/database)")
+                 "(default: the first line of /etc/homeport/database, or the one made here)")
       ->envname("HOMEPORT_DB")
       ->type_name("REMOTE");
   app.add_flag("--json", global.json, "Print the result as JSON");

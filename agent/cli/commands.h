@@ -15,7 +15,8 @@ class App;
 namespace homeport::agent {
 
 struct GlobalOptions {
-  std::string database;  ///< --db, else HOMEPORT_DB, else the first line of kDatabaseFile.
+  std::string database;  ///< --db, else HOMEPORT_DB, else the first line of kDatabaseFile, else
+                         ///< kDatabaseSocket.
   bool json = false;
   std::chrono::duration<double> timeout{30};
   std::string ca_certificate, certificate, private_key;
@@ -23,6 +24,8 @@ struct GlobalOptions {
 
 /// Holds the remote of the control database on one line, such as "ssl:192.0.2.1:6650".
 inline constexpr char kDatabaseFile[] = "/etc/homeport/database";
+/// Where `homeport db init` puts it when it is not told otherwise.
+inline constexpr char kDatabaseSocket[] = "/var/lib/homeport/homeport.sock";
 
 /// One run of the program. A command's callback sets `action`, which runs once the whole command
 /// line has been found valid, and returns an ExitCode.

@@ -7,6 +7,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 
@@ -22,6 +23,10 @@ Result<std::string> find_remote(const GlobalOptions& global) {
   std::string line;
   std::ifstream file(kDatabaseFile);
   if (std::getline(file, line) && !line.empty()) return line;
+  // On the database's own machine nothing needs to be said.
+  std::error_code ignored;
+  if (std::filesystem::exists(kDatabaseSocket, ignored))
+    return "unix:" + std::string(kDatabaseSocket);
   return policy::make_error(
       errc_t::destination_address_required,
       fmt::format("Nothing says where the control database is; use --db, set HOMEPORT_DB or write "

@@ -25,7 +25,8 @@ using policy::Result;
 
 struct DbArguments {
   fs::path directory = "/var/lib/homeport";
-  std::string listen;
+  std::string listen, cluster;
+  std::vector<std::string> join;
   fs::path pki_directory;
 };
 
@@ -81,11 +82,14 @@ Result<overlay::ovsdb::TlsFiles> server_identity(const fs::path& directory) {
 Result<int> init(Invocation& invocation, const DbArguments& given) {
   DatabaseServerOptions options;
   options.directory = fs::absolute(given.directory);
-  if (!given.listen.empty()) {
+  if (!given.pki_directory.empty()) {
     auto identity = server_identity(given.pki_directory);
     if (!identity) return identity.error();
-    Endpoint endpoint = *parse_endpoint(given.listen);
-    options.tls = {*identity, endpoint.address().to_string(), endpoint.port()};
+    if (!given.listen.empty()) {
+      Endpoint endpoint = *parse_endpoint(given.listen);
+      options.tls = {*identity, endpoint.address().to_string(), endpoint.port()};
+    }
+    if (!given.cluster.empty()) options.cluster = {given.cluster, given.join, *identity};
   }
   auto schema = SchemaFile::write();
   if (!schema) return schema.error();
@@ -98,6 +102,7 @@ Result<int> init(Invocation& invocation, const DbArguments& given) {
   }
   json::object object{{"created", server->created},
                       {"started", server->started},
+                      {"joined", server->joined},
                       {"unix_remote", server->unix_remote},
                       {"tls_port", nullptr}};
   if (server->tls_port) object["tls_port"] = *server->tls_port;
@@ -126,8 +131,18 @@ void add_db_commands(CLI::App& app, Invocation& invocation) {
       command->add_option("--pki", arguments->pki_directory, "The directory of `homeport pki`")
           ->type_name("DIR")
           ->check(CLI::ExistingDirectory);
+  CLI::Option* cluster =
+      command
+          ->add_option("--cluster", arguments->cluster,
+                       "Make a server of a cluster, which the others reach here, such as "
+                       "192.0.2.1:6651; without --join it begins one")
+          ->check(kIsEndpoint);
+  add_repeated(*command, "--join", arguments->join,
+               "A server of the cluster to join; may be repeated")
+      ->check(kIsEndpoint)
+      ->needs(cluster);
   listen->needs(directory);
-  directory->needs(listen);
+  cluster->needs(directory);
   command->callback([arguments, &invocation] {
     invocation.action = [arguments, &invocation] { return init(invocation, *arguments); };
   });

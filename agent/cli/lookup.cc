@@ -10,10 +10,6 @@ namespace {
 using boost::system::errc::errc_t;
 using policy::Result;
 
-bool silent(const HostStatus& status, WallTime now) {
-  return now - status.last_seen > kAliveWithin;
-}
-
 }  // namespace
 
 policy::Error unknown_name_error(std::string_view what, std::string_view name,
@@ -46,16 +42,20 @@ bool is_open(const Contents& contents, const Task& task) {
   return status->state == TaskState::running || status->state == TaskState::in_doubt;
 }
 
+bool last_seen_running(const Contents& contents, std::string_view application) {
+  const TaskStatus* last = nullptr;
+  for (const auto& [uuid, status] : contents.task_status) {
+    if (status.application != application || status.state != TaskState::succeeded) continue;
+    if (!last || status.finished > last->finished) last = &status;
+  }
+  return last && last->kind != TaskKind::stop;
+}
+
 const Task* open_task_of(const Contents& contents, std::string_view application) {
   for (const auto& [uuid, task] : contents.tasks) {
     if (task.application == application && is_open(contents, task)) return &task;
   }
   return nullptr;
-}
-
-bool is_silent(const Contents& contents, const std::string& host, WallTime now) {
-  auto status = contents.host_status.find(host);
-  return status == contents.host_status.end() || silent(status->second, now);
 }
 
 bool is_doubtful(const Contents& contents, const Task& task, WallTime now) {
@@ -75,7 +75,7 @@ Result<void> check_host_usable(const Contents& contents, const std::string& host
   if (status == contents.host_status.end()) {
     return refused("has never reported its state; start homeportd there.");
   }
-  if (silent(status->second, now)) {
+  if (is_silent(contents, host, now)) {
     auto age = std::chrono::round<std::chrono::milliseconds>(now - status->second.last_seen);
     return refused(
         fmt::format("has not been heard of for {}; check homeportd there.", format_duration(age)));

@@ -27,15 +27,11 @@ const TaskStatus* status_of(const Contents& contents, const Uuid& task);
 /// Whether a task still has work to do or a decision to wait for.
 bool is_open(const Contents& contents, const Task& task);
 
+/// Whether the last task of an application that succeeded leaves it running.
+bool last_seen_running(const Contents& contents, std::string_view application);
+
 /// The open task of an application, or nullptr.
 const Task* open_task_of(const Contents& contents, std::string_view application);
-
-/// How old a host's sign of life may be for it to count as alive: three of its intervals of 10 s
-/// and some for clocks that differ.
-inline constexpr std::chrono::seconds kAliveWithin{40};
-
-/// Whether nothing has been heard of `host` for longer than that.
-bool is_silent(const Contents& contents, const std::string& host, WallTime now);
 
 /// Whether a person may decide about a task: it is in doubt, or who executes it is silent.
 bool is_doubtful(const Contents& contents, const Task& task, WallTime now);

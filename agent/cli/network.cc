@@ -136,9 +136,9 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
   std::string name = given.name;
   auto removed = co_await client.database().remove_network(name);
   if (!removed) co_return removed.error();
-  if (!invocation.global.json) {
-    invocation.terminal.out << fmt::format("Removed network {}.\n", name);
-  }
+  invocation.terminal.out << (invocation.global.json
+                                  ? json::serialize(json::object{{"removed", name}}) + "\n"
+                                  : fmt::format("Removed network {}.\n", name));
   co_return kExitDone;
 }
 
@@ -172,10 +172,11 @@ void add_network_commands(CLI::App& app, Invocation& invocation) {
                "A prefix its applications' addresses are in; may be repeated (default: any)")
       ->check(kIsSubnet);
   adding->add_option("--mtu", arguments->mtu, "MTU of its ports (default: what fits the underlay)")
-      ->check(CLI::Range(576, 65'535));
+      ->check(CLI::Range(576, 65'465));
   adding
-      ->add_option("--unknown", arguments->unknown,
-                   "What happens to frames for unknown destinations (default: drop)")
+      ->add_option(
+          "--unknown", arguments->unknown,
+          "What happens to frames for unknown destinations (default: drop; normal is not done yet)")
       ->check(CLI::IsMember({"drop", "normal"}));
   add_command("list", "List the networks", list);
   add_name(add_command("show", "Show one network and what is in it", show));

@@ -2,6 +2,7 @@
 #include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/database_client.h"
+#include "agent/cli/lookup.h"
 #include "agent/cli/output.h"
 #include "agent/control/validate.h"
 
@@ -122,10 +123,23 @@ asio::awaitable<Result<int>> list(DatabaseClient& client, Invocation& invocation
   co_return kExitDone;
 }
 
+asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocation,
+                                    const PolicyArguments& given) {
+  std::string name = given.name;
+  auto known = find_named(client.contents().policies, "policy", name);
+  if (!known) co_return known.error();
+  auto removed = co_await client.database().remove_policy(name);
+  if (!removed) co_return removed.error();
+  invocation.terminal.out << (invocation.global.json
+                                  ? json::serialize(json::object{{"removed", name}}) + "\n"
+                                  : fmt::format("Removed policy {}.\n", name));
+  co_return kExitDone;
+}
+
 }  // namespace
 
 void add_policy_commands(CLI::App& app, Invocation& invocation) {
-  CLI::App* group = app.add_subcommand("policy", "Set and list the limits that moves obey");
+  CLI::App* group = app.add_subcommand("policy", "Set, list and remove the limits that moves obey");
   group->require_subcommand(1);
   auto arguments = std::make_shared<PolicyArguments>();
   auto add_command = [&](const char* name, const char* help, auto command) {
@@ -154,17 +168,24 @@ void add_policy_commands(CLI::App& app, Invocation& invocation) {
       ->add_option("--copy-timeout", arguments->copy_timeout_s,
                    "How long copying may take before that, in seconds")
       ->check(CLI::PositiveNumber);
-  setting->add_option("--compression", arguments->compression, "How what is sent is compressed")
+  setting
+      ->add_option("--compression", arguments->compression,
+                   "How what is sent is compressed (not used yet)")
       ->check(CLI::IsMember({to_string(Compression::automatic), to_string(Compression::off),
                              to_string(Compression::zstd)}));
   setting
       ->add_option("--bandwidth-share", arguments->bandwidth_share,
-                   "Percent of a link's bandwidth that moves may use")
+                   "Percent of a link's bandwidth that moves may use (not used yet)")
       ->check(CLI::Range(1, 100));
-  add_repeated(*setting, "--prefer", arguments->preferences,
-               "LABEL=NUMBER: prefer interfaces with this label, higher is better; may be repeated")
+  add_repeated(
+      *setting, "--prefer", arguments->preferences,
+      "LABEL=NUMBER: prefer interfaces with this label, higher is better; may be repeated (not "
+      "used yet)")
       ->check(kIsKeyValue);
   add_command("list", "List the policies", list);
+  add_command("remove", "Remove a policy that no application names", remove)
+      ->add_option("NAME", arguments->name, "The policy")
+      ->required();
 }
 
 }  // namespace homeport::agent

@@ -55,10 +55,9 @@ std::string tasks(const json::value& status) {
 }
 
 std::string peers(const json::value& status) {
-  Table table({{"PEER"}, {"ALIVE"}, {"CONNECTED"}, {"TUNNEL ADDRESSES"}});
+  Table table({{"PEER"}, {"ALIVE"}, {"TUNNEL ADDRESSES"}});
   for (const json::value& peer : status.at("peers").as_array()) {
-    table.add({text(peer.at("host")), text(peer.at("alive")), text(peer.at("connected")),
-               list(peer.at("vteps"))});
+    table.add({text(peer.at("host")), text(peer.at("alive")), list(peer.at("vteps"))});
   }
   return table.to_string();
 }

@@ -25,6 +25,11 @@ Ownership ownership(const Contents& contents, std::string_view application) {
   return result;
 }
 
+bool is_silent(const Contents& contents, const std::string& host, WallTime now) {
+  auto status = contents.host_status.find(host);
+  return status == contents.host_status.end() || now - status->second.last_seen > kAliveWithin;
+}
+
 std::vector<const TaskStatus*> abandoned_status(const Contents& contents, std::string_view host) {
   std::vector<const TaskStatus*> abandoned;
   for (const auto& [task, status] : contents.task_status) {

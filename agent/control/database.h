@@ -58,6 +58,13 @@ struct Ownership {
 };
 Ownership ownership(const Contents& contents, std::string_view application);
 
+/// How old a host's sign of life may be for it to count as alive: three of its intervals of 10 s
+/// and some for clocks that differ.
+inline constexpr std::chrono::seconds kAliveWithin{40};
+
+/// Whether nothing has been heard of `host` for longer than that.
+bool is_silent(const Contents& contents, const std::string& host, WallTime now);
+
 /// What `host` wrote about tasks that have ended and that whoever asked for them has deleted.
 std::vector<const TaskStatus*> abandoned_status(const Contents& contents, std::string_view host);
 
@@ -111,10 +118,11 @@ class ControlDatabase {
   boost::asio::awaitable<policy::Result<void>> publish_interfaces(
       std::string host, std::vector<Interface> interfaces);
   boost::asio::awaitable<policy::Result<void>> publish_status(HostStatus status);
-  /// Publishes `status` with a fresh last_seen now, on every return of the database and every
-  /// `interval`, until cancelled. One small ephemeral write per interval.
+  /// Publishes what `status` returns with a fresh last_seen now, on every return of the database
+  /// and every `interval`, until cancelled. One small ephemeral write per interval.
   boost::asio::awaitable<void> keep_alive(
-      HostStatus status, std::chrono::milliseconds interval = std::chrono::seconds(10));
+      std::function<HostStatus()> status,
+      std::chrono::milliseconds interval = std::chrono::seconds(10));
   /// Inserts or updates the Task_Status row of status.task.
   boost::asio::awaitable<policy::Result<void>> write_task_status(TaskStatus status);
   /// current_addresses of a binding that is located here.

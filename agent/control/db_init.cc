@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <boost/asio/ip/address.hpp>
 
 #include <cerrno>
 #include <fstream>
@@ -46,6 +47,35 @@ bool answers(const fs::path& socket_path) {
   return accepted;
 }
 
+bool is_clustered(const fs::path& database) {
+  auto told = run_tool({"ovsdb-tool", "db-is-clustered", database});
+  return told && told->status == 0;
+}
+
+policy::Result<void> check_cluster(const DatabaseServerOptions& options, const Files& files) {
+  auto wrong = [](std::string sentence) {
+    return policy::make_error(errc::invalid_argument, std::move(sentence));
+  };
+  if (options.cluster && options.tls) {
+    const auto address = boost::asio::ip::make_address(options.tls->address);
+    if (!address.is_unspecified() || options.tls->port == 0) {
+      return wrong(
+          fmt::format("the listener {} is one for all servers of the cluster: listen at "
+                      "0.0.0.0 or [::], with a port",
+                      options.tls->address));
+    }
+  }
+  if (!fs::exists(files.database)) return {};
+  const bool clustered = is_clustered(files.database);
+  if (clustered == options.cluster.has_value()) return {};
+  if (clustered) {
+    return wrong(fmt::format("{} is that of a server of a cluster: say so, as when it was made",
+                             files.database.string()));
+  }
+  return wrong(fmt::format("{} is that of a single server: choose another directory for a cluster",
+                           files.database.string()));
+}
+
 policy::Result<void> check_options(const DatabaseServerOptions& options, const Files& files) {
   if (files.socket.string().size() >= sizeof sockaddr_un{}.sun_path) {
     return policy::make_error(errc::filename_too_long,
@@ -57,15 +87,19 @@ policy::Result<void> check_options(const DatabaseServerOptions& options, const F
   if (!readable(options.schema)) {
     return policy::errno_error("cannot read the database schema " + options.schema.string());
   }
-  if (!options.tls) return {};
-  const auto& tls = options.tls->files;
-  for (const auto& file : {tls.private_key, tls.certificate, tls.ca_certificate}) {
+  std::vector<fs::path> tls;
+  auto add = [&](const overlay::ovsdb::TlsFiles& more) {
+    tls.insert(tls.end(), {more.private_key, more.certificate, more.ca_certificate});
+  };
+  if (options.tls) add(options.tls->files);
+  if (options.cluster) add(options.cluster->files);
+  for (const auto& file : tls) {
     if (!readable(file)) {
       return policy::errno_error("cannot read " + file.string() +
                                  ", needed to serve the database over TLS");
     }
   }
-  return {};
+  return check_cluster(options, files);
 }
 
 /// True when the file was made now.
@@ -76,13 +110,23 @@ policy::Result<bool> make_database(const DatabaseServerOptions& options, const F
     draft += ".new";
     std::error_code ignored;
     fs::remove(draft, ignored);
-    auto created = run_tool_successfully({"ovsdb-tool", "create", draft, options.schema});
+    std::vector<std::string> command{"ovsdb-tool", "create", draft, options.schema};
+    if (options.cluster) {
+      const std::string local = "ssl:" + options.cluster->local;
+      command = {"ovsdb-tool", "create-cluster", draft, options.schema, local};
+      if (!options.cluster->join.empty()) {
+        command = {"ovsdb-tool", "join-cluster", draft, "Homeport", local};
+        for (const auto& other : options.cluster->join) command.push_back("ssl:" + other);
+      }
+    }
+    auto created = run_tool_successfully(std::move(command));
     if (!created) return created.error();
     std::error_code error;
     fs::rename(draft, files.database, error);
     if (error) return policy::errno_error("cannot make " + files.database.string(), error.value());
     return true;
   }
+  if (options.cluster) return false;  // its schema is asked for when it is in touch
   auto theirs = run_tool_successfully({"ovsdb-tool", "db-version", files.database});
   if (!theirs) return theirs.error();
   auto ours = run_tool_successfully({"ovsdb-tool", "schema-version", options.schema});
@@ -97,18 +141,63 @@ policy::Result<bool> make_database(const DatabaseServerOptions& options, const F
           options.schema.string()));
 }
 
-policy::Result<void> start_server(const Files& files) {
+/// Waits until the server is in touch with a majority of its cluster, and looks at the schema that
+/// they have in common.
+policy::Result<void> wait_for_cluster(const DatabaseServerOptions& options,
+                                      const std::string& unix_remote) {
+  auto connected =
+      run_tool({"ovsdb-client", "--timeout=30", "wait", unix_remote, "Homeport", "connected"});
+  if (!connected) return connected.error();
+  if (connected->status != 0) {
+    return policy::make_error(
+        errc::timed_out,
+        fmt::format("the server runs at {} and has not found its cluster within 30 s: do most of "
+                    "the other servers run, and does each reach this one at {}?",
+                    unix_remote, options.cluster->local));
+  }
+  auto theirs = run_tool_successfully(
+      {"ovsdb-client", "--no-leader-only", "get-schema-version", unix_remote, "Homeport"});
+  if (!theirs) return theirs.error();
+  auto ours = run_tool_successfully({"ovsdb-tool", "schema-version", options.schema});
+  if (!ours) return ours.error();
+  if (*theirs == *ours) return {};
+  return policy::make_error(
+      errc::wrong_protocol_type,
+      fmt::format("the cluster has schema version {}, this program's is {}, and it was left as it "
+                  "is: see `ovsdb-client convert`",
+                  *theirs, *ours));
+}
+
+policy::Result<void> start_server(const DatabaseServerOptions& options, const Files& files) {
   auto option = [](const char* name, const fs::path& file) {
     return fmt::format("--{}={}", name, file.string());
   };
-  // TLS files and listeners are rows of the database: they survive a restart of the server.
-  auto started = run_tool_successfully(
-      {"ovsdb-server", "--detach", "--no-self-confinement", "-vconsole:off", "-vsyslog:off",
-       option("pidfile", files.pid), option("log-file", files.log),
-       option("unixctl", files.control), "--remote=punix:" + files.socket.string(),
-       "--remote=db:Homeport,Global,connections", "--private-key=db:Homeport,SSL,private_key",
-       "--certificate=db:Homeport,SSL,certificate", "--ca-cert=db:Homeport,SSL,ca_cert",
-       files.database.string()});
+  std::vector<std::string> command{
+      "ovsdb-server",
+      "--detach",
+      "--no-self-confinement",
+      "-vconsole:off",
+      "-vsyslog:off",
+      option("pidfile", files.pid),
+      option("log-file", files.log),
+      option("unixctl", files.control),
+      "--remote=punix:" + files.socket.string(),
+      "--remote=db:Homeport,Global,connections",
+  };
+  // Listeners, and a single server's TLS files, are rows of the database: they survive a restart of
+  // the server. One that has yet to find its cluster has no rows.
+  if (options.cluster) {
+    const auto& tls = options.cluster->files;
+    command.insert(command.end(),
+                   {option("private-key", tls.private_key), option("certificate", tls.certificate),
+                    option("ca-cert", tls.ca_certificate)});
+  } else {
+    command.insert(command.end(), {"--private-key=db:Homeport,SSL,private_key",
+                                   "--certificate=db:Homeport,SSL,certificate",
+                                   "--ca-cert=db:Homeport,SSL,ca_cert"});
+  }
+  command.push_back(files.database.string());
+  auto started = run_tool_successfully(std::move(command));
   if (!started) {
     return policy::with_context("the database server did not start, see " + files.log.string(),
                                 started.error());
@@ -135,10 +224,14 @@ policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& option
   if (!created) return created.error();
   server.created = *created;
   if (!answers(files.socket)) {
-    if (auto started = start_server(files); !started) return started.error();
+    if (auto started = start_server(options, files); !started) return started.error();
     server.started = true;
   }
-  auto rows = write_server_rows(server.unix_remote, options.tls);
+  if (options.cluster) {
+    if (auto found = wait_for_cluster(options, server.unix_remote); !found) return found.error();
+    server.joined = true;
+  }
+  auto rows = write_server_rows(server.unix_remote, options.tls, options.cluster.has_value());
   if (!rows) return rows.error();
   server.tls_port = rows->tls_port;
 
@@ -148,6 +241,10 @@ policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& option
   server.summary +=
       fmt::format(" The server {} at {}.",
                   server.started ? "was started and listens" : "runs already", server.unix_remote);
+  if (server.joined) {
+    server.summary += fmt::format(" It is a server of a cluster, which reaches it at {}.",
+                                  options.cluster->local);
+  }
   if (rows->rights_changed) server.summary += " The rights of hosts were written.";
   if (server.tls_port) {
     server.summary +=

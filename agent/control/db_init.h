@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace homeport::agent {
 
@@ -26,6 +27,14 @@ struct DatabaseServerOptions {
     std::uint16_t port = 6650;
   };
   std::optional<Tls> tls;
+  /// One server of a RAFT cluster (ovsdb(7)) instead of a single server.
+  struct Cluster {
+    std::string local;              ///< "192.0.2.1:6651": where the other servers reach this one
+    std::vector<std::string> join;  ///< such addresses of servers that are there; none: begins one
+    overlay::ovsdb::TlsFiles
+        files;  ///< between the servers, and for `tls`: not kept in the database
+  };
+  std::optional<Cluster> cluster;
 };
 
 struct DatabaseServer {
@@ -33,6 +42,7 @@ struct DatabaseServer {
   std::optional<std::uint16_t> tls_port;  ///< With TLS: the port it listens on.
   bool created = false;                   ///< The database file was made now.
   bool started = false;                   ///< The server was started now; else it was running.
+  bool joined = false;                    ///< With `cluster`: it is in touch with the others.
   std::string summary;  ///< Sentences for a person: what was done, what was there.
 };
 

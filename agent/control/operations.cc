@@ -105,13 +105,14 @@ asio::awaitable<policy::Result<void>> ControlDatabase::publish_status(HostStatus
   });
 }
 
-asio::awaitable<void> ControlDatabase::keep_alive(HostStatus status,
+asio::awaitable<void> ControlDatabase::keep_alive(std::function<HostStatus()> status,
                                                   std::chrono::milliseconds interval) {
   auto impl = impl_;
   bool go_on = true;
   while (go_on) {
-    status.last_seen = wall_clock_now();
-    auto published = co_await publish_status(status);
+    HostStatus now = status();
+    now.last_seen = wall_clock_now();
+    auto published = co_await publish_status(std::move(now));
     auto state = co_await asio::this_coro::cancellation_state;
     if (state.cancelled() != asio::cancellation_type::none) co_return;
     if (!published && published.error().cancelled()) co_return;

@@ -2,6 +2,7 @@
 
 #include "agent/control/columns.h"
 #include "agent/control/names.h"
+#include "agent/control/validate.h"
 
 namespace homeport::agent {
 
@@ -41,6 +42,13 @@ std::optional<Enum> optional_one_of(RowReader& reader, std::string_view column) 
 std::string name(RowReader& reader, std::string_view column = "name") {
   auto text = reader.text(column);
   if (text.empty()) reader.refuse(column, "an empty name");
+  return text;
+}
+
+/// One that becomes part of file names on the hosts.
+std::string plain_name(RowReader& reader, std::string_view column = "name") {
+  auto text = name(reader, column);
+  if (!check_name(column, text)) reader.refuse(column, "not a name of letters, digits, . _ and -");
   return text;
 }
 
@@ -121,7 +129,8 @@ policy::Result<Binding> parse(const Row& row) {
   Binding binding;
   binding.uuid = row.uuid;
   binding.name = name(reader);
-  binding.application = name(reader, "application");
+  if (!check_binding_name(binding.name)) reader.refuse("name", "not a name for a binding");
+  binding.application = plain_name(reader, "application");
   binding.network = name(reader, "network");
   auto mac = policy::MacAddress::parse(reader.text("mac"));
   if (!mac || mac->multicast() || *mac == policy::MacAddress{}) {
@@ -141,7 +150,7 @@ policy::Result<Application> parse(const Row& row) {
   RowReader reader(Application::kTable, row);
   Application application;
   application.uuid = row.uuid;
-  application.name = name(reader);
+  application.name = plain_name(reader);
   application.driver = one_of<Driver>(reader, "driver");
   application.qmp_socket = reader.text("qmp_socket");
   if (!application.qmp_socket.empty() && application.qmp_socket.front() != '/') {
@@ -149,8 +158,7 @@ policy::Result<Application> parse(const Row& row) {
   }
   application.launch_profile = reader.text("launch_profile");
   // It becomes a file name on the host.
-  if (application.launch_profile.find('/') != std::string::npos ||
-      application.launch_profile.starts_with('.')) {
+  if (!application.launch_profile.empty() && !check_name("profile", application.launch_profile)) {
     reader.refuse("launch_profile", "not the name of a launch profile");
   }
   application.policy = reader.optional_text("policy");
@@ -179,7 +187,7 @@ policy::Result<Task> parse(const Row& row) {
   Task task;
   task.uuid = row.uuid;
   task.kind = one_of<TaskKind>(reader, "kind");
-  task.application = name(reader, "application");
+  task.application = plain_name(reader, "application");
   task.arguments = reader.string_map("arguments");
   task.priority = reader.integer("priority", -100, 100);
   task.requested_by = reader.text("requested_by");

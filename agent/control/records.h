@@ -218,9 +218,6 @@ const char* to_string(TaskState value);  ///< "rolled-back", "in-doubt", ...
 std::string to_string(const Uuid& uuid);
 std::string to_string(const Endpoint& endpoint);  ///< 192.0.2.1:6641, [2001:db8::1]:6641
 std::optional<Endpoint> parse_endpoint(std::string_view text);
-std::optional<TaskKind> parse_task_kind(std::string_view text);
-std::optional<Driver> parse_driver(std::string_view text);
-std::optional<Resolution> parse_resolution(std::string_view text);
 std::optional<Uuid> parse_uuid(std::string_view text);
 WallTime wall_clock_now();
 

@@ -124,7 +124,7 @@ class Writer {
   }
 
   asio::awaitable<policy::Result<ServerRows>> write(
-      const std::optional<DatabaseServerOptions::Tls>& tls) {
+      const std::optional<DatabaseServerOptions::Tls>& tls, bool cluster) {
     auto synced = co_await session_.wait_synced(10s);
     if (!synced) co_return synced.error();
     ServerRows done;
@@ -137,10 +137,12 @@ class Writer {
     if (tls) {
       Transaction listener;
       listener.comment = "listener for hosts";
-      plan_listener(*tls, listener);
+      plan_listener(*tls, cluster, listener);
       written = co_await commit(std::move(listener));
       if (!written) co_return written.error();
       done.listener_changed = *written;
+      done.tls_port = tls->port;
+      if (cluster) co_return done;
       auto port = co_await wait_for_port(tls->port);
       if (!port) co_return port.error();
       done.tls_port = *port;
@@ -195,14 +197,19 @@ class Writer {
         {{"name", kRole}, {"permissions", json::array{"map", std::move(map)}}});
   }
 
-  void plan_listener(const DatabaseServerOptions::Tls& tls, Transaction& transaction) {
+  void plan_listener(const DatabaseServerOptions::Tls& tls, bool cluster,
+                     Transaction& transaction) {
     const auto& globals = rows_["Global"];
     const auto* global = globals.empty() ? nullptr : &*globals.begin();
-    const auto& ssl_rows = rows_["SSL"];
-    auto ssl = put(transaction, "SSL", ssl_rows.empty() ? nullptr : &*ssl_rows.begin(),
-                   {{"private_key", absolute(tls.files.private_key).string()},
-                    {"certificate", absolute(tls.files.certificate).string()},
-                    {"ca_cert", absolute(tls.files.ca_certificate).string()}});
+    json::object wanted;
+    if (!cluster) {
+      const auto& ssl_rows = rows_["SSL"];
+      auto ssl = put(transaction, "SSL", ssl_rows.empty() ? nullptr : &*ssl_rows.begin(),
+                     {{"private_key", absolute(tls.files.private_key).string()},
+                      {"certificate", absolute(tls.files.certificate).string()},
+                      {"ca_cert", absolute(tls.files.ca_certificate).string()}});
+      wanted["ssl"] = reference_set({ssl});
+    }
     bool v6 = tls.address.find(':') != std::string::npos;
     auto target = fmt::format(v6 ? fmt::runtime("pssl:{}:[{}]") : fmt::runtime("pssl:{}:{}"),
                               tls.port, tls.address);
@@ -210,8 +217,8 @@ class Writer {
                           {{"target", target}, {"role", kRole}, {"inactivity_probe", 5000}});
     auto connections = global ? references(global->second.at("connections")) : std::set<Uuid>();
     connections.insert(connection);
-    put(transaction, "Global", global,
-        {{"ssl", reference_set({ssl})}, {"connections", reference_set(connections)}});
+    wanted["connections"] = reference_set(connections);
+    put(transaction, "Global", global, std::move(wanted));
   }
 
   /// True when there was something to change.
@@ -262,11 +269,12 @@ class Writer {
 }  // namespace
 
 policy::Result<ServerRows> write_server_rows(const std::string& remote,
-                                             const std::optional<DatabaseServerOptions::Tls>& tls) {
+                                             const std::optional<DatabaseServerOptions::Tls>& tls,
+                                             bool cluster) {
   asio::io_context io;
   Writer writer(io, remote);
   policy::Result<ServerRows> result = ServerRows{};
-  asio::co_spawn(io, writer.write(tls),
+  asio::co_spawn(io, writer.write(tls, cluster),
                  [&](std::exception_ptr failure, policy::Result<ServerRows> written) {
                    if (failure) std::rethrow_exception(failure);
                    result = std::move(written);

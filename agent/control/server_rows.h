@@ -17,7 +17,9 @@ struct ServerRows {
 
 /// Connects to `remote` (without a role) and makes these rows what they have to be. Without `tls` a
 /// listener that is there stays. Blocking; waits until the listener listens, at most some seconds.
+/// The servers of a cluster have these rows in common: they name no files, and tell of no port.
 policy::Result<ServerRows> write_server_rows(const std::string& remote,
-                                             const std::optional<DatabaseServerOptions::Tls>& tls);
+                                             const std::optional<DatabaseServerOptions::Tls>& tls,
+                                             bool cluster);
 
 }  // namespace homeport::agent

@@ -131,14 +131,4 @@ const char* to_string(TaskState value) {
   return name_of(value);
 }
 
-std::optional<TaskKind> parse_task_kind(std::string_view text) {
-  return value_of<TaskKind>(text);
-}
-std::optional<Driver> parse_driver(std::string_view text) {
-  return value_of<Driver>(text);
-}
-std::optional<Resolution> parse_resolution(std::string_view text) {
-  return value_of<Resolution>(text);
-}
-
 }  // namespace homeport::agent

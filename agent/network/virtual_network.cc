@@ -66,7 +66,7 @@ const MoveView* VirtualNetwork::move_of(const std::string& application) const {
   return move == moves_.end() ? nullptr : &move->second;
 }
 
-Result<UniqueFd> VirtualNetwork::create_port(const PortSpec& port) {
+Result<UniqueFd> VirtualNetwork::create_port(const std::string& application, const PortSpec& port) {
   if (auto made = overlay::create_tap({port.device, port.mtu, overlay::kTapQueueLength}); !made) {
     if (made.error().code != boost::system::errc::file_exists) return made.error();
     // Left by an agent that was killed between making it and starting the guest. If a guest still
@@ -76,11 +76,12 @@ Result<UniqueFd> VirtualNetwork::create_port(const PortSpec& port) {
       return set.error();
     }
   }
+  taps_[application].insert(port.device);
   return overlay::open_tap_queue(port.device);
 }
 
 Result<UniqueFd> VirtualNetwork::provide(const std::string& application, const PortSpec& port) {
-  Result<UniqueFd> queue = create_port(port);
+  Result<UniqueFd> queue = create_port(application, port);
   if (!queue) return queue;
   moves_[application] = {MoveView::Place::incoming, {}};
   reconcile();
@@ -133,10 +134,17 @@ Result<void> VirtualNetwork::reinstate(const std::string& application) {
 }
 
 void VirtualNetwork::remove_ports(const std::string& application) {
-  for (const Binding* binding : database_.contents().bindings_of(application)) {
-    auto row = database_.applications().find(application);
-    if (row == database_.applications().end() || row->second.driver != Driver::qemu) continue;
-    auto removed = overlay::delete_device(tap_name(binding->name));
+  // Also those that an earlier agent of this host made.
+  std::set<std::string> taps;
+  if (auto made = taps_.extract(application)) taps = std::move(made.mapped());
+  auto row = database_.applications().find(application);
+  if (row != database_.applications().end() && row->second.driver == Driver::qemu) {
+    for (const Binding* binding : database_.contents().bindings_of(application)) {
+      taps.insert(tap_name(binding->name));
+    }
+  }
+  for (const std::string& tap : taps) {
+    auto removed = overlay::delete_device(tap);
     if (!removed && removed.error().code != boost::system::errc::no_such_device) {
       spdlog::error("{}", removed.error().message);
     }

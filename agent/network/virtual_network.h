@@ -9,7 +9,9 @@
 #include "overlay/link/monitor.h"
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -47,7 +49,8 @@ class VirtualNetwork : public migration::Traffic {
   void release(const std::string& application) override;
 
   /// Devices of an application that is started or stopped here, outside of a move.
-  migration::Result<overlay::UniqueFd> create_port(const migration::PortSpec& port);
+  migration::Result<overlay::UniqueFd> create_port(const std::string& application,
+                                                   const migration::PortSpec& port);
   void remove_ports(const std::string& application);
 
  private:
@@ -61,6 +64,8 @@ class VirtualNetwork : public migration::Traffic {
   std::string host_;
   std::uint32_t mtu_limit_;
   std::map<std::string, MoveView> moves_;
+  /// The taps that were made here, by application: they go even where its rows have gone first.
+  std::map<std::string, std::set<std::string>> taps_;
   std::vector<std::string> problems_;
   bool programmed_ = false;
 };

@@ -52,16 +52,12 @@ json::array objects(const std::vector<T>& values) {
 }
 
 json::object to_json(const DatabaseSnapshot& database) {
-  return {{"state", to_string(database.state)},
-          {"remote", optional_text(database.remote)},
-          {"since", optional_time(database.since)},
-          {"commits_unknown", database.commits_unknown}};
+  return {{"state", to_string(database.state)}, {"remote", optional_text(database.remote)}};
 }
 
 json::object to_json(const PeerSnapshot& peer) {
   return {{"host", peer.host},
           {"alive", peer.alive},
-          {"connected", peer.connected},
           {"vteps", addresses(peer.vteps)},
           {"last_seen", optional_time(peer.last_seen)}};
 }
@@ -78,8 +74,7 @@ json::value to_json(const std::optional<PortTraffic>& traffic) {
   return {{"delivered_packets", traffic->delivered_packets},
           {"delivered_bytes", traffic->delivered_bytes},
           {"received_packets", traffic->received_packets},
-          {"received_bytes", traffic->received_bytes},
-          {"dropped_packets", traffic->dropped_packets}};
+          {"received_bytes", traffic->received_bytes}};
 }
 
 json::object to_json(const PortSnapshot& port) {
@@ -97,10 +92,8 @@ json::object to_json(const DatapathSnapshot& datapath) {
   return {{"kind", datapath.kind},
           {"ports", datapath.ports},
           {"addresses", datapath.addresses},
-          {"delivered_packets", datapath.delivered_packets},
-          {"sent_packets", datapath.sent_packets},
-          {"forwarded_packets", datapath.forwarded_packets},
-          {"answered_packets", datapath.answered_packets},
+          {"problems", strings(datapath.problems)},
+          {"packets", counts(datapath.packets)},
           {"dropped_packets", counts(datapath.dropped_packets)}};
 }
 

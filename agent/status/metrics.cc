@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <initializer_list>
 #include <iterator>
 #include <string_view>
@@ -83,9 +84,6 @@ void write_agent(Exposition& out, const StatusModel& model) {
   out.single("homeport_database_synchronized", "gauge",
              "1 while the copy of the control database is complete and current.",
              model.database.state == DatabaseState::synchronized ? 1 : 0);
-  out.single("homeport_database_unknown_commits_total", "counter",
-             "Transactions whose outcome was lost with the connection and had to be read again.",
-             model.database.commits_unknown);
 
   out.family("homeport_peer_up", "gauge", "1 when the database says that the peer host is alive.");
   for (const PeerSnapshot& peer : model.peers)
@@ -118,8 +116,6 @@ void write_applications(Exposition& out, const StatusModel& model) {
        &PortTraffic::received_packets},
       {"homeport_port_received_bytes_total", "Bytes of frames received from the application.",
        &PortTraffic::received_bytes},
-      {"homeport_port_dropped_packets_total", "Frames dropped at the application's port.",
-       &PortTraffic::dropped_packets},
   };
   for (const Counter& counter : counters) {
     out.family(counter.name, "counter", counter.help);
@@ -138,15 +134,12 @@ void write_datapath(Exposition& out, const DatapathSnapshot& datapath) {
              datapath.ports);
   out.single("homeport_datapath_addresses", "gauge", "Address entries programmed on this host.",
              datapath.addresses);
-  out.single("homeport_datapath_delivered_packets_total", "counter",
-             "Frames delivered to ports of this host.", datapath.delivered_packets);
-  out.single("homeport_datapath_sent_packets_total", "counter",
-             "Frames sent to other hosts through the tunnel.", datapath.sent_packets);
-  out.single("homeport_datapath_forwarded_packets_total", "counter",
-             "Frames marked and forwarded to the host an application has moved to.",
-             datapath.forwarded_packets);
-  out.single("homeport_datapath_answered_packets_total", "counter",
-             "ARP and neighbor discovery requests answered in place.", datapath.answered_packets);
+  out.single("homeport_datapath_problems", "gauge",
+             "What should be programmed and could not be; /v1/status says what.",
+             datapath.problems.size());
+  out.family("homeport_datapath_packets_total", "counter",
+             "Frames that something out of the ordinary was done with, by what it was.");
+  for (const auto& [event, count] : datapath.packets) out.sample({{"event", event}}, count);
   out.family("homeport_datapath_dropped_packets_total", "counter", "Frames dropped, by reason.");
   for (const auto& [reason, count] : datapath.dropped_packets) {
     out.sample({{"reason", reason}}, count);
@@ -171,6 +164,10 @@ void write_moves(Exposition& out, const StatusModel& model) {
   out.sample({}, seconds(moves.downtime_ms), "_sum");
   out.sample({}, succeeded, "_count");
 
+  const auto in_doubt = std::count_if(model.tasks.begin(), model.tasks.end(),
+                                      [](const auto& task) { return task.state == "in-doubt"; });
+  out.single("homeport_tasks_in_doubt", "gauge", "Tasks that wait for a person's decision.",
+             in_doubt);
   out.family("homeport_task_running", "gauge", "1 for each task that has not ended.");
   for (const TaskSnapshot& task : model.tasks) {
     if (task.finished) continue;

@@ -19,22 +19,18 @@ namespace homeport::agent {
 
 using SystemTime = std::chrono::system_clock::time_point;
 
-/// The session with the control database. `synchronizing`: connected, but the first contents are
-/// not complete yet.
-enum class DatabaseState { disconnected, synchronizing, synchronized };
+/// The session with the control database.
+enum class DatabaseState { disconnected, synchronized };
 std::string_view to_string(DatabaseState state);
 
 struct DatabaseSnapshot {
   DatabaseState state = DatabaseState::disconnected;
   std::string remote;  ///< e.g. "ssl:192.0.2.1:6642"
-  std::optional<SystemTime> since;
-  std::uint64_t commits_unknown = 0;  ///< Transactions whose outcome had to be read again.
 };
 
 struct PeerSnapshot {
   std::string host;
   bool alive = false;
-  bool connected = false;  ///< A control channel is open now.
   std::vector<policy::IpAddress> vteps;
   std::optional<SystemTime> last_seen;
 };
@@ -52,7 +48,6 @@ struct PortTraffic {
   std::uint64_t delivered_bytes = 0;
   std::uint64_t received_packets = 0;
   std::uint64_t received_bytes = 0;
-  std::uint64_t dropped_packets = 0;
 };
 
 /// One binding: a port of an application in a network.
@@ -102,11 +97,10 @@ struct DatapathSnapshot {
   std::string kind;  ///< "ebpf"
   std::uint64_t ports = 0;
   std::uint64_t addresses = 0;
-  std::uint64_t delivered_packets = 0;  ///< To ports of this host.
-  std::uint64_t sent_packets = 0;       ///< To other hosts.
-  std::uint64_t forwarded_packets = 0;  ///< Marked and sent on to where the application went.
-  std::uint64_t answered_packets = 0;   ///< ARP and neighbor discovery answered in place.
-  std::map<std::string, std::uint64_t> dropped_packets;  ///< By reason.
+  std::vector<std::string> problems;  ///< What could not be programmed, as sentences.
+  // By the names of overlay::TotalCounters, those of the drops without "drop_".
+  std::map<std::string, std::uint64_t> packets;
+  std::map<std::string, std::uint64_t> dropped_packets;
 };
 
 /// Moves that this host was the source of and that have ended since the agent was started.
@@ -118,6 +112,9 @@ struct MoveHistory {
   std::optional<std::uint64_t> last_downtime_ms;
   std::optional<std::uint64_t> worst_downtime_ms;
 };
+
+/// What of it somebody asks for; the rest may be left out.
+enum class StatusPart { all, readiness, applications, tasks };
 
 struct StatusModel {
   std::string host;
@@ -140,8 +137,6 @@ inline std::string_view to_string(DatabaseState state) {
   switch (state) {
     case DatabaseState::disconnected:
       return "disconnected";
-    case DatabaseState::synchronizing:
-      return "synchronizing";
     case DatabaseState::synchronized:
       return "synchronized";
   }

@@ -214,8 +214,6 @@ class StatusServer::Impl : public std::enable_shared_from_this<Impl> {
     return ports;
   }
 
-  std::size_t connections() const { return served_; }
-
  private:
   /// Puts a stream among those that stop() closes, for as long as its coroutine lives.
   class Registration {
@@ -338,10 +336,6 @@ void StatusServer::stop() {
 
 std::vector<std::uint16_t> StatusServer::ports() const {
   return impl_->ports();
-}
-
-std::size_t StatusServer::connections() const {
-  return impl_->connections();
 }
 
 }  // namespace homeport::agent

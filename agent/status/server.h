@@ -54,8 +54,6 @@ class StatusServer {
 
   /// The ports of the TCP listeners, in the order of `listen`.
   std::vector<std::uint16_t> ports() const;
-  /// Connections being served now.
-  std::size_t connections() const;
 
  private:
   class Impl;

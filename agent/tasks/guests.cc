@@ -1,9 +1,8 @@
 #include "agent/tasks/guests.h"
+#include "overlay/spawn.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include <charconv>
 
@@ -106,7 +105,7 @@ asio::awaitable<Result<void>> Guests::start(std::string application) {
   std::vector<overlay::UniqueFd> queues;
   Result<void> outcome{};
   for (const PortSpec& port : *ports) {
-    auto queue = network_.create_port(port);
+    auto queue = network_.create_port(application, port);
     if (!queue) {
       outcome = queue.error();
       break;
@@ -177,6 +176,15 @@ void Guests::departed(const std::string& application) {
 void Guests::obey() {
   for (const auto& [application, vm] : guests_) {
     const Ownership owner = ownership(database_.contents(), application);
+    if (!database_.applications().contains(application)) {
+      if (fenced_.insert(application).second) {
+        spdlog::error(
+            "{} runs here and is not in the control database any more: nobody reaches it, and it "
+            "is left running; add it again, or end its process {}",
+            application, vm->pid());
+      }
+      continue;
+    }
     const bool elsewhere = owner.kind == Ownership::Kind::owned && owner.location != host_ &&
                            !network_.move_of(application);
     if (!elsewhere) {
@@ -188,14 +196,11 @@ void Guests::obey() {
         "{} runs here, but the control database says that it is at {} by generation {}: "
         "stopping it here",
         application, owner.location, owner.generation);
-    asio::co_spawn(
-        executor_,
-        [vm = vm]() -> asio::awaitable<void> {
-          if (auto stopped = co_await vm->stop(); !stopped) {
-            spdlog::error("{}: {}", vm->name(), stopped.error().message);
-          }
-        },
-        asio::detached);
+    overlay::spawn(executor_, [vm = vm]() -> asio::awaitable<void> {
+      if (auto stopped = co_await vm->stop(); !stopped) {
+        spdlog::error("{}: {}", vm->name(), stopped.error().message);
+      }
+    });
   }
 }
 
@@ -206,7 +211,16 @@ void Guests::clean_up(const std::string& application) {
   }
 }
 
-/// Notices a guest that ends by itself. One that a move or stop() has taken out is theirs.
+void Guests::move_ended(const std::string& application) {
+  auto found = guests_.find(application);
+  if (found == guests_.end() || !found->second->exited()) return;
+  spdlog::warn("guest {} has ended during its move", application);
+  guests_.erase(found);
+  clean_up(application);
+}
+
+/// Notices a guest that ends by itself. One that stop() has taken out is that one's, and one that a
+/// move is at is seen to by move_ended().
 void Guests::watch(std::string application, std::shared_ptr<Vm> vm) {
   auto wait = [this, application, vm]() -> asio::awaitable<void> {
     if (auto ended = co_await vm->wait_exit(); !ended) {
@@ -219,7 +233,7 @@ void Guests::watch(std::string application, std::shared_ptr<Vm> vm) {
     guests_.erase(found);
     clean_up(application);
   };
-  asio::co_spawn(executor_, wait, asio::detached);
+  overlay::spawn(executor_, wait);
 }
 
 }  // namespace homeport::agent

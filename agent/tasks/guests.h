@@ -39,6 +39,8 @@ class Guests {
   void add(const std::string& application, std::shared_ptr<migration::Vm> vm);
   /// The guest of a move has ended here because it runs elsewhere; removes its files.
   void departed(const std::string& application);
+  /// A move away from here has ended: cleans up after a guest whose process ended meanwhile.
+  void move_ended(const std::string& application);
 
   /// Stops guests that run here although the control database, by a generation this host did not
   /// write, says that they are elsewhere. A move under way looks after its own.

@@ -1,14 +1,17 @@
 #include "agent/tasks/task_runner.h"
 
 #include "agent/control/validate.h"
+#include "overlay/spawn.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <tuple>
 
 namespace homeport::agent {
 
@@ -26,6 +29,8 @@ using policy::Result;
 namespace {
 
 constexpr auto kProgressInterval = 500ms;
+/// Bytes of Task_Status.error, by the schema.
+constexpr std::size_t kLongestError = 4096;
 
 void fill(TaskStatus& status, const MoveProgress& progress) {
   status.phase = progress.phase;
@@ -87,6 +92,7 @@ TaskStatus TaskRunner::status_of(const Task& task) const {
 
 void TaskRunner::on_database_change() {
   if (!resumed_) return;
+  std::vector<const Task*> waiting;
   for (const auto& [uuid, task] : database_.tasks()) {
     auto move = moves_.find(task.application);
     if (move != moves_.end() && move->second->entry().move_id == to_string(uuid)) {
@@ -96,7 +102,16 @@ void TaskRunner::on_database_change() {
     if (task.resolution == Resolution::source) give_back(task);
     if (taken_.contains(uuid) || database_.task_status().contains(uuid)) continue;
     if (ownership(database_.contents(), task.application).location != host_) continue;
-    take_up(task);
+    waiting.push_back(&task);
+  }
+  std::sort(waiting.begin(), waiting.end(), [](const Task* a, const Task* b) {
+    return std::tie(b->priority, a->requested_at, a->uuid) <
+           std::tie(a->priority, b->requested_at, b->uuid);
+  });
+  for (const Task* task : waiting) {
+    // One too many waits for another to end; what is called off need not wait for that.
+    const bool full = task->kind == TaskKind::move && move_tasks_ >= max_moves_;
+    if (!full || task->cancel) take_up(*task);
   }
   std::erase_if(taken_, [&](const auto& item) {
     return !item.second && !database_.tasks().contains(item.first);
@@ -115,12 +130,13 @@ void TaskRunner::forget_deleted() {
     }
     forgetting_ = false;
   };
-  asio::co_spawn(executor_, forget, asio::detached);
+  overlay::spawn(executor_, forget);
 }
 
 /// A person has said that an application which was committed to this host, and cannot run here,
 /// goes back to where its memory still is. The source waits for exactly that.
 void TaskRunner::give_back(const Task& task) {
+  if (giving_back_.contains(task.uuid)) return;
   auto status = database_.task_status().find(task.uuid);
   if (task.kind != TaskKind::move || status == database_.task_status().end() ||
       status->second.state != TaskState::in_doubt || status->second.destination != host_ ||
@@ -131,21 +147,29 @@ void TaskRunner::give_back(const Task& task) {
   if (owner.kind != Ownership::Kind::owned || owner.location != host_) return;
   spdlog::warn("{} is given back to {} by task {}, as was decided", task.application,
                status->second.host, to_string(task.uuid));
-  asio::co_spawn(
-      executor_,
-      context_->ownership.pass(task.application, host_, status->second.host, owner.generation),
-      asio::detached);
+  giving_back_.insert(task.uuid);
+  auto give = [this, task, to = status->second.host,
+               generation = owner.generation]() -> asio::awaitable<void> {
+    auto outcome = co_await context_->ownership.pass(task.application, host_, to, generation);
+    if (outcome != migration::CommitOutcome::committed) {
+      spdlog::warn("{} could not be given back to {}; it is tried again when the bindings change",
+                   task.application, to);
+    }
+    giving_back_.erase(task.uuid);
+  };
+  overlay::spawn(executor_, give);
 }
 
 void TaskRunner::take_up(const Task& task) {
   taken_[task.uuid] = true;
-  asio::co_spawn(
-      executor_,
-      [this, task]() -> asio::awaitable<void> {
-        co_await run(task);
-        taken_[task.uuid] = false;
-      },
-      asio::detached);
+  if (task.kind == TaskKind::move) ++move_tasks_;
+  auto carry_out = [this, task]() -> asio::awaitable<void> {
+    co_await run(task);
+    if (task.kind == TaskKind::move) --move_tasks_;
+    taken_[task.uuid] = false;
+    on_database_change();  // others may have waited for this one
+  };
+  overlay::spawn(executor_, carry_out);
 }
 
 /// Tasks that this host was at when its agent was ended, and that nothing is known of any more.
@@ -155,10 +179,9 @@ void TaskRunner::end_interrupted() {
       continue;
     }
     taken_[uuid] = false;
-    asio::co_spawn(executor_,
+    overlay::spawn(executor_,
                    finish(status, TaskState::failed,
-                          fmt::format("the agent of {} was ended during the task", host_)),
-                   asio::detached);
+                          fmt::format("the agent of {} was ended during the task", host_)));
   }
 }
 
@@ -170,7 +193,7 @@ asio::awaitable<void> TaskRunner::write(TaskStatus status) {
 
 asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std::string error) {
   status.state = state;
-  status.error = std::move(error);
+  status.error = policy::printable(error, kLongestError);
   status.finished = wall_clock_now();
   status.eta.reset();
   if (state == TaskState::succeeded) status.phase = "done";
@@ -186,6 +209,9 @@ asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std
   while (true) {
     auto written = co_await database_.write_task_status(status);
     if (written || written.error().cancelled()) co_return;
+    spdlog::warn("how task {} ended is not in the control database yet: {}", to_string(status.task),
+                 written.error().message);
+    if (written.error().code != errc::timed_out) co_return;  // it was refused, and would be again
     asio::steady_timer timer(executor_, 1s);
     co_await timer.async_wait(asio::use_awaitable);
   }
@@ -193,6 +219,10 @@ asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std
 
 asio::awaitable<void> TaskRunner::run(Task task) {
   TaskStatus status = status_of(task);
+  if (task.cancel) {
+    co_await finish(std::move(status), TaskState::cancelled, "cancelled before it was taken up");
+    co_return;
+  }
   co_await write(status);
   if (task.kind == TaskKind::move) {
     co_await run_move(std::move(task), std::move(status));
@@ -222,12 +252,6 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
         fmt::format("{} is being moved to {} already, by task {}: wait for it, or cancel it with "
                     "`homeport task cancel`",
                     task.application, busy->second->entry().peer, busy->second->entry().move_id));
-  }
-  if (moves_.size() >= max_moves_) {
-    co_return policy::make_error(errc::device_or_resource_busy,
-                                 fmt::format("{} is moving {} applications already: try again when "
-                                             "one of them is done",
-                                             host_, moves_.size()));
   }
   if (auto checked = check_task(database_.contents(), task); !checked) co_return checked.error();
   const Application& application = database_.applications().at(task.application);
@@ -259,15 +283,21 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
     policy_name = asked->second;
   }
   if (!policy_name.empty()) {
-    if (auto named = database_.policies().find(policy_name); named != database_.policies().end()) {
-      const Policy& wanted = named->second;
-      if (wanted.downtime_limit) request.limits.downtime_limit = *wanted.downtime_limit;
-      if (wanted.copy_timeout) request.limits.copy_timeout = *wanted.copy_timeout;
-      if (wanted.convergence) {
-        request.limits.on_no_convergence = *wanted.convergence == Convergence::force
-                                               ? policy::OnNoConvergence::force
-                                               : policy::OnNoConvergence::rollback;
-      }
+    auto named = database_.policies().find(policy_name);
+    if (named == database_.policies().end()) {
+      co_return policy::make_error(
+          errc::invalid_argument,
+          fmt::format("there is no policy \"{}\" in the control database: see `homeport policy "
+                      "list`, or add it",
+                      policy_name));
+    }
+    const Policy& wanted = named->second;
+    if (wanted.downtime_limit) request.limits.downtime_limit = *wanted.downtime_limit;
+    if (wanted.copy_timeout) request.limits.copy_timeout = *wanted.copy_timeout;
+    if (wanted.convergence) {
+      request.limits.on_no_convergence = *wanted.convergence == Convergence::force
+                                             ? policy::OnNoConvergence::force
+                                             : policy::OnNoConvergence::rollback;
     }
   }
   co_return request;
@@ -307,15 +337,16 @@ asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
       const MoveProgress progress = move->progress();
       fill(now, progress);
       now.state = progress.doubt.empty() ? TaskState::running : TaskState::in_doubt;
-      now.error = progress.doubt;
+      now.error = policy::printable(progress.doubt, kLongestError);
       // Skipped while the database is away: a report must not hold up the next one.
       if (database_.synced()) co_await write(now);
     }
   };
-  asio::co_spawn(executor_, progress, asio::detached);
+  overlay::spawn(executor_, progress);
 
   MoveReport report = co_await move->run();
   moves_.erase(status.application);
+  guests_.move_ended(status.application);
   fill(status, report.progress);
   status.phase = report.progress.phase;
   status.figures["device_state_bytes"] = static_cast<std::int64_t>(report.device_state_bytes);
@@ -336,7 +367,7 @@ asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
 void TaskRunner::resume(std::vector<JournalEntry> interrupted) {
   for (JournalEntry& entry : interrupted) {
     if (auto task = parse_uuid(entry.move_id)) taken_[*task] = true;
-    asio::co_spawn(executor_, recover(std::move(entry)), asio::detached);
+    overlay::spawn(executor_, recover(std::move(entry)));
   }
   resumed_ = true;
   on_database_change();
@@ -359,9 +390,12 @@ asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
   auto move =
       SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}}, std::move(vm));
   moves_[application] = move;
+  ++move_tasks_;
   const Uuid task = status.task;
   co_await follow(std::move(move), std::move(status));
+  --move_tasks_;
   taken_[task] = false;
+  on_database_change();
 }
 
 }  // namespace homeport::agent

@@ -13,6 +13,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,8 @@ class TaskRunner {
   /// Takes up the moves that a killed agent left, and from now on new tasks.
   void resume(std::vector<migration::JournalEntry> interrupted);
 
+  /// True once it takes up tasks.
+  bool ready() const { return resumed_; }
   const MoveTotals& totals() const { return totals_; }
   /// The applications that are being moved away from here.
   bool moving(const std::string& application) const { return moves_.contains(application); }
@@ -67,6 +70,8 @@ class TaskRunner {
   std::size_t max_moves_;
   bool resumed_ = false;
   bool forgetting_ = false;
+  std::size_t move_tasks_ = 0;  ///< taken up and not ended
+  std::set<Uuid> giving_back_;
   std::map<Uuid, bool> taken_;            ///< tasks this agent has taken up; true while they run
   std::map<std::string, MovePtr> moves_;  ///< by application
   MoveTotals totals_;

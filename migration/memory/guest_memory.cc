@@ -92,10 +92,20 @@ bool GuestMemory::punch(std::uint64_t offset, std::uint64_t size) const {
 }
 
 PageStore::Target GuestMemory::store_target() const {
-  // The closure owns a descriptor's number, not this object, which may be moved.
-  return {bytes_, [fd = fd_.get(), base = offset_](std::uint64_t offset, std::uint64_t size) {
+  // The closures own a descriptor's number and the mapping, not this object, which may be moved.
+  return {bytes_,
+          [fd = fd_.get(), base = offset_](std::uint64_t offset, std::uint64_t size) {
             return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                static_cast<off_t>(base + offset), static_cast<off_t>(size)) == 0;
+          },
+          [bytes = bytes_](std::uint64_t offset, std::uint64_t size) -> Result<void> {
+            if (::madvise(bytes.data() + offset, size, MADV_POPULATE_WRITE) == 0) return {};
+            // EFAULT where touching the memory would have been a SIGBUS (madvise(2)).
+            return policy::make_error(
+                boost::system::errc::not_enough_memory,
+                fmt::format("there is no memory left for the guest here ({}): give the file system "
+                            "of its memory more room, or stop another guest",
+                            std::generic_category().message(errno == EFAULT ? ENOSPC : errno)));
           }};
 }
 

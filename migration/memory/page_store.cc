@@ -64,15 +64,16 @@ Result<void> PageStore::apply(const PageBatch& batch, std::span<const std::byte>
   ++statistics_.batches;
   const std::byte* content = payload.data();
   for (const PageBatch::Run& run : batch.runs()) {
-    store({batch.block(), run.first_page(), run.count()}, batch.epoch(),
-          run.zero() ? nullptr : content);
+    auto stored = store({batch.block(), run.first_page(), run.count()}, batch.epoch(),
+                        run.zero() ? nullptr : content);
+    if (!stored) return stored;
     if (!run.zero()) content += run.count() * kPageSize;
   }
   return {};
 }
 
 // `content` is nullptr for zero pages.
-void PageStore::store(const PageRun& run, std::uint32_t epoch, const std::byte* content) {
+Result<void> PageStore::store(const PageRun& run, std::uint32_t epoch, const std::byte* content) {
   Block& block = blocks_[run.block];
   std::uint64_t page = run.first;
   while (page < run.end()) {
@@ -89,24 +90,32 @@ void PageStore::store(const PageRun& run, std::uint32_t epoch, const std::byte* 
     }
     std::uint64_t count = page - first;
     if (content == nullptr) {
-      fill_zero({run.block, first, count});
+      if (auto filled = fill_zero({run.block, first, count}); !filled) return filled;
       statistics_.zero_pages += count;
     } else {
+      if (auto& populate = block.target.populate) {
+        if (auto there = populate(first * kPageSize, count * kPageSize); !there) return there;
+      }
       std::memcpy(block.target.bytes.data() + first * kPageSize,
                   content + (first - run.first) * kPageSize, count * kPageSize);
       statistics_.data_pages += count;
     }
   }
+  return {};
 }
 
-void PageStore::fill_zero(const PageRun& run) {
+Result<void> PageStore::fill_zero(const PageRun& run) {
   // Never skipped for pages that nothing was received for: a VMM that waits for an incoming guest
   // has put its firmware's tables into guest memory already.
   const Target& target = blocks_[run.block].target;
   std::uint64_t offset = run.first * kPageSize;
   std::uint64_t size = run.count * kPageSize;
-  if (target.punch && target.punch(offset, size)) return;
+  if (target.punch && target.punch(offset, size)) return {};
+  if (target.populate) {
+    if (auto there = target.populate(offset, size); !there) return there;
+  }
   std::memset(target.bytes.data() + offset, 0, size);
+  return {};
 }
 
 }  // namespace homeport::migration

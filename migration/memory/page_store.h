@@ -35,14 +35,18 @@ class PageStore {
     std::span<std::byte> bytes;  ///< a multiple of kPageSize
     /// Makes a range of whole pages zero by giving their memory back (offset and size in bytes from
     /// the block's start); false: not possible, and they are overwritten with zeros. May be empty.
-    std::function<bool(std::uint64_t offset, std::uint64_t size)> punch;
+    std::function<bool(std::uint64_t offset, std::uint64_t size)> punch = {};
+    /// Gets memory for a range that is about to be written. Without it a file system that is full
+    /// would be met by the write itself, as a SIGBUS. May be empty.
+    std::function<policy::Result<void>(std::uint64_t offset, std::uint64_t size)> populate = {};
   };
 
   explicit PageStore(std::vector<Target> blocks);
 
   /// Checks the batch against the blocks and the payload against the batch, then stores all of it;
-  /// a batch with any fault changes nothing (errc::bad_message). `payload` holds the pages of the
-  /// runs that are not zero, in the order of the runs.
+  /// a batch with any fault changes nothing (errc::bad_message). Where memory runs out, part of it
+  /// is stored (errc::not_enough_memory). `payload` holds the pages of the runs that are not zero,
+  /// in the order of the runs.
   policy::Result<void> apply(const PageBatch& batch, std::span<const std::byte> payload);
 
   const StoreStatistics& statistics() const { return statistics_; }
@@ -52,8 +56,8 @@ class PageStore {
 
  private:
   policy::Result<void> check(const PageBatch& batch, std::size_t payload_size) const;
-  void store(const PageRun& run, std::uint32_t epoch, const std::byte* content);
-  void fill_zero(const PageRun& run);
+  policy::Result<void> store(const PageRun& run, std::uint32_t epoch, const std::byte* content);
+  policy::Result<void> fill_zero(const PageRun& run);
 
   struct Block {
     Target target;

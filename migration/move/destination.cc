@@ -1,9 +1,9 @@
 #include "migration/move/destination.h"
+#include "overlay/spawn.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
 #include <algorithm>
 
@@ -65,8 +65,6 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
   entry.application = request.application();
   entry.peer = source;
   entry.generation = request.generation();
-  entry.qmp_socket = context_->driver.qmp_socket(request.application());
-  entry.memory_file = context_->driver.memory_file(request.application(), request.generation());
   entry.ports = std::move(*ports);
   // Another Prepare may have come while the database was asked.
   if (auto again = moves_.find(request.application());
@@ -89,10 +87,11 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
   ToSource answer;
   switch (message.what_case()) {
     case ToDestination::kPrepare: {
+      if (move) break;  // a channel is about one move
       auto prepared = co_await prepare(channel->peer(), message.prepare());
       if (!prepared) {
-        spdlog::warn("refused {} of {}: {}", message.prepare().application(), channel->peer(),
-                     prepared.error().message);
+        spdlog::warn("refused {} of {}: {}", policy::printable(message.prepare().application()),
+                     channel->peer(), prepared.error().message);
         answer.mutable_refused()->set_reason(prepared.error().message);
         co_return answer;
       }
@@ -117,9 +116,11 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
     }
     case ToDestination::kResume:
       if (!move) move = find(message.resume().move_id());
-      if (!move || move->entry().peer != channel->peer()) {
+      if (!move || move->entry().peer != channel->peer() ||
+          message.resume().generation() != move->entry().generation + 1) {
         answer.mutable_failed()->set_reason(
-            fmt::format("{} knows no move {}", context_->host, message.resume().move_id()));
+            fmt::format("{} knows no move {} that ends with generation {}", context_->host,
+                        message.resume().move_id(), message.resume().generation()));
         co_return answer;
       }
       co_return co_await move->resume();
@@ -168,10 +169,9 @@ void Destination::on_owner(const std::string& application, const Owner& owner) {
   const DestinationEvent event = owner.host == context_->host ? DestinationEvent::owner_is_here
                                                               : DestinationEvent::owner_elsewhere;
   if (!found->second->known() || found->second->state() > DestinationState::holding) return;
-  asio::co_spawn(
-      context_->executor,
-      [move = found->second, event]() -> asio::awaitable<void> { co_await move->on(event); },
-      asio::detached);
+  overlay::spawn(context_->executor, [move = found->second, event]() -> asio::awaitable<void> {
+    co_await move->on(event);
+  });
 }
 
 std::vector<Destination::View> Destination::incoming() const {

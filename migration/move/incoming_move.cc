@@ -2,13 +2,16 @@
 
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
+#include "overlay/spawn.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include <set>
 
 namespace homeport::migration {
 
@@ -115,18 +118,20 @@ asio::awaitable<Result<LaneTarget>> IncomingMove::map_memory(const Prepare& requ
   target.move_id = entry_.move_id;
   target.source = entry_.peer;
   std::vector<PageStore::Target> targets;
+  std::set<const RamBlock*> named;
   for (const MoveRamBlock& wanted : request.ram_blocks()) {
     const RamBlock* mine = nullptr;
     for (const RamBlock& block : *blocks) {
       if (block.id == wanted.id() && block.size == wanted.size_bytes()) mine = &block;
     }
+    if (!named.insert(mine).second) mine = nullptr;  // twice the same would leave another empty
     if (!mine) {
       co_return policy::make_error(
           errc::invalid_argument,
           fmt::format("the launch profile \"{}\" of {} makes no memory block \"{}\" of {} bytes as "
                       "the guest has at {}: use the same profile on both hosts",
-                      request.launch_profile(), context_->host, wanted.id(), wanted.size_bytes(),
-                      entry_.peer));
+                      request.launch_profile(), context_->host, policy::printable(wanted.id()),
+                      wanted.size_bytes(), entry_.peer));
     }
     auto file = vm_->open_ram(*mine);
     if (!file) co_return file.error();
@@ -151,7 +156,7 @@ asio::awaitable<Result<LaneTarget>> IncomingMove::map_memory(const Prepare& requ
         co_await move->on(DestinationEvent::failed);
       }
     };
-    asio::co_spawn(executor, report, asio::detached);
+    overlay::spawn(executor, report);
   };
   co_return target;
 }
@@ -165,7 +170,7 @@ void IncomingMove::watch_guest() {
     self->vm_.reset();
     co_await self->on(DestinationEvent::failed);
   };
-  asio::co_spawn(context_->executor, watch, asio::detached);
+  overlay::spawn(context_->executor, watch);
 }
 
 void IncomingMove::fail(std::string problem) {
@@ -228,6 +233,11 @@ asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
     auto message = co_await channel.receive<ToDestination>(&piece);
     if (!message) co_return message.error();
     received += piece.size();
+    if (received > kDeviceStateLimit) {
+      co_return policy::make_error(errc::file_too_large,
+                                   fmt::format("the device state from {} is more than {} bytes",
+                                               entry_.peer, kDeviceStateLimit));
+    }
     if (message->has_device_state() && !piece.empty()) co_return piece;
     if (message->has_device_state_end() && message->device_state_end().size_bytes() == received) {
       co_return std::vector<std::byte>{};
@@ -262,7 +272,7 @@ asio::awaitable<void> IncomingMove::on(DestinationEvent event) {
         self->context_->lanes.forget(self->entry_.move_id);
         co_return;
       };
-      asio::co_spawn(context_->lane_executor, forget, asio::detached);
+      overlay::spawn(context_->lane_executor, forget);
       if (auto written = context_->journal.write(entry_); !written) {
         spdlog::error("move {}: {}", entry_.move_id, written.error().message);
         machine_ = DestinationMachine(DestinationState::receiving);
@@ -320,10 +330,15 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
   const Generation ours = entry_.generation + 1;
   while (true) {
     auto owner = co_await context_->ownership.owner(entry_.application);
-    if (!owner || owner->generation > ours || owner->host != context_->host) break;
-    auto outcome =
-        co_await context_->ownership.pass(entry_.application, context_->host, entry_.peer, ours);
-    if (outcome == CommitOutcome::committed) break;
+    if (!owner || owner->generation > ours) break;
+    // The source has told us before the database has.
+    if (owner->generation == ours && owner->host == context_->host) {
+      auto outcome =
+          co_await context_->ownership.pass(entry_.application, context_->host, entry_.peer, ours);
+      if (outcome == CommitOutcome::committed) break;
+    }
+    asio::steady_timer timer(context_->executor, std::chrono::milliseconds(20));
+    co_await timer.async_wait(asio::use_awaitable);
   }
   handed_back_ = std::move(reason);
   co_await discard();
@@ -331,7 +346,8 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
 
 asio::awaitable<void> IncomingMove::discard() {
   if (!called_off_.empty()) {
-    spdlog::info("move {}: {} called it off: {}", entry_.move_id, entry_.peer, called_off_);
+    spdlog::info("move {}: {} called it off: {}", entry_.move_id, entry_.peer,
+                 policy::printable(called_off_));
   }
   co_await remove_guest();
   auto forget = [self = shared_from_this()]() -> asio::awaitable<void> {

@@ -34,8 +34,6 @@ json::value to_json(const JournalEntry& entry) {
           {"application", entry.application},
           {"peer", entry.peer},
           {"generation", entry.generation},
-          {"qmp_socket", entry.qmp_socket},
-          {"memory_file", entry.memory_file},
           {"ports", std::move(ports)}};
 }
 
@@ -51,8 +49,6 @@ JournalEntry from_json(const json::value& value) {
   entry.application = text("application");
   entry.peer = text("peer");
   entry.generation = object.at("generation").to_number<Generation>();
-  entry.qmp_socket = text("qmp_socket");
-  entry.memory_file = text("memory_file");
   for (const json::value& item : object.at("ports").as_array()) {
     const json::object& port = item.as_object();
     auto mac = policy::MacAddress::parse(json::value_to<std::string>(port.at("mac")));
@@ -106,9 +102,10 @@ void Journal::remove(const JournalEntry& entry) const {
 Journal::Contents Journal::read() const {
   Contents contents;
   std::error_code error;
-  for (const fs::directory_entry& file : fs::directory_iterator(directory_, error)) {
-    if (file.path().extension() != kSuffix) continue;
-    std::ifstream stream(file.path());
+  fs::directory_iterator file(directory_, error);
+  for (; !error && file != fs::directory_iterator(); file.increment(error)) {
+    if (file->path().extension() != kSuffix) continue;
+    std::ifstream stream(file->path());
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     try {
       contents.entries.push_back(from_json(json::parse(text)));
@@ -117,8 +114,12 @@ Journal::Contents Journal::read() const {
           boost::system::errc::bad_message,
           fmt::format("cannot understand the journal {} ({}): look after the guest it speaks of, "
                       "then remove it",
-                      file.path().string(), problem.what())));
+                      file->path().string(), problem.what())));
     }
+  }
+  if (error) {
+    contents.unreadable.push_back({error, fmt::format("cannot read the journal of moves in {}: {}",
+                                                      directory_.string(), error.message())});
   }
   return contents;
 }

@@ -29,8 +29,6 @@ struct JournalEntry {
   std::string application;
   std::string peer;  ///< the other host
   Generation generation = 0;
-  std::string qmp_socket;
-  std::string memory_file;  ///< destination: the guest memory made for this move
   std::vector<PortSpec> ports;
 
   bool operator==(const JournalEntry&) const = default;

@@ -1,6 +1,7 @@
 #include "migration/move/lane_receiver.h"
 
 #include "migration/move/move.pb.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -65,7 +66,7 @@ boost::asio::awaitable<void> LaneReceiver::serve(overlay::Channel channel) {
   auto found = incoming_.find(channel.session());
   if (found == incoming_.end() || found->second->target.source != channel.peer()) {
     spdlog::info("refused a lane of {}: no move \"{}\" is expected from it", channel.peer(),
-                 channel.session());
+                 policy::printable(channel.session()));
     co_return;
   }
   std::shared_ptr<Incoming> incoming = found->second;

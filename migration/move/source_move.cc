@@ -2,10 +2,12 @@
 
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -14,6 +16,7 @@ namespace homeport::migration {
 
 namespace asio = boost::asio;
 namespace errc = boost::system::errc;
+using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
@@ -219,6 +222,7 @@ asio::awaitable<void> SourceMove::stay_in_doubt(std::string why) {
 
 asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   if (auto written = context_->journal.write(entry()); !written) co_return fail(written.error());
+  co_await hold("requested");
   if (auto movable = co_await vm_->check_movable(); !movable) co_return fail(movable.error());
   if (auto ready = co_await vm_->prepare_for_move(); !ready) co_return fail(ready.error());
   auto blocks = co_await vm_->ram_blocks();
@@ -254,7 +258,8 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   if (!answer) co_return fail(answer.error());
   if (!answer->has_prepared()) {
     co_return fail(answer->has_refused()
-                       ? fmt::format("{} refused: {}", entry().peer, answer->refused().reason())
+                       ? fmt::format("{} refused: {}", entry().peer,
+                                     policy::printable(answer->refused().reason()))
                        : fmt::format("{} did not say what it was asked", entry().peer));
   }
 
@@ -268,7 +273,7 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
     auto address = asio::ip::make_address(endpoint.address(), error);
     if (error || endpoint.port() == 0 || endpoint.port() > 65535) {
       co_return fail(fmt::format("{} named a lane endpoint that is none: {} port {}", entry().peer,
-                                 endpoint.address(), endpoint.port()));
+                                 policy::printable(endpoint.address()), endpoint.port()));
     }
     setup.lane_endpoints.emplace_back(address, static_cast<std::uint16_t>(endpoint.port()));
   }
@@ -279,14 +284,15 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   setup.tls = context_->tls;
   setup.peer_check = context_->peer_check;
   // Stop and go: no I/O that was under way before is still to land in guest memory.
-  setup.barrier = [vm = vm_, control = context_->executor]() -> asio::awaitable<Result<void>> {
-    auto stop_and_go = [vm]() -> asio::awaitable<Result<void>> {
+  setup.barrier = [vm = vm_, context = context_]() -> asio::awaitable<Result<void>> {
+    auto stop_and_go = [vm, context]() -> asio::awaitable<Result<void>> {
       auto stopped = co_await vm->stop();
+      if (context->hold) co_await context->hold("barrier");
       auto resumed = co_await vm->cont();
       if (!stopped) co_return stopped.error();
       co_return resumed;
     };
-    co_return co_await asio::co_spawn(control, stop_and_go, asio::use_awaitable);
+    co_return co_await asio::co_spawn(context->executor, stop_and_go, asio::use_awaitable);
   };
   copier_ = std::make_shared<MemoryCopier>(std::move(setup));
   co_await hold("prepared");
@@ -379,8 +385,9 @@ asio::awaitable<SourceEvent> SourceMove::send_device_state() {
   auto answer = co_await ask(std::move(end));
   if (!answer) co_return fail(answer.error());
   if (answer->has_ready()) co_return Event::done;
-  co_return fail(fmt::format("{} could not load the guest: {}", entry().peer,
-                             answer->has_failed() ? answer->failed().reason() : "no reason given"));
+  co_return fail(fmt::format(
+      "{} could not load the guest: {}", entry().peer,
+      answer->has_failed() ? policy::printable(answer->failed().reason()) : "no reason given"));
 }
 
 asio::awaitable<SourceEvent> SourceMove::commit() {
@@ -390,8 +397,11 @@ asio::awaitable<SourceEvent> SourceMove::commit() {
     co_return fail(written.error());
   }
   co_await hold("commit");
-  auto outcome = co_await context_->ownership.pass(entry().application, context_->host,
-                                                   entry().peer, entry().generation);
+  // Both at once, so that a test can hold here with the transaction on its way.
+  auto pass = context_->ownership.pass(entry().application, context_->host, entry().peer,
+                                       entry().generation);
+  auto held = hold("commit-sent");
+  const CommitOutcome outcome = co_await (std::move(pass) && std::move(held));
   co_await hold("committed");
   switch (outcome) {
     case CommitOutcome::committed:
@@ -412,7 +422,13 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
         "control database says",
         entry().move_id, entry().application, entry().peer);
     auto owner = co_await context_->ownership.owner(entry().application);
-    if (!owner) co_return fail(owner.error());
+    if (!owner) {
+      if (owner.error().cancelled()) co_return fail(owner.error());
+      std::string why = fmt::format("{}; until then the guest is held at {}", owner.error().message,
+                                    context_->host);
+      co_await stay_in_doubt(std::move(why));
+      continue;
+    }
     if (owner->host == entry().peer && owner->generation > before) co_return Event::moved;
     if (owner->host == context_->host && owner->generation > before) {
       fail("the commit did not happen");
@@ -454,21 +470,34 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
       }
       co_return Event::done;
     }
-    if (answer && answer->has_handed_back()) {
-      fail(fmt::format("{} could not run it: {}", entry().peer, answer->handed_back().reason()));
-      co_return Event::not_moved;
+    const bool handed_back = answer && answer->has_handed_back();
+    if (handed_back) {
+      fail(fmt::format("{} could not run it: {}", entry().peer,
+                       policy::printable(answer->handed_back().reason())));
     }
-    // Not heard, or heard that it is not there: a person may have given the application back.
+    // The database has the last word, also when the destination or a person gives it back: a guest
+    // that runs before this host has read that would be taken for one that is elsewhere.
     auto owner = context_->ownership.last_seen(entry().application);
     if (owner && owner->host == context_->host && owner->generation > entry().generation + 1) {
       fail("the application was given back to this host");
       co_return Event::not_moved;
     }
+    if (handed_back) {
+      if (steady_clock::now() - began > kHandOverPatience) {
+        doubt_ = fmt::format(
+            "{} says that it has given the application back, and the control database does not: "
+            "see `homeport task resolve`",
+            entry().peer);
+      }
+      co_await pause(20ms);
+      continue;
+    }
     if (answer) {
       // Made before the co_await: GCC 12 destroys temporaries of a condition inside it twice.
       std::string why = fmt::format(
           "committed to {}, which says: {}. The guest is held at {}: see `homeport task resolve`",
-          entry().peer, answer->has_failed() ? answer->failed().reason() : "nothing known",
+          entry().peer,
+          answer->has_failed() ? policy::printable(answer->failed().reason()) : "nothing known",
           context_->host);
       co_await stay_in_doubt(std::move(why));
       continue;
@@ -487,6 +516,7 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
 }
 
 asio::awaitable<SourceEvent> SourceMove::settle() {
+  co_await hold("resumed");
   std::vector<overlay::UniqueFd> queues;
   if (vm_) {
     for (const PortSpec& port : entry().ports) {
@@ -507,6 +537,7 @@ asio::awaitable<SourceEvent> SourceMove::settle() {
   end_copier();
   context_->departed(entry().application);
   context_->traffic.release(entry().application);
+  co_await hold("settled");
   co_return Event::done;
 }
 
@@ -518,9 +549,19 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
   }
   for (int attempt = 0; vm_ && !vm_->exited(); ++attempt) {
     auto resumed = co_await vm_->cont();
-    if (resumed) co_return Event::done;
-    if (attempt == 20) co_return fail(resumed.error());
-    co_await pause(100ms);
+    if (resumed) {
+      doubt_.clear();
+      co_return Event::done;
+    }
+    if (attempt < 20) {
+      co_await pause(100ms);
+      continue;
+    }
+    std::string why = fmt::format(
+        "{} is at {} again and its guest does not resume ({}): it is tried again until it does, or "
+        "until process {} is ended",
+        entry().application, context_->host, resumed.error().message, vm_->pid());
+    co_await stay_in_doubt(std::move(why));
   }
   fail(fmt::format("the guest of {} has ended at {}", entry().application, context_->host));
   co_return Event::done;  // there is nothing to resume, and nothing that could run twice
@@ -536,7 +577,7 @@ asio::awaitable<SourceEvent> SourceMove::abort_destination() {
   if (!answer) co_return Event::failed;
   if (answer->has_called_off()) {
     if (const std::string& problem = answer->called_off().problem(); !problem.empty()) {
-      error_ = fmt::format("{} ({})", error_, problem);
+      error_ = fmt::format("{} ({})", error_, policy::printable(problem));
     }
     co_return Event::done;
   }

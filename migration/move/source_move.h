@@ -24,7 +24,10 @@
 
 namespace homeport::migration {
 
-/// Named points of a move; builds for tests can hold it there.
+/// Named points of a move, in this order, at which tests can hold it: "requested", "prepared",
+/// "copying", "barrier" (guest stopped between two rounds), "redirected", "stopped",
+/// "device-state" (sent, its end not said), "commit" (about to be sent), "commit-sent",
+/// "committed" (outcome read), "resumed" (at the destination), "settled".
 using HoldPoint = std::function<boost::asio::awaitable<void>(std::string_view point)>;
 
 struct SourceContext {

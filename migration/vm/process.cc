@@ -1,4 +1,5 @@
 #include "migration/vm/process.h"
+#include "policy/text.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -225,7 +226,7 @@ std::string log_tail(const std::filesystem::path& log) {
   if (lines.size() > kLines) lines.erase(lines.begin(), lines.end() - kLines);
   std::string tail;
   for (const std::string& line : lines) tail += (tail.empty() ? "" : " | ") + line;
-  return tail;
+  return policy::printable(tail, kBytes);
 }
 
 }  // namespace homeport::migration

@@ -318,8 +318,9 @@ asio::awaitable<Result<Vm>> QemuDriver::adopt(std::string name, fs::path qmp_soc
 std::vector<std::string> QemuDriver::known() const {
   std::vector<std::string> names;
   std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(options_.runtime_dir, failed)) {
-    std::string name = entry.path().filename();
+  fs::directory_iterator entry(options_.runtime_dir, failed);
+  for (; !failed && entry != fs::directory_iterator(); entry.increment(failed)) {
+    std::string name = entry->path().filename();
     if (is_plain_name(name)) names.push_back(std::move(name));
   }
   std::ranges::sort(names);

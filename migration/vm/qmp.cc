@@ -2,11 +2,10 @@
 
 #include "migration/vm/deadline.h"
 #include "migration/vm/json_access.h"
+#include "overlay/spawn.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -94,7 +93,7 @@ class Qmp::Connection : public std::enable_shared_from_this<Qmp::Connection> {
     if (!std::holds_alternative<QmpGreeting>(*first)) {
       co_return make_error(errc::bad_message, "the monitor did not begin with a QMP greeting");
     }
-    asio::co_spawn(socket_.get_executor(), read(self), asio::detached);
+    overlay::spawn(socket_.get_executor(), read(self));
     auto agreed = co_await execute("qmp_capabilities", {}, -1);
     if (!agreed) co_return agreed.error();
     co_return Result<void>{};
@@ -117,7 +116,7 @@ class Qmp::Connection : public std::enable_shared_from_this<Qmp::Connection> {
     outgoing_.push_back(std::move(outgoing));
     if (!writing_) {
       writing_ = true;
-      asio::co_spawn(socket_.get_executor(), write(self), asio::detached);
+      overlay::spawn(socket_.get_executor(), write(self));
     }
     auto result = co_await reply->wait(options_.command_timeout, "the QMP command " + command);
     pending_.erase(id);

@@ -1,10 +1,9 @@
 #include "overlay/channel/channel.h"
 #include "overlay/channel/connection.h"
 #include "overlay/channel/establish.h"
+#include "overlay/spawn.h"
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -115,7 +114,7 @@ asio::awaitable<void> ChannelServer::Impl::accept_from(std::shared_ptr<Impl> sel
       connection->remote = remote;
       connection->local = connection->stream.socket().local_endpoint(ignored);
       self->in_handshake.emplace(connection.get(), connection);
-      asio::co_spawn(self->executor, serve(self, std::move(connection)), asio::detached);
+      overlay::spawn_service(self->executor, serve(self, std::move(connection)));
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       self->report(policy::errno_error("cannot accept a connection"));
       asio::steady_timer pause(self->executor, kAcceptRetry);
@@ -174,7 +173,7 @@ Result<std::unique_ptr<ChannelServer>> ChannelServer::listen(asio::any_io_execut
                                      std::move(handler));
   impl->acceptors = std::move(acceptors);
   for (tcp::acceptor& acceptor : impl->acceptors) {
-    asio::co_spawn(executor, Impl::accept_from(impl, acceptor), asio::detached);
+    overlay::spawn(executor, Impl::accept_from(impl, acceptor));
   }
   return std::unique_ptr<ChannelServer>(new ChannelServer(std::move(impl)));
 }

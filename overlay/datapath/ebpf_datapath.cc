@@ -121,7 +121,9 @@ void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
   for (const auto& [ifindex, port] : desired.ports) {
     // A slot may have counted for a port that is gone.
     if (!current.ports.contains(ifindex)) {
-      bpf_map_update_elem(object_.port_counters_fd(), &port.slot, zero.data(), BPF_ANY);
+      if (bpf_map_update_elem(object_.port_counters_fd(), &port.slot, zero.data(), BPF_ANY) != 0) {
+        problems.push_back(policy::errno_error("cannot reset a port's counters").message);
+      }
     }
   }
   // What others refer to first: a frame never finds an address before its port.

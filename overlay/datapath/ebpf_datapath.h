@@ -15,8 +15,8 @@ struct EbpfOptions {
   /// Where the maps are pinned: a directory on a mounted bpffs, made if it is missing. One
   /// directory per agent.
   std::filesystem::path pin_directory = "/sys/fs/bpf/homeport";
-  std::string vxlan_device = "hpvxlan";  ///< Created if it is missing.
-  std::uint16_t udp_port = 8472;         ///< Of every host; other overlays use 4789.
+  std::string vxlan_device = "homeport0";  ///< Created if it is missing.
+  std::uint16_t udp_port = 4790;           ///< Of every host; other overlays use 4789.
   /// Outer source address per family; the kernel's routing chooses where there is none.
   std::optional<boost::asio::ip::address_v4> local_vtep_v4;
   std::optional<boost::asio::ip::address_v6> local_vtep_v6;

@@ -85,10 +85,8 @@ Result<LinkCounters> link_counters(const std::string& name) {
   return LinkCounters{
       .rx_packets = stat(RTNL_LINK_RX_PACKETS),
       .rx_bytes = stat(RTNL_LINK_RX_BYTES),
-      .rx_dropped = stat(RTNL_LINK_RX_DROPPED),
       .tx_packets = stat(RTNL_LINK_TX_PACKETS),
       .tx_bytes = stat(RTNL_LINK_TX_BYTES),
-      .tx_dropped = stat(RTNL_LINK_TX_DROPPED),
   };
 }
 

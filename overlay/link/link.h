@@ -39,8 +39,8 @@ struct Link {
 /// Packets and bytes as the device counts them: `tx` is towards the device, so for a tap what its
 /// reader has taken out of the queue; `rx` is from it.
 struct LinkCounters {
-  std::uint64_t rx_packets = 0, rx_bytes = 0, rx_dropped = 0;
-  std::uint64_t tx_packets = 0, tx_bytes = 0, tx_dropped = 0;
+  std::uint64_t rx_packets = 0, rx_bytes = 0;
+  std::uint64_t tx_packets = 0, tx_bytes = 0;
 };
 
 struct LinkAddress {

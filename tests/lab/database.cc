@@ -11,55 +11,66 @@ namespace homeport::lab {
 namespace {
 
 constexpr const char* kPort = "6650";
+constexpr const char* kClusterPort = "6651";
+
+std::string address_of(unsigned server) {
+  return "192.168.77." + std::to_string(server + 1);
+}
 
 }  // namespace
 
-Database::Database(const Switch& management, std::filesystem::path directory, std::string address)
-    : management_(management),
-      directory_(std::move(directory)),
-      pki_(directory_ / "pki"),
-      address_(std::move(address)),
-      remote_("ssl:" + address_ + ":" + kPort),
-      local_remote_("unix:" + (directory_ / "homeport.sock").string()) {
-  std::filesystem::create_directories(directory_);
-  run_checked({homeport_program(), "pki", "init", "--dir", pki_.string()});
+DatabaseServer::DatabaseServer(Place place) : place_(std::move(place)) {
+  std::filesystem::create_directories(place_.directory);
   start();
 }
 
-Database::~Database() {
+DatabaseServer::~DatabaseServer() {
   try {
     stop();
   } catch (const std::exception& error) {
-    fprintf(stderr, "lab: stopping the control database: %s\n", error.what());
+    fprintf(stderr, "lab: stopping a control database: %s\n", error.what());
   }
 }
 
-std::filesystem::path Database::issue(const std::string& host) {
-  run_checked({homeport_program(), "pki", "issue", host, "--dir", pki_.string()});
-  return pki_;
+std::string DatabaseServer::remote() const {
+  return "ssl:" + place_.address + ":" + kPort;
 }
 
-void Database::start() {
-  run_checked({homeport_program(), "db", "init", "--dir", directory_.string(), "--listen",
-               address_ + ":" + kPort, "--pki", pki_.string()},
-              {.inside = &management_.inside()});
+std::string DatabaseServer::local_remote() const {
+  return "unix:" + (place_.directory / "homeport.sock").string();
 }
 
-pid_t Database::server() const {
-  const auto text = read_text(directory_ / "ovsdb-server.pid");
+void DatabaseServer::start() {
+  // What the servers of a cluster listen at is one setting for all of them.
+  const std::string listen = place_.cluster.empty() ? place_.address : "0.0.0.0";
+  Command command{homeport_program(),
+                  "db",
+                  "init",
+                  "--dir",
+                  place_.directory.string(),
+                  "--listen",
+                  listen + ":" + kPort,
+                  "--pki",
+                  place_.pki.string()};
+  for (std::string& word : words(place_.cluster)) command.push_back(std::move(word));
+  run_checked(command, {.inside = &place_.inside});
+}
+
+pid_t DatabaseServer::process() const {
+  const auto text = read_text(place_.directory / "ovsdb-server.pid");
   return text.empty() ? 0 : std::stoi(text);
 }
 
-void Database::pause() {
-  if (server() > 0) ::kill(server(), SIGSTOP);
+void DatabaseServer::pause() {
+  if (process() > 0) ::kill(process(), SIGSTOP);
 }
 
-void Database::go_on() {
-  if (server() > 0) ::kill(server(), SIGCONT);
+void DatabaseServer::go_on() {
+  if (process() > 0) ::kill(process(), SIGCONT);
 }
 
-void Database::stop() {
-  const pid_t server = this->server();
+void DatabaseServer::stop() {
+  const pid_t server = process();
   if (server == 0) return;
   ::kill(server, SIGKILL);
   // It is nobody's child: gone when /proc says so, or a zombie that init has yet to collect.
@@ -70,7 +81,85 @@ void Database::stop() {
         return line.empty() || line.find(") Z ") != std::string::npos;
       },
       10s, "the end of ovsdb-server");
-  std::filesystem::remove(directory_ / "ovsdb-server.pid");
+  std::filesystem::remove(place_.directory / "ovsdb-server.pid");
+}
+
+bool DatabaseServer::leads() const {
+  const auto status =
+      run_command({"ovs-appctl", "-t", (place_.directory / "ovsdb-server.ctl").string(),
+                   "cluster/status", "Homeport"});
+  return status.out.find("Role: leader") != std::string::npos;
+}
+
+Database::Database(Switch& management, std::filesystem::path directory, const std::string& prefix,
+                   unsigned servers)
+    : pki_(directory / "pki") {
+  std::filesystem::create_directories(directory);
+  run_checked({homeport_program(), "pki", "init", "--dir", pki_.string()});
+  if (servers == 1) {
+    management.add_address(address_of(0) + "/24");
+    servers_.push_back(std::make_unique<DatabaseServer>(
+        DatabaseServer::Place{management.inside(), directory, pki_, address_of(0), {}}));
+    return;
+  }
+  for (unsigned i = 0; i < servers; ++i) {
+    machines_.push_back(std::make_unique<Namespace>(prefix + "db" + std::to_string(i + 1)));
+    const Namespace& machine = *machines_.back();
+    management.connect(machine, "mgmt0", {});
+    machine.ip("addr add " + address_of(i) + "/24 dev mgmt0");
+    std::string cluster = "--cluster " + address_of(i) + ":" + kClusterPort;
+    if (i > 0) cluster += " --join " + address_of(0) + ":" + kClusterPort;
+    servers_.push_back(std::make_unique<DatabaseServer>(DatabaseServer::Place{
+        machine, directory / std::to_string(i + 1), pki_, address_of(i), std::move(cluster)}));
+  }
+}
+
+Database::~Database() = default;
+
+std::filesystem::path Database::issue(const std::string& host) {
+  run_checked({homeport_program(), "pki", "issue", host, "--dir", pki_.string()});
+  return pki_;
+}
+
+void Database::start() {
+  for (auto& server : servers_) server->start();
+}
+
+void Database::stop() {
+  for (auto& server : servers_) server->stop();
+}
+
+void Database::pause() {
+  for (auto& server : servers_) server->pause();
+}
+
+void Database::go_on() {
+  for (auto& server : servers_) server->go_on();
+}
+
+DatabaseServer& Database::leader() {
+  DatabaseServer* found = nullptr;
+  wait_until(
+      [&] {
+        for (auto& server : servers_) {
+          if (server->leads()) found = server.get();
+        }
+        return found != nullptr;
+      },
+      30s, "the cluster to have a leader");
+  return *found;
+}
+
+std::string Database::remote() const {
+  std::string all;
+  for (const auto& server : servers_) all += (all.empty() ? "" : ",") + server->remote();
+  return all;
+}
+
+std::string Database::local_remote() const {
+  std::string all;
+  for (const auto& server : servers_) all += (all.empty() ? "" : ",") + server->local_remote();
+  return all;
 }
 
 }  // namespace homeport::lab

@@ -4,44 +4,75 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "tests/lab/cleanup.h"
 #include "tests/lab/network.h"
 #include "tests/lab/process.h"
 
 namespace homeport::lab {
 
-/// Lives beside the management switch. Certificates and the database's file are made by
-/// `homeport pki init`, `homeport pki issue` and `homeport db init`.
+/// One ovsdb-server. Its file stays when it is stopped.
+class DatabaseServer {
+ public:
+  struct Place {
+    const Namespace& inside;
+    std::filesystem::path directory, pki;
+    std::string address;
+    /// Arguments of `homeport db init` that make it one of a cluster; empty: a single server.
+    std::string cluster;
+  };
+  explicit DatabaseServer(Place place);
+  ~DatabaseServer();
+  DatabaseServer(const DatabaseServer&) = delete;
+  DatabaseServer& operator=(const DatabaseServer&) = delete;
+
+  /// Starts the server, unless it runs.
+  void start();
+  /// Kills it.
+  void stop();
+  /// SIGSTOP: connections stay and nothing is answered, until go_on().
+  void pause();
+  void go_on();
+  /// Of a cluster: whether it is the one that decides.
+  bool leads() const;
+
+  std::string remote() const;        ///< "ssl:192.168.77.1:6650", what agents connect to
+  std::string local_remote() const;  ///< "unix:...", without a role: for the operator's commands
+
+ private:
+  pid_t process() const;  ///< 0 when there is none
+
+  Place place_;
+};
+
+/// One server beside the management switch, or a cluster of several on machines of their own.
 class Database {
  public:
-  /// `address`: of the management switch, already configured there.
-  Database(const Switch& management, std::filesystem::path directory, std::string address);
+  /// `prefix`: of the names of namespaces.
+  Database(Switch& management, std::filesystem::path directory, const std::string& prefix,
+           unsigned servers);
   ~Database();
 
   /// Makes a host's key and certificate; returns the directory they are in.
   std::filesystem::path issue(const std::string& host);
 
-  /// Kills the server; its file stays.
+  // Of all servers.
+  void start();
   void stop();
-  /// SIGSTOP: connections stay and nothing is answered, until go_on().
   void pause();
   void go_on();
-  /// Starts the server again on the same file and port.
-  void start();
 
-  /// "ssl:192.168.77.1:6640", what agents connect to.
-  const std::string& remote() const { return remote_; }
-  /// "unix:...", without a role: for the operator's commands.
-  const std::string& local_remote() const { return local_remote_; }
-  const std::filesystem::path& pki() const { return pki_; }
+  /// The one that leads the cluster now.
+  DatabaseServer& leader();
+
+  /// All servers, separated by commas.
+  std::string remote() const;
+  std::string local_remote() const;
 
  private:
-  pid_t server() const;  ///< 0 when there is none
-
-  const Switch& management_;
-  std::filesystem::path directory_, pki_;
-  std::string address_, remote_, local_remote_;
+  std::filesystem::path pki_;
+  std::vector<std::unique_ptr<Namespace>> machines_;
+  std::vector<std::unique_ptr<DatabaseServer>> servers_;
 };
 
 }  // namespace homeport::lab

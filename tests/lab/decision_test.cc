@@ -4,6 +4,7 @@
 
 #include <csignal>
 
+#include "tests/lab/failure.h"
 #include "tests/lab/fleet.h"
 
 namespace homeport::lab {
@@ -17,9 +18,7 @@ class Decision : public testing::Test {
   void commit_and_hold() {
     fleet_.guest().write_memory(32, 4, 2);
     before_ = fleet_.guest().status();
-    fleet_.a().stop_agent();
-    fleet_.a().start_agent("committed");
-    fleet_.a().wait_ready();
+    fleet_.a().hold_at("committed");
     waiting_ = fleet_.start_move(fleet_.b());
     fleet_.a().wait_held();
   }
@@ -42,10 +41,26 @@ class Decision : public testing::Test {
     EXPECT_EQ(now.memory_mismatches, 0u);
   }
 
-  Fleet fleet_{{.name = "decision"}};
+  Fleet fleet_{{.name = "decision", .holdable = true}};
   GuestStatus before_;
   std::unique_ptr<Process> waiting_;
 };
+
+TEST_F(Decision, IsNobodysWhileTheOutcomeIsUnknown) {
+  fleet_.guest().write_memory(32, 4, 2);
+  before_ = fleet_.guest().status();
+  fleet_.a().hold_at("commit");
+  waiting_ = fleet_.start_move(fleet_.b());
+  fleet_.a().wait_held();
+  fleet_.lab().database().pause();
+  fleet_.a().release();
+  // Neither side may run the guest before the outcome can be read.
+  EXPECT_THROW(fleet_.guest().ask("status", 2s), LabFailure);
+  fleet_.lab().database().go_on();
+  EXPECT_THAT(fleet_.wait_ended().state, testing::AnyOf("succeeded", "rolled-back"));
+  fleet_.wait_settled(fleet_.wait_somewhere());
+  expect_same_guest();
+}
 
 TEST_F(Decision, ForTheSourceWhenTheDestinationIsGone) {
   commit_and_hold();

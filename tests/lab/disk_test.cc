@@ -58,7 +58,7 @@ TEST(Disk, EveryPageOfADirectReaderArrives) {
   cleanup.add("disk image", [&] { fs::remove(disk); });
   write_pattern_disk(disk, 64);
 
-  FleetOptions options{.name = "disk", .rate_mbit = 400};
+  FleetOptions options{.name = "disk", .rate_mbit = 400, .holdable = true};
   options.guest.disk = disk;
   // 64 KiB requests take 16 ms each: there is always one under way when pages are scanned.
   options.guest.disk_bytes_per_second = 4 << 20;
@@ -69,9 +69,7 @@ TEST(Disk, EveryPageOfADirectReaderArrives) {
   Host* here = &fleet.a();
   for (int i = 0; i < 3; ++i) {
     Host& there = fleet.other_than(*here);
-    here->stop_agent();
-    here->start_agent("device-state");
-    here->wait_ready();
+    here->hold_at("device-state");
     auto waiting = fleet.start_move(there);
     here->wait_held();
     {

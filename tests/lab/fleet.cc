@@ -50,9 +50,11 @@ TaskView parse_task(const boost::json::object& json) {
   return task;
 }
 
-Fleet::Fleet(FleetOptions options) : options_(std::move(options)), lab_(options_.name) {
+Fleet::Fleet(FleetOptions options)
+    : options_(std::move(options)), lab_(options_.name, options_.database_servers) {
   const HostOptions host{.underlay = {.rate_mbit = options_.rate_mbit, .mtu = 1500},
-                         .memory_mib = options_.host_memory_mib};
+                         .memory_mib = options_.host_memory_mib,
+                         .holdable = options_.holdable};
   a_ = &lab_.add_host("hostA", host);
   b_ = &lab_.add_host("hostB", host);
   c_ = &lab_.add_host("hostC", host);

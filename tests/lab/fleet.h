@@ -19,6 +19,8 @@ struct FleetOptions {
   std::uint64_t host_memory_mib = 2048;  ///< for guests, on each host
   GuestOptions guest = {};
   bool start_guest = true;
+  unsigned database_servers = 1;  ///< more than one make a cluster
+  bool holdable = false;          ///< moves can be held at a step, see Host::hold_at()
 };
 
 /// One task as `homeport task show --json` and `homeport move --json` print it.

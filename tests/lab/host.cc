@@ -3,11 +3,13 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <boost/algorithm/string/case_conv.hpp>
 #include <boost/asio/ip/tcp.hpp>
 
 #include <algorithm>
 #include <charconv>
 #include <cstring>
+#include <fstream>
 #include <regex>
 #include <sstream>
 
@@ -42,6 +44,21 @@ fs::path cgroup_root() {
   return {};
 }
 
+/// Those that deploy/homeportd.service leaves the agent, as setpriv(1) wants them.
+std::string service_capabilities() {
+  std::string all = "-all";
+  std::ifstream unit(HOMEPORT_LAB_SOURCE_DIR "/../../deploy/homeportd.service");
+  for (std::string line; std::getline(unit, line);) {
+    constexpr std::string_view kKey = "CapabilityBoundingSet=";
+    if (!line.starts_with(kKey)) continue;
+    for (std::string name : words(line.substr(kKey.size()))) {
+      boost::algorithm::to_lower(name);
+      all += ",+" + name.substr(std::string_view("cap_").size());
+    }
+  }
+  return all;
+}
+
 std::vector<std::string> files_below(const fs::path& directory) {
   std::vector<std::string> found;
   if (!fs::exists(directory)) return found;
@@ -58,6 +75,7 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
            HostOptions options)
     : name_(std::move(name)),
       number_(number),
+      holdable_(options.holdable),
       directory_(lab_directory / name_),
       inside_(std::move(namespace_name)),
       underlay_address_("172.31.0." + std::to_string(number)) {
@@ -104,18 +122,15 @@ void Host::write_configuration(const Database& database, const fs::path& certifi
   write_text(directory_ / "homeportd.toml", toml.str());
 }
 
-void Host::start_agent(const std::string& hold_at) {
-  release();
+void Host::start_agent() {
   ProcessOptions options{.inside = &inside_, .log = directory_ / "homeportd.log"};
-  std::string program = homeportd_program();
-  if (!hold_at.empty()) {
-    program = held_homeportd_program();
-    options.environment["HOMEPORT_HOLD_AT"] = hold_at;
-    options.environment["HOMEPORT_HOLD_FILE"] = directory_ / "held";
-  }
+  if (holdable_) options.environment["HOMEPORT_HOLD_IN"] = directory_;
+  // With the rights of the service, and no others.
+  Command command{"setpriv", "--no-new-privs", "--bounding-set=" + service_capabilities(), "--"};
+  command.push_back(holdable_ ? held_homeportd_program() : homeportd_program());
+  command.insert(command.end(), {"--config", directory_ / "homeportd.toml"});
   agent_.reset();
-  agent_ = std::make_unique<Process>(Command{program, "--config", directory_ / "homeportd.toml"},
-                                     options);
+  agent_ = std::make_unique<Process>(std::move(command), options);
 }
 
 void Host::wait_ready(Clock::duration timeout) {
@@ -139,6 +154,11 @@ void Host::kill_agent() {
   agent_->kill();
 }
 
+void Host::hold_at(const std::string& step) {
+  if (!holdable_) throw LabFailure(name_ + " was not made to be held");
+  write_text(directory_ / "hold", step);
+}
+
 bool Host::held() const {
   return fs::exists(directory_ / "held");
 }
@@ -153,6 +173,7 @@ void Host::wait_held(Clock::duration timeout) {
 }
 
 void Host::release() {
+  fs::remove(directory_ / "hold");
   fs::remove(directory_ / "held");
 }
 

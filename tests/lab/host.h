@@ -18,6 +18,7 @@ namespace homeport::lab {
 struct HostOptions {
   LinkOptions underlay = {};
   std::uint64_t memory_mib = 2048;  ///< size of the tmpfs guests' memory comes from
+  bool holdable = false;            ///< its agent can be held at a step of a move
 };
 
 class Host {
@@ -31,9 +32,8 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  /// Starts homeportd. With a step of a move named in `hold_at` (source_move.cc names them), it is
-  /// one that waits there, once, until release().
-  void start_agent(const std::string& hold_at = "");
+  /// Starts homeportd.
+  void start_agent();
   /// Waits until /readyz says 200.
   void wait_ready(Clock::duration timeout = 20s);
   /// SIGTERM; the exit status must be 0. Guests go on.
@@ -43,14 +43,17 @@ class Host {
   Process& agent() { return *agent_; }
   bool agent_runs() { return agent_ && agent_->running(); }
 
-  /// True while the agent waits at the step of `hold_at`.
+  /// The agent will wait at that step of the next move from this host (source_move.cc names them),
+  /// once, until release(). Needs HostOptions::holdable.
+  void hold_at(const std::string& step);
+  /// True while the agent waits there.
   bool held() const;
   void wait_held(Clock::duration timeout = 60s);
   void release();
 
   /// The guest's process on this host, found by its command line; -1 for none.
   pid_t guest_pid(const std::string& application) const;
-  /// GET of the agent's REST endpoint from inside the namespace; the body.
+  /// GET of the agent's REST endpoint from inside the namespace; the whole reply.
   std::string get(const std::string& path, Clock::duration timeout = 5s) const;
 
   /// Warnings and errors in the agent's logs that match none of `expected` (regular expressions).
@@ -67,13 +70,13 @@ class Host {
   std::filesystem::path memory_directory() const { return directory_ / "memory"; }
   std::filesystem::path runtime_directory() const { return directory_ / "run"; }
   std::filesystem::path profile_directory() const { return directory_ / "launch.d"; }
-  const std::string& underlay_address() const { return underlay_address_; }
 
  private:
   void write_configuration(const Database& database, const std::filesystem::path& certificates);
 
   std::string name_;
   unsigned number_;
+  bool holdable_;
   std::filesystem::path directory_;
   Cleanup cleanup_;
   Namespace inside_;

@@ -18,7 +18,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kPrefix = "hp-";
-constexpr const char* kDatabaseAddress = "192.168.77.1";
 
 /// TOML basic string.
 std::string quoted(const std::string& text) {
@@ -71,7 +70,7 @@ Command guest_arguments(const GuestOptions& guest, const GuestImage& image) {
   return arguments;
 }
 
-Lab::Lab(std::string name) : name_(std::move(name)) {
+Lab::Lab(std::string name, unsigned database_servers) : name_(std::move(name)) {
   remove_abandoned_labs();
   const std::string prefix = kPrefix + std::to_string(getpid()) + "-";
   directory_ = fs::temp_directory_path() / (prefix + name_);
@@ -86,8 +85,7 @@ Lab::Lab(std::string name) : name_(std::move(name)) {
   });
   underlay_ = std::make_unique<Switch>(prefix + "underlay");
   management_ = std::make_unique<Switch>(prefix + "mgmt");
-  management_->add_address(std::string(kDatabaseAddress) + "/24");
-  database_ = std::make_unique<Database>(*management_, directory_ / "db", kDatabaseAddress);
+  database_ = std::make_unique<Database>(*management_, directory_ / "db", prefix, database_servers);
 }
 
 Lab::~Lab() {

@@ -38,7 +38,8 @@ Command guest_arguments(const GuestOptions& guest, const GuestImage& image);
 /// whose process was killed has left behind is removed when the next one is made.
 class Lab {
  public:
-  explicit Lab(std::string name);
+  /// `database_servers`: more than one make a cluster.
+  explicit Lab(std::string name, unsigned database_servers = 1);
   ~Lab();
 
   Host& add_host(const std::string& name, HostOptions options = {});

@@ -9,7 +9,9 @@ namespace {
 
 class Move : public testing::Test {
  protected:
-  static void SetUpTestSuite() { fleet_ = std::make_unique<Fleet>(FleetOptions{.name = "move"}); }
+  static void SetUpTestSuite() {
+    fleet_ = std::make_unique<Fleet>(FleetOptions{.name = "move", .holdable = true});
+  }
   static void TearDownTestSuite() { fleet_.reset(); }
 
   void TearDown() override {
@@ -95,9 +97,7 @@ TEST_F(Move, ToWhereItIsAlreadyIsRefused) {
 TEST_F(Move, CancelledInTimeRollsBackCleanly) {
   Host& here = fleet_->wait_somewhere();
   Host& there = fleet_->other_than(here);
-  here.stop_agent();
-  here.start_agent("copying");
-  here.wait_ready();
+  here.hold_at("copying");
   auto waiting = fleet_->start_move(there);
   here.wait_held();
   fleet_->lab().homeport_checked("task cancel " + fleet_->last_task().id);

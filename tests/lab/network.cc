@@ -47,6 +47,11 @@ void Link::restore() {
   cut_ = false;
 }
 
+void Link::lose(Loss loss) {
+  if (!wire_) wire_ = std::make_unique<LossyWire>(far_, far_device_);
+  wire_->set(loss);
+}
+
 Switch::Switch(std::string namespace_name) : inside_(std::move(namespace_name)) {
   // No spanning tree and no wait before a port forwards: there are no loops here.
   inside_.ip("link add br0 type bridge stp_state 0 forward_delay 0");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/lab/namespace.h"
+#include "tests/lab/wire.h"
 
 namespace homeport::lab {
 
@@ -29,6 +30,8 @@ class Link {
   /// Cuts the link: the near end loses its carrier.
   void cut();
   void restore();
+  /// The link loses frames from now on; the member is the near end.
+  void lose(Loss loss);
   bool is_cut() const { return cut_; }
 
   const std::string& near_device() const { return near_device_; }
@@ -40,6 +43,7 @@ class Link {
   std::string near_device_;
   std::string far_device_;
   bool cut_ = false;
+  std::unique_ptr<LossyWire> wire_;
 };
 
 /// A namespace with a bridge that joins ports on other namespaces.

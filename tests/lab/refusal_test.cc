@@ -27,6 +27,58 @@ TEST(Refusal, DestinationOutOfMemory) {
   EXPECT_THAT(fleet.lab().complaints({"move", "memory", "vm1"}), IsEmpty());
 }
 
+TEST(Refusal, MemoryThatRunsOutDuringTheCopy) {
+  Fleet fleet({.name = "fills", .holdable = true});
+  fleet.guest().write_memory(96, 4, 1);
+  fleet.a().hold_at("copying");
+  auto waiting = fleet.start_move(fleet.b());
+  fleet.a().wait_held();
+  const auto other = fleet.b().memory_directory() / "somebody-else";
+  run_command({"dd", "if=/dev/zero", "of=" + other.string(), "bs=1M"});  // until it is full
+  fleet.a().release();
+  const TaskView task = fleet.wait_ended();
+  EXPECT_EQ(task.state, "rolled-back");
+  EXPECT_THAT(task.error, HasSubstr("no memory left"));
+  EXPECT_TRUE(fleet.b().agent_runs());
+  std::filesystem::remove(other);
+  fleet.wait_settled(fleet.a());
+  fleet.guest().check_memory();
+  EXPECT_EQ(fleet.move(fleet.b()).status, 0);
+  fleet.wait_settled(fleet.b());
+  fleet.guest().check_memory();
+  EXPECT_THAT(fleet.lab().complaints({"move", "memory", "vm1"}), IsEmpty());
+}
+
+TEST(Refusal, ASecondMoveOfTheSameApplication) {
+  Fleet fleet({.name = "second", .holdable = true});
+  fleet.a().hold_at("copying");
+  auto waiting = fleet.start_move(fleet.b());
+  fleet.a().wait_held();
+  const MoveOutcome second = fleet.move(fleet.b());
+  EXPECT_EQ(second.status, 1);
+  EXPECT_THAT(second.err + second.task.error, HasSubstr("A move of vm1 is running"));
+
+  // A controller that does not ask first.
+  const std::string insert =
+      R"(["Homeport",{"op":"insert","table":"Task","row":{"kind":"move","application":"vm1",)"
+      R"("arguments":["map",[["destination","hostB"]]]}}])";
+  run_checked({"ovsdb-client", "transact", fleet.lab().database().local_remote(), insert});
+  wait_until(
+      [&] {
+        for (const TaskView& task : fleet.tasks()) {
+          if (task.state == "failed") {
+            EXPECT_THAT(task.error, HasSubstr("is being moved to hostB already"));
+            return true;
+          }
+        }
+        return false;
+      },
+      20s, "the second move to fail");
+  fleet.a().release();
+  EXPECT_EQ(waiting->wait(60s), 0);
+  fleet.wait_settled(fleet.b());
+}
+
 TEST(Refusal, MemoryThatCannotBeCaptured) {
   FleetOptions options{.name = "private"};
   options.guest.shared_memory = false;

@@ -43,4 +43,9 @@ void wait_until(const std::function<bool()>& condition, Clock::duration timeout,
   }
 }
 
+void let_pass(Clock::duration time) {
+  const auto end = Clock::now() + time;
+  wait_until([&] { return Clock::now() > end; }, time + 10s, "time to pass");
+}
+
 }  // namespace homeport::lab

@@ -17,6 +17,9 @@ using std::chrono_literals::operator""ms;
 void wait_until(const std::function<bool()>& condition, Clock::duration timeout,
                 const std::string& what, const std::function<std::string()>& evidence = {});
 
+/// Lets a fault last. Never to hope that something has happened meanwhile.
+void let_pass(Clock::duration time);
+
 /// From now on SIGINT and SIGTERM end the next wait with Interrupted instead of the process.
 void end_waits_on_signals();
 

@@ -123,6 +123,7 @@ void DiskReader::start(std::uint64_t buffer_mib) {
 void DiskReader::work() {
   constexpr std::uint64_t kTogether = 16;  // pages of one request: 64 KiB
   for (std::uint64_t turn = 0;; ++turn) {
+    checking_.wait(true);  // or the checker, on the one processor, would never have its turn
     Holding held(busy_);
     const std::uint64_t slot = turn * kTogether % slots_;
     const std::uint64_t page = mix(turn) % (disk_pages_ / kTogether) * kTogether;
@@ -157,8 +158,13 @@ void DiskReader::compare(std::uint64_t slot, const char* when) {
 }
 
 void DiskReader::check() {
-  Holding held(busy_);
-  for (std::uint64_t slot = 0; slot < slots_; ++slot) compare(slot, "later");
+  checking_.test_and_set();
+  {
+    Holding held(busy_);
+    for (std::uint64_t slot = 0; slot < slots_; ++slot) compare(slot, "later");
+  }
+  checking_.clear();
+  checking_.notify_all();
 }
 
 std::string DiskReader::first_mismatch() {

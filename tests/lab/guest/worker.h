@@ -68,7 +68,8 @@ class DiskReader {
   std::uint64_t* read_from_ = nullptr;  // disk page each page of the buffer was read from
   std::uint64_t slots_ = 0, disk_pages_ = 0;
   int disk_ = -1;
-  std::atomic_flag busy_;
+  std::atomic_flag busy_;      // reader or checker
+  std::atomic_flag checking_;  // the reader stands aside
   std::atomic<bool> noted_{false};
   std::string note_;
 };

@@ -28,7 +28,7 @@ TEST(Config, HasDefaultsForAllButTwoKeys) {
   Config config = parse_config(kLeast, "f").value();
   EXPECT_EQ(config.host, "node-1");
   EXPECT_EQ(config.log_level, "info");
-  EXPECT_EQ(config.database.remotes, "unix:/run/homeport/db.sock");
+  EXPECT_EQ(config.database.remotes, "unix:/var/lib/homeport/homeport.sock");
   EXPECT_EQ(config.database.probe_interval, 5s);
   EXPECT_EQ(config.tls.private_key, "/etc/homeport/pki/host.key");
   EXPECT_EQ(config.underlay.vtep, make_address("192.0.2.1"));

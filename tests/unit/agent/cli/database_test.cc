@@ -256,6 +256,20 @@ TEST_F(DatabaseCommands, TasksThatHaveEndedAreRemoved) {
   EXPECT_EQ(homeport("task remove").code, 2);
 }
 
+TEST_F(DatabaseCommands, ApplicationsThatRunAreNotRemoved) {
+  add_network_and_vm();
+  report(ask_for_move(), TaskState::succeeded);
+  refused("app remove vm1", "homeport app stop vm1");
+  EXPECT_EQ(checked("app remove vm1 --force --json").json().at("removed").as_string(), "vm1");
+}
+
+TEST_F(DatabaseCommands, PoliciesThatNobodyNamesAreRemoved) {
+  checked("policy set gold --downtime-limit 50");
+  refused("policy remove silver", "silver");
+  EXPECT_EQ(checked("policy remove gold --json").json().at("removed").as_string(), "gold");
+  EXPECT_TRUE(checked("policy list --json").json().as_array().empty());
+}
+
 TEST_F(DatabaseCommands, TasksInDoubtAreExplainedAndDecided) {
   add_network_and_vm();
   std::string id = ask_for_move();

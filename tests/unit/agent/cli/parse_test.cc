@@ -29,9 +29,9 @@ INSTANTIATE_TEST_SUITE_P(Commands, HelpOf,
                                            "network list", "network show", "network remove", "app",
                                            "app add", "app list", "app show", "app remove",
                                            "app start", "app stop", "policy", "policy set",
-                                           "policy list", "move", "task", "task list", "task show",
-                                           "task cancel", "task resolve", "task remove",
-                                           "task wait"));
+                                           "policy list", "policy remove", "move", "task",
+                                           "task list", "task show", "task cancel", "task resolve",
+                                           "task remove", "task wait"));
 
 struct Usage {
   const char* arguments;

@@ -225,7 +225,7 @@ TEST_F(DatabaseTest, KeepsAHostAlive) {
   asio::co_spawn(
       io,
       [&]() -> asio::awaitable<void> {
-        co_await view.database.keep_alive(status, 20ms);
+        co_await view.database.keep_alive([&] { return status; }, 20ms);
         stopped = true;
         view.changed.notify();
       },

@@ -61,7 +61,7 @@ class DbInitTest : public testing::Test {
 
   test::TemporaryDirectory directory;
   DatabaseServerOptions options{
-      .directory = directory.path() / "db", .schema = HOMEPORT_SCHEMA, .tls = {}};
+      .directory = directory.path() / "db", .schema = HOMEPORT_SCHEMA, .tls = {}, .cluster = {}};
 };
 
 TEST_F(DbInitTest, MakesStartsAndStops) {
@@ -103,6 +103,15 @@ TEST_F(DbInitTest, LeavesADatabaseOfAnotherVersionAlone) {
   auto refused = init_database(options);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("9.0.0"));
+}
+
+TEST_F(DbInitTest, DoesNotMixASingleServerAndACluster) {
+  ASSERT_TRUE(init_database(options));
+  const auto files = Certificates(directory.path() / "pki").issue("database");
+  options.cluster = {"127.0.0.1:1", {}, files};
+  EXPECT_THAT(init_database(options).error().message, HasSubstr("single server"));
+  options.tls = {files, "192.0.2.1", 6650};
+  EXPECT_THAT(init_database(options).error().message, HasSubstr("0.0.0.0"));
 }
 
 TEST_F(DbInitTest, SaysWhatIsMissing) {

@@ -15,9 +15,9 @@ inline StatusModel fixed_model() {
   model.started =
       SystemTime(std::chrono::milliseconds(1'767'225'598'250));  // 2025-12-31T23:59:58.25
   model.now = model.started + std::chrono::seconds(90);
-  model.database = {DatabaseState::synchronized, "ssl:[2001:db8::1]:6650", model.started, 2};
-  model.peers = {{"hostB", true, true, {make_address("2001:db8::2")}, model.now},
-                 {"hostC", false, false, {}, std::nullopt}};
+  model.database = {DatabaseState::synchronized, "ssl:[2001:db8::1]:6650"};
+  model.peers = {{"hostB", true, {make_address("2001:db8::2")}, model.now},
+                 {"hostC", false, {}, std::nullopt}};
   model.networks = {{"net1", 100, {"10.1.0.0/24", "fd01::/64"}, 1430},
                     {"net2", 101, {}, std::nullopt}};
   PortSnapshot port;
@@ -26,7 +26,7 @@ inline StatusModel fixed_model() {
   port.device = "hp0";
   port.mac = *policy::MacAddress::parse("02:00:00:00:00:01");
   port.prior_addresses = {make_address("10.1.0.10"), make_address("fd01::10")};
-  port.traffic = PortTraffic{11, 1100, 22, 18'000'000'000'000'000'000u, 3};
+  port.traffic = PortTraffic{11, 1100, 22, 18'000'000'000'000'000'000u};
   model.applications = {{"vm1", "qemu", "hostA", 7, "moving", {port}},
                         {"a\"b\\c\nd", "netdev", "", 0, "stopped", {}}};
   TaskSnapshot task;
@@ -44,7 +44,12 @@ inline StatusModel fixed_model() {
   task.rate = 50'000'000;
   task.eta_ms = 10'700;
   model.tasks = {task};
-  model.datapath = {"ebpf", 1, 3, 11, 12, 13, 14, {{"unknown-destination", 5}, {"no-port", 6}}};
+  model.datapath = {"ebpf",
+                    1,
+                    3,
+                    {"no device"},
+                    {{"forwarded", 13}},
+                    {{"unknown_address", 5}, {"unknown_port", 6}}};
   model.moves = {{{"succeeded", 2}, {"rolled-back", 1}}, 1'000'000, 4'500, 250, 100, 150};
   return model;
 }

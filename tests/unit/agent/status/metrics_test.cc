@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <map>
 #include <regex>
 #include <set>
@@ -67,6 +68,17 @@ TEST_F(StatusMetrics, FollowTheNamingConventions) {
   }
 }
 
+TEST_F(StatusMetrics, AreAllDescribedInTheDocs) {
+  std::ifstream page(HOMEPORT_STATUS_DOC);
+  static const std::regex row("\\| `(homeport_[a-z_]+)` \\| ([a-z]+) \\|.*");
+  std::map<std::string, std::string> described;
+  for (std::string line; std::getline(page, line);) {
+    std::smatch match;
+    if (std::regex_match(line, match, row)) described[match[1]] = match[2];
+  }
+  EXPECT_EQ(described, parsed_.types);
+}
+
 TEST_F(StatusMetrics, CarryTheValues) {
   const auto& samples = parsed_.samples;
   EXPECT_EQ(samples.at("homeport_build_info{host=\"hostA\",version=\"0.1.0\"}"), "1");
@@ -76,7 +88,7 @@ TEST_F(StatusMetrics, CarryTheValues) {
   EXPECT_EQ(samples.at("homeport_peer_up{peer=\"hostC\"}"), "0");
   EXPECT_EQ(samples.at("homeport_port_received_bytes_total{application=\"vm1\",binding=\"vm1\"}"),
             "18000000000000000000");
-  EXPECT_EQ(samples.at("homeport_datapath_dropped_packets_total{reason=\"no-port\"}"), "6");
+  EXPECT_EQ(samples.at("homeport_datapath_dropped_packets_total{reason=\"unknown_port\"}"), "6");
   EXPECT_EQ(samples.at("homeport_moves_total{outcome=\"rolled-back\"}"), "1");
   EXPECT_EQ(samples.at("homeport_move_downtime_seconds_sum"), "0.25");
   EXPECT_EQ(samples.at("homeport_move_downtime_seconds_count"), "2");

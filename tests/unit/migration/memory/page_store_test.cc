@@ -88,6 +88,23 @@ TEST_F(PageStoreTest, PunchesZerosWhereThatIsPossible) {
   EXPECT_EQ(value_of(2), 0);
 }
 
+TEST_F(PageStoreTest, WritesNothingWhereMemoryRunsOut) {
+  PageStore::Target target{.bytes = memory_};
+  target.populate = [](std::uint64_t offset, std::uint64_t) -> policy::Result<void> {
+    if (offset < 4 * kPageSize) return {};
+    return policy::make_error(boost::system::errc::not_enough_memory, "full");
+  };
+  PageStore store({target});
+  EXPECT_TRUE(store.apply(batch(0, 1, {run(1, 1)}), content(1, 3)));
+  EXPECT_EQ(value_of(1), 3);
+  for (bool zero : {false, true}) {
+    auto stored = store.apply(batch(0, 2, {run(5, 1, zero)}), content(zero ? 0 : 1, 3));
+    ASSERT_FALSE(stored);
+    EXPECT_EQ(stored.error().code, boost::system::errc::not_enough_memory);
+    EXPECT_EQ(value_of(5), 0xee);
+  }
+}
+
 TEST_F(PageStoreTest, RefusesHostileBatchesAndChangesNothing) {
   struct Case {
     const char* what;

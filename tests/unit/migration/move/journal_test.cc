@@ -27,8 +27,6 @@ class JournalTest : public testing::Test {
     entry.application = "vm1";
     entry.peer = "hostA";
     entry.generation = 7;
-    entry.qmp_socket = "/run/homeport/vm1/qmp.sock";
-    entry.memory_file = "/dev/shm/homeport/vm1-7.ram";
     entry.ports = {{"vm1", 100, *policy::MacAddress::parse("02:00:00:00:00:01"), 1430, "hp1"}};
     return entry;
   }

@@ -182,8 +182,9 @@ TEST_F(FromPort, DeviceThatIsNoPortGetsNothing) {
 }
 
 TEST_F(FromPort, FrameWithoutTunnelKeyIsDroppedAtTheVxlanDevice) {
-  EXPECT_EQ(run(ethernet(two_.mac, one_.mac, 0x0800, std::string(100, 'x')), 0, "hpvxlan").verdict,
-            TC_ACT_SHOT);
+  EXPECT_EQ(
+      run(ethernet(two_.mac, one_.mac, 0x0800, std::string(100, 'x')), 0, "homeport0").verdict,
+      TC_ACT_SHOT);
   EXPECT_EQ(fabric_.host(1).totals().drop_malformed, 1u);
 }
 

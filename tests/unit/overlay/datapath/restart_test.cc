@@ -135,7 +135,7 @@ TEST_F(Restart, HandDeletedFilterIsSeenAndRepaired) {
   EXPECT_THAT(host_.read_back().value().ports, IsEmpty());
   host_.apply().value();
   EXPECT_EQ(host_.read_back().value(), desired());
-  host_.inside.shell("tc qdisc del dev hpvxlan clsact");
+  host_.inside.shell("tc qdisc del dev homeport0 clsact");
   host_.apply().value();
   expect_talk();
 }
@@ -155,10 +155,10 @@ TEST_F(Restart, HandDeletedMapEntriesAreSeenAndRepaired) {
 }
 
 TEST_F(Restart, HandDeletedVxlanDeviceIsMadeAgain) {
-  host_.inside.run([] { delete_device("hpvxlan").value(); });
+  host_.inside.run([] { delete_device("homeport0").value(); });
   host_.apply().value();
   expect_talk();
-  host_.inside.run([] { set_link_up("hpvxlan", false).value(); });
+  host_.inside.run([] { set_link_up("homeport0", false).value(); });
   host_.apply().value();
   expect_talk();
 }
@@ -236,7 +236,7 @@ TEST_F(Restart, RemovalLeavesNothing) {
   host_.datapath.reset();
   host_.inside.run([&] { remove_ebpf_datapath(host_.options).value(); });
   EXPECT_EQ(filter_of("app2"), 0u);
-  EXPECT_FALSE(host_.inside.run([] { return find_link("hpvxlan").has_value(); }));
+  EXPECT_FALSE(host_.inside.run([] { return find_link("homeport0").has_value(); }));
   EXPECT_FALSE(std::filesystem::exists(host_.options.pin_directory));
 }
 
@@ -255,7 +255,7 @@ TEST(Setup, VxlanDeviceOfAnotherShapeIsRefused) {
   options.pin_directory = bpf().path() / "other-shape";
   host.run([&] { create_vxlan(options.vxlan_device, 4789).value(); });
   auto made = host.run([&] { return make_ebpf_datapath(options); });
-  EXPECT_THAT(made.error().message, HasSubstr("hpvxlan"));
+  EXPECT_THAT(made.error().message, HasSubstr("homeport0"));
   host.run([&] {
     delete_device(options.vxlan_device).value();
     create_veth(options.vxlan_device, "other").value();
