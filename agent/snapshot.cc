@@ -114,12 +114,6 @@ MoveHistory history(const MoveTotals& totals) {
   return history;
 }
 
-/// Others ask the control database before they involve this host in anything.
-bool told_ready(const Contents& contents, const std::string& host) {
-  auto status = contents.host_status.find(host);
-  return status != contents.host_status.end() && status->second.state == HostState::ready;
-}
-
 }  // namespace
 
 StatusModel snapshot(const SnapshotSources& sources) {

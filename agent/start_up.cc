@@ -22,7 +22,8 @@ using policy::Result;
 
 namespace {
 
-/// How often the datapath is compared with what it should be, in case somebody else changed it.
+/// How often the datapath and this host's rows are compared with what they should be, in case
+/// somebody else changed them.
 constexpr auto kRepairInterval = 5s;
 /// How long a destination's copy of the database may lag behind the source's.
 constexpr auto kAdmissionPatience = 3s;
@@ -42,24 +43,40 @@ asio::awaitable<void> pause(std::chrono::milliseconds time) {
   co_await timer.async_wait(asio::use_awaitable);
 }
 
-asio::awaitable<void> publish(StartUp parts) {
+asio::awaitable<Result<void>> publish(ControlDatabase& database, const Host& host) {
+  if (auto published = co_await database.publish_host(host); !published) co_return published;
+  auto interfaces = interfaces_of(host.name);
+  if (!interfaces) co_return interfaces.error();
+  co_return co_await database.publish_interfaces(host.name, std::move(*interfaces));
+}
+
+/// Writes nothing while the rows are right: they are not when addresses come and go here, or when
+/// somebody has made the database anew.
+asio::awaitable<void> keep_published(ControlDatabase& database, Host host) {
   while (true) {
-    auto published = co_await parts.database.publish_host(parts.identity.host);
-    if (published) {
-      auto interfaces = interfaces_of(parts.identity.host.name);
-      if (interfaces) {
-        published = co_await parts.database.publish_interfaces(parts.identity.host.name,
-                                                               std::move(*interfaces));
-      } else {
-        published = interfaces.error();
-      }
+    if (auto published = co_await publish(database, host); !published) {
+      spdlog::warn("cannot tell the control database about this host: {}",
+                   published.error().message);
     }
-    if (published) break;
-    spdlog::warn("cannot tell the control database about this host: {}", published.error().message);
-    co_await pause(1s);
+    co_await pause(kRepairInterval);
   }
-  auto status = [&identity = parts.identity] { return identity.status(); };
-  co_await parts.database.keep_alive(status);
+}
+
+/// Until it is read back: an older sign of life may be on its way, and the row may be of an earlier
+/// agent. The first sign of life makes the row.
+asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& identity) {
+  while (true) {
+    auto row = database.contents().host_status.find(identity.host.name);
+    const bool there = row != database.contents().host_status.end();
+    if (there && row->second.state == HostState::ready && row->second.agent_pid == ::getpid()) {
+      co_return;
+    }
+    co_await pause(20ms);
+    if (!there) continue;
+    if (auto told = co_await database.publish_status(identity.status()); !told) {
+      spdlog::warn("this host's status could not be written: {}", told.error().message);
+    }
+  }
 }
 
 asio::awaitable<void> repair(VirtualNetwork& network) {
@@ -70,15 +87,24 @@ asio::awaitable<void> repair(VirtualNetwork& network) {
 }
 
 asio::awaitable<void> begin(StartUp parts) {
-  while (!co_await parts.database.wait_synced(10s)) {
-    spdlog::warn("waiting for the control database; what is programmed goes on forwarding");
-  }
-  overlay::spawn(parts.executor, publish(parts));
-
   migration::Journal::Contents interrupted = parts.journal.read();
   for (const policy::Error& problem : interrupted.unreadable) {
     spdlog::error("{}", problem.message);
   }
+  for (const migration::JournalEntry& entry : interrupted.entries) {
+    if (entry.role == migration::JournalEntry::Role::source &&
+        entry.phase == migration::JournalPhase::under_way) {
+      co_await parts.guests.resume_interrupted(entry.application);
+    }
+  }
+
+  while (!co_await parts.database.wait_synced(10s)) {
+    spdlog::warn("waiting for the control database; what is programmed goes on forwarding");
+  }
+  overlay::spawn(parts.executor, keep_published(parts.database, parts.identity.host));
+  auto status = [&identity = parts.identity] { return identity.status(); };
+  overlay::spawn(parts.executor, parts.database.keep_alive(status));
+
   std::vector<migration::JournalEntry> outgoing;
   std::set<std::string> incoming;
   for (migration::JournalEntry& entry : interrupted.entries) {
@@ -94,9 +120,7 @@ asio::awaitable<void> begin(StartUp parts) {
   parts.tasks.resume(std::move(outgoing));
   parts.identity.state = HostState::ready;
   spdlog::info("{} is ready", parts.identity.host.name);
-  if (auto told = co_await parts.database.publish_status(parts.identity.status()); !told) {
-    spdlog::warn("this host's status could not be written: {}", told.error().message);
-  }
+  overlay::spawn(parts.executor, tell_ready(parts.database, parts.identity));
   co_await repair(parts.network);
 }
 

@@ -19,6 +19,12 @@ using boost::system::errc::errc_t;
 using policy::Result;
 
 Result<std::string> find_remote(const GlobalOptions& global) {
+  // The Open vSwitch libraries look for a relative path below their own directory.
+  constexpr std::string_view kUnix = "unix:";
+  if (global.database.starts_with(kUnix) && global.database.find(',') == std::string::npos) {
+    return std::string(kUnix) +
+           std::filesystem::absolute(global.database.substr(kUnix.size())).string();
+  }
   if (!global.database.empty()) return global.database;
   std::string line;
   std::ifstream file(kDatabaseFile);

@@ -26,7 +26,6 @@ struct NetworkArguments {
   policy::Vni vni = 0;
   std::vector<std::string> subnets;
   std::optional<std::int64_t> mtu;
-  std::string unknown = "drop";
 };
 
 std::vector<std::string> texts(const std::vector<Subnet>& subnets) {
@@ -68,8 +67,6 @@ asio::awaitable<Result<int>> add(DatabaseClient& client, Invocation& invocation,
   network.vni = given.vni;
   for (const std::string& text : given.subnets) network.subnets.push_back(*Subnet::parse(text));
   network.mtu = given.mtu;
-  network.unknown =
-      given.unknown == "normal" ? UnknownDestination::normal : UnknownDestination::drop;
   auto valid = check_network(client.contents(), network);
   if (!valid) co_return valid.error();
   auto written = co_await client.database().put_network(network);
@@ -173,11 +170,6 @@ void add_network_commands(CLI::App& app, Invocation& invocation) {
       ->check(kIsSubnet);
   adding->add_option("--mtu", arguments->mtu, "MTU of its ports (default: what fits the underlay)")
       ->check(CLI::Range(576, 65'465));
-  adding
-      ->add_option(
-          "--unknown", arguments->unknown,
-          "What happens to frames for unknown destinations (default: drop; normal is not done yet)")
-      ->check(CLI::IsMember({"drop", "normal"}));
   add_command("list", "List the networks", list);
   add_name(add_command("show", "Show one network and what is in it", show));
   add_name(add_command("remove", "Remove a network that nothing is in", remove));

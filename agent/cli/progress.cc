@@ -9,7 +9,7 @@
 namespace homeport::agent {
 namespace {
 
-constexpr std::chrono::seconds kPlainInterval{5};
+constexpr std::chrono::seconds kPlainInterval{1};
 constexpr std::uint64_t kBarWidth = 20;
 /// ECMA-48: to the first column, and erase to the end of the line.
 constexpr char kRedraw[] = "\r\x1b[K";

@@ -19,7 +19,7 @@ std::string progress_line(const TaskSnapshot& task);
 std::string task_summary(const TaskSnapshot& task);
 
 /// On a terminal the line is drawn over itself; elsewhere (a log, a pipe) a line is added when the
-/// phase changes and every five seconds.
+/// phase changes and every second.
 class ProgressPrinter {
  public:
   using Clock = std::chrono::steady_clock;

@@ -30,6 +30,11 @@ bool is_silent(const Contents& contents, const std::string& host, WallTime now) 
   return status == contents.host_status.end() || now - status->second.last_seen > kAliveWithin;
 }
 
+bool told_ready(const Contents& contents, const std::string& host) {
+  auto status = contents.host_status.find(host);
+  return status != contents.host_status.end() && status->second.state == HostState::ready;
+}
+
 std::vector<const TaskStatus*> abandoned_status(const Contents& contents, std::string_view host) {
   std::vector<const TaskStatus*> abandoned;
   for (const auto& [task, status] : contents.task_status) {

@@ -65,6 +65,10 @@ inline constexpr std::chrono::seconds kAliveWithin{40};
 /// Whether nothing has been heard of `host` for longer than that.
 bool is_silent(const Contents& contents, const std::string& host, WallTime now);
 
+/// Whether the control database says that `host` takes part in moves: others ask it before they
+/// involve a host in anything.
+bool told_ready(const Contents& contents, const std::string& host);
+
 /// What `host` wrote about tasks that have ended and that whoever asked for them has deleted.
 std::vector<const TaskStatus*> abandoned_status(const Contents& contents, std::string_view host);
 

@@ -110,9 +110,12 @@ asio::awaitable<void> ControlDatabase::keep_alive(std::function<HostStatus()> st
   auto impl = impl_;
   bool go_on = true;
   while (go_on) {
-    HostStatus now = status();
-    now.last_seen = wall_clock_now();
-    auto published = co_await publish_status(std::move(now));
+    // Asked for at each attempt: an old state must not be written over a newer one.
+    auto published = co_await impl->until_done([&status](const Contents& contents) -> Planned {
+      HostStatus now = status();
+      now.last_seen = wall_clock_now();
+      return upsert(find_row(contents.host_status, now.host), now, {});
+    });
     auto state = co_await asio::this_coro::cancellation_state;
     if (state.cancelled() != asio::cancellation_type::none) co_return;
     if (!published && published.error().cancelled()) co_return;

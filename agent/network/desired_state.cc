@@ -137,6 +137,12 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
   }
   for (const auto& [name, network] : contents.networks) {
     if (vnis_here.contains(network.vni)) {
+      if (network.unknown == UnknownDestination::normal) {
+        desired.problems.push_back(
+            fmt::format("network {} wants frames to unknown destinations to go the normal way: "
+                        "they are dropped",
+                        name));
+      }
       desired.state.networks.push_back({network.vni, mtu_of(network, view.mtu_limit)});
     }
   }

@@ -52,13 +52,11 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   if (destination == task->second.arguments.end() || destination->second != host) {
     return refuse(fmt::format("task {} does not move {} to {}", request.move_id(), name, host));
   }
-  auto memory_mib = number_property(application->second, "memory_mib", 256);
-  auto vcpus = number_property(application->second, "vcpus", 1);
-  if (!memory_mib) return memory_mib.error();
-  if (!vcpus) return vcpus.error();
+  auto needs = needs_of(application->second);
+  if (!needs) return needs.error();
   if (application->second.driver != Driver::qemu ||
       application->second.launch_profile != request.launch_profile() ||
-      *memory_mib != request.memory_mib() || *vcpus != request.vcpus()) {
+      needs->memory_mib != request.memory_mib() || needs->vcpus != request.vcpus()) {
     return refuse(
         fmt::format("{} describes {} otherwise than the control database: driver, launch "
                     "profile, memory or processors differ",

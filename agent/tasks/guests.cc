@@ -1,10 +1,15 @@
 #include "agent/tasks/guests.h"
 #include "overlay/spawn.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
 #include <charconv>
+#include <chrono>
 
 namespace homeport::agent {
 
@@ -14,20 +19,36 @@ using migration::PortSpec;
 using migration::Vm;
 using policy::Result;
 
-Result<std::uint64_t> number_property(const Application& application, const std::string& name,
-                                      std::uint64_t fallback) {
+namespace {
+
+/// A property that is a positive whole number, into `value`, which stays where there is none.
+template <class Number>
+Result<void> read_number(const Application& application, const std::string& name, Number most,
+                         Number& value) {
   auto found = application.properties.find(name);
-  if (found == application.properties.end()) return fallback;
+  if (found == application.properties.end()) return {};
   const std::string& text = found->second;
-  std::uint64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value == 0) {
+  Number read = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), read);
+  if (error != std::errc{} || end != text.data() + text.size() || read == 0 || read > most) {
     return policy::make_error(
         errc::invalid_argument,
-        fmt::format("application {}: {} is \"{}\", not a positive whole number", application.name,
-                    name, text));
+        fmt::format("application {}: {} is \"{}\", not a whole number from 1 to {}",
+                    application.name, name, policy::printable(text), most));
   }
-  return value;
+  value = read;
+  return {};
+}
+
+}  // namespace
+
+Result<Needs> needs_of(const Application& application) {
+  Needs needs;
+  constexpr std::uint64_t kMost = 64ULL << 20;  // 64 TiB
+  auto read = read_number(application, "memory_mib", kMost, needs.memory_mib);
+  if (read) read = read_number(application, "vcpus", std::uint32_t{4096}, needs.vcpus);
+  if (!read) return read.error();
+  return needs;
 }
 
 Guests::Guests(asio::any_io_executor executor, const ControlDatabase& database,
@@ -56,20 +77,66 @@ Result<std::vector<PortSpec>> Guests::ports_of(const std::string& application) c
   return ports;
 }
 
-asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
-  for (const std::string& name : driver_.known()) {
-    if (but.contains(name)) continue;
-    auto vm = co_await driver_.adopt(name);
-    if (vm) {
-      spdlog::info("guest {} runs here (process {})", name, vm->pid());
-      add(name, std::make_shared<Vm>(std::move(*vm)));
-    } else if (auto removed = driver_.remove(name); removed) {
-      network_.remove_ports(name);
-      spdlog::warn("guest {} has ended while the agent was away", name);
-    } else {
-      spdlog::error("guest {} is here and does not answer: {}", name, vm.error().message);
-    }
+asio::awaitable<void> Guests::resume_interrupted(std::string application) {
+  auto vm = co_await driver_.adopt(application);
+  if (!vm) co_return;  // settle() finds out what became of it
+  if (auto resumed = co_await vm->cont(); !resumed) {
+    spdlog::error("{}: {}", application, resumed.error().message);
   }
+  add(application, std::make_shared<Vm>(std::move(*vm)));
+}
+
+asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
+  std::set<std::string> names;
+  for (std::string& name : driver_.known()) names.insert(std::move(name));
+  for (const auto& [name, application] : database_.applications()) {
+    const bool here = ownership(database_.contents(), name).location == host_;
+    if (here && !application.qmp_socket.empty()) names.insert(name);
+  }
+  for (const std::string& name : names) {
+    if (but.contains(name) || co_await look_for(name)) continue;
+    spdlog::error("guest {} is here and does not answer: it is asked again until it does", name);
+    overlay::spawn(executor_, settle(name));
+  }
+}
+
+asio::awaitable<void> Guests::settle(std::string application) {
+  while (!co_await look_for(application)) {
+    asio::steady_timer timer(executor_, std::chrono::seconds(1));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+/// Its monitor, where the application's row or the driver says.
+asio::awaitable<Result<Vm>> Guests::reach(std::string application) {
+  auto row = database_.applications().find(application);
+  if (row != database_.applications().end() && !row->second.qmp_socket.empty()) {
+    co_return co_await driver_.adopt(application, row->second.qmp_socket);
+  }
+  co_return co_await driver_.adopt(application);
+}
+
+/// True when it is certain: adopted, or not there.
+asio::awaitable<bool> Guests::look_for(std::string application) {
+  if (running(application)) co_return true;
+  auto vm = co_await reach(application);
+  if (running(application)) co_return true;
+  if (vm) {
+    spdlog::info("guest {} runs here (process {})", application, vm->pid());
+    add(application, std::make_shared<Vm>(std::move(*vm)));
+    co_return true;
+  }
+  const auto known = driver_.known();
+  if (std::find(known.begin(), known.end(), application) == known.end()) {
+    // Not one of ours: without anybody behind its monitor there is no guest.
+    const auto code = vm.error().code;
+    co_return code == errc::no_such_file_or_directory || code == errc::connection_refused ||
+        code == errc::no_such_process;
+  }
+  if (auto removed = driver_.remove(application); !removed) co_return false;
+  network_.remove_ports(application);
+  spdlog::warn("guest {} has ended while the agent was away", application);
+  co_return true;
 }
 
 asio::awaitable<Result<void>> Guests::start(std::string application) {
@@ -89,18 +156,16 @@ asio::awaitable<Result<void>> Guests::start(std::string application) {
                                  fmt::format("{} runs already", application));
   }
   const Application description = row->second;
-  auto memory_mib = number_property(description, "memory_mib", 256);
-  if (!memory_mib) co_return memory_mib.error();
-  auto vcpus = number_property(description, "vcpus", 1);
-  if (!vcpus) co_return vcpus.error();
+  auto needs = needs_of(description);
+  if (!needs) co_return needs.error();
   auto ports = ports_of(application);
   if (!ports) co_return ports.error();
 
   migration::VmSpec spec{application,
                          ownership(database_.contents(), application).generation,
                          description.launch_profile,
-                         *memory_mib,
-                         static_cast<std::uint32_t>(*vcpus),
+                         needs->memory_mib,
+                         needs->vcpus,
                          {}};
   std::vector<overlay::UniqueFd> queues;
   Result<void> outcome{};
@@ -155,9 +220,9 @@ asio::awaitable<Result<std::shared_ptr<Vm>>> Guests::find(std::string applicatio
         fmt::format("{} does not run on {}: start it with `homeport app start {}`", application,
                     host_, application));
   }
-  auto vm = co_await driver_.adopt(application, row->second.qmp_socket);
+  auto vm = co_await reach(application);
   if (!vm) co_return vm.error();
-  add(application, std::make_shared<Vm>(std::move(*vm)));
+  if (!running(application)) add(application, std::make_shared<Vm>(std::move(*vm)));
   co_return guests_.at(application);
 }
 

@@ -23,9 +23,17 @@ class Guests {
          VirtualNetwork& network, migration::QemuDriver& driver, std::string host,
          std::uint32_t mtu_limit);
 
-  /// Finds the guests that an earlier agent started. `but` are those of moves that are under way,
-  /// which are taken up by the move.
+  /// Resumes the guest that an ended agent had stopped on the way to a commit that it never sent:
+  /// it is nobody else's, whatever the control database says once it is heard.
+  boost::asio::awaitable<void> resume_interrupted(std::string application);
+
+  /// Finds the guests that run here, started by an earlier agent or by somebody else. `but` are
+  /// those of moves to here, which are taken up by the move.
   boost::asio::awaitable<void> adopt(std::set<std::string> but);
+
+  /// Waits until it is certain whether the guest of an application runs here: a program that hangs
+  /// may go on.
+  boost::asio::awaitable<void> settle(std::string application);
 
   boost::asio::awaitable<policy::Result<void>> start(std::string application);
   boost::asio::awaitable<policy::Result<void>> stop(std::string application);
@@ -50,6 +58,8 @@ class Guests {
   policy::Result<std::vector<migration::PortSpec>> ports_of(const std::string& application) const;
 
  private:
+  boost::asio::awaitable<policy::Result<migration::Vm>> reach(std::string application);
+  boost::asio::awaitable<bool> look_for(std::string application);
   void watch(std::string application, std::shared_ptr<migration::Vm> vm);
   void clean_up(const std::string& application);
 
@@ -63,8 +73,11 @@ class Guests {
   std::set<std::string> fenced_;  ///< stopped by obey()
 };
 
-/// A positive whole number among an application's properties, such as "memory_mib".
-policy::Result<std::uint64_t> number_property(const Application& application,
-                                              const std::string& name, std::uint64_t fallback);
+/// What an application needs of a host, from its properties; an error where they make no sense.
+struct Needs {
+  std::uint64_t memory_mib = 256;
+  std::uint32_t vcpus = 1;
+};
+policy::Result<Needs> needs_of(const Application& application);
 
 }  // namespace homeport::agent

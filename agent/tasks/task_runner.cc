@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -17,6 +18,7 @@ namespace homeport::agent {
 
 namespace asio = boost::asio;
 namespace errc = boost::system::errc;
+using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
 using migration::JournalEntry;
 using migration::MoveProgress;
@@ -166,10 +168,16 @@ void TaskRunner::take_up(const Task& task) {
   auto carry_out = [this, task]() -> asio::awaitable<void> {
     co_await run(task);
     if (task.kind == TaskKind::move) --move_tasks_;
-    taken_[task.uuid] = false;
-    on_database_change();  // others may have waited for this one
+    ended(task.uuid, task.application);
   };
   overlay::spawn(executor_, carry_out);
+}
+
+void TaskRunner::ended(const Uuid& task, const std::string& application) {
+  auto busy = busy_.find(application);
+  if (busy != busy_.end() && busy->second.task == task) busy_.erase(busy);
+  taken_[task] = false;
+  on_database_change();  // others may have waited for this one
 }
 
 /// Tasks that this host was at when its agent was ended, and that nothing is known of any more.
@@ -217,10 +225,30 @@ asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std
   }
 }
 
+/// One task at a time has an application: two would take its guest from each other.
+Result<void> TaskRunner::claim(const TaskStatus& status) {
+  auto [busy, claimed] = busy_.try_emplace(status.application, status);
+  if (claimed) return {};
+  const TaskStatus& other = busy->second;
+  std::string what = other.kind == TaskKind::start ? "started" : "stopped";
+  std::string then = "wait for it";
+  if (other.kind == TaskKind::move) {
+    what = "moved to " + other.destination;
+    then += ", or cancel it with `homeport task cancel`";
+  }
+  return policy::make_error(errc::device_or_resource_busy,
+                            fmt::format("{} is being {} already, by task {}: {}",
+                                        status.application, what, to_string(other.task), then));
+}
+
 asio::awaitable<void> TaskRunner::run(Task task) {
   TaskStatus status = status_of(task);
   if (task.cancel) {
     co_await finish(std::move(status), TaskState::cancelled, "cancelled before it was taken up");
+    co_return;
+  }
+  if (auto claimed = claim(status); !claimed) {
+    co_await finish(std::move(status), TaskState::failed, claimed.error().message);
     co_return;
   }
   co_await write(status);
@@ -246,13 +274,6 @@ asio::awaitable<void> TaskRunner::run(Task task) {
 }
 
 asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
-  if (auto busy = moves_.find(task.application); busy != moves_.end()) {
-    co_return policy::make_error(
-        errc::device_or_resource_busy,
-        fmt::format("{} is being moved to {} already, by task {}: wait for it, or cancel it with "
-                    "`homeport task cancel`",
-                    task.application, busy->second->entry().peer, busy->second->entry().move_id));
-  }
   if (auto checked = check_task(database_.contents(), task); !checked) co_return checked.error();
   const Application& application = database_.applications().at(task.application);
   if (application.driver != Driver::qemu) {
@@ -260,10 +281,8 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
         errc::operation_not_supported,
         fmt::format("{} is a network device, not a VM: it cannot be moved", application.name));
   }
-  auto memory_mib = number_property(application, "memory_mib", 256);
-  if (!memory_mib) co_return memory_mib.error();
-  auto vcpus = number_property(application, "vcpus", 1);
-  if (!vcpus) co_return vcpus.error();
+  auto needs = needs_of(application);
+  if (!needs) co_return needs.error();
   auto ports = guests_.ports_of(task.application);
   if (!ports) co_return ports.error();
 
@@ -275,8 +294,8 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
   request.entry.generation = ownership(database_.contents(), task.application).generation;
   request.entry.ports = std::move(*ports);
   request.launch_profile = application.launch_profile;
-  request.memory_mib = *memory_mib;
-  request.vcpus = static_cast<std::uint32_t>(*vcpus);
+  request.memory_mib = needs->memory_mib;
+  request.vcpus = needs->vcpus;
   // The policy of this one move, or the application's own.
   std::string policy_name = application.policy.value_or("");
   if (auto asked = task.arguments.find("policy"); asked != task.arguments.end()) {
@@ -314,26 +333,28 @@ asio::awaitable<void> TaskRunner::run_move(Task task, TaskStatus status) {
     co_await finish(std::move(status), TaskState::failed, vm.error().message);
     co_return;
   }
-  if (moves_.contains(task.application)) {  // since the request was made
-    std::string error = fmt::format("{} is being moved already", task.application);
-    co_await finish(std::move(status), TaskState::failed, std::move(error));
-    co_return;
-  }
   auto move = std::make_shared<SourceMove>(context_, std::move(*request), *vm);
   vm->reset();
   moves_[task.application] = move;
-  if (task.cancel) move->cancel();
+  // It may have been called off since it was taken up.
+  if (auto row = database_.tasks().find(task.uuid);
+      row != database_.tasks().end() && row->second.cancel) {
+    move->cancel();
+  }
   co_await follow(std::move(move), std::move(status));
 }
 
 /// Runs the move to its end while its progress is written to the database.
 asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
-  auto progress = [this, move, status]() -> asio::awaitable<void> {
+  asio::steady_timer interval(executor_);
+  bool over = false;
+  auto report_progress = [&]() -> asio::awaitable<void> {
     TaskStatus now = status;
-    while (moves_.contains(now.application) && moves_.at(now.application) == move) {
-      asio::steady_timer timer(executor_, kProgressInterval);
-      co_await timer.async_wait(asio::use_awaitable);
-      if (!moves_.contains(now.application) || moves_.at(now.application) != move) break;
+    while (true) {
+      interval.expires_after(kProgressInterval);
+      boost::system::error_code ignored;
+      co_await interval.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      if (over) co_return;
       const MoveProgress progress = move->progress();
       fill(now, progress);
       now.state = progress.doubt.empty() ? TaskState::running : TaskState::in_doubt;
@@ -342,11 +363,18 @@ asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
       if (database_.synced()) co_await write(now);
     }
   };
-  overlay::spawn(executor_, progress);
-
-  MoveReport report = co_await move->run();
-  moves_.erase(status.application);
-  guests_.move_ended(status.application);
+  auto run = [&]() -> asio::awaitable<MoveReport> {
+    MoveReport report = co_await move->run();
+    over = true;
+    interval.cancel();
+    moves_.erase(status.application);
+    guests_.move_ended(status.application);
+    co_return report;
+  };
+  // Both to their ends: a progress that is still being written must not come after the end.
+  auto moved = run();
+  auto told = report_progress();
+  MoveReport report = co_await (std::move(moved) && std::move(told));
   fill(status, report.progress);
   status.phase = report.progress.phase;
   status.figures["device_state_bytes"] = static_cast<std::int64_t>(report.device_state_bytes);
@@ -375,8 +403,6 @@ void TaskRunner::resume(std::vector<JournalEntry> interrupted) {
 
 asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
   const std::string application = entry.application;
-  std::shared_ptr<migration::Vm> vm;
-  if (auto found = co_await guests_.find(application)) vm = *found;
   TaskStatus status;
   if (auto uuid = parse_uuid(entry.move_id)) {
     auto row = database_.task_status().find(*uuid);
@@ -387,15 +413,18 @@ asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
   status.kind = TaskKind::move;
   status.application = application;
   status.destination = entry.peer;
+  const Uuid task = status.task;
+  busy_.insert_or_assign(application, status);
+  ++move_tasks_;
+  co_await guests_.settle(application);
+  std::shared_ptr<migration::Vm> vm;  // none: it has certainly ended
+  if (auto found = co_await guests_.find(application)) vm = *found;
   auto move =
       SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}}, std::move(vm));
   moves_[application] = move;
-  ++move_tasks_;
-  const Uuid task = status.task;
   co_await follow(std::move(move), std::move(status));
   --move_tasks_;
-  taken_[task] = false;
-  on_database_change();
+  ended(task, application);
 }
 
 }  // namespace homeport::agent

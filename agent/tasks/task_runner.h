@@ -53,6 +53,8 @@ class TaskRunner {
   void give_back(const Task& task);
   void end_interrupted();
   void forget_deleted();
+  policy::Result<void> claim(const TaskStatus& status);
+  void ended(const Uuid& task, const std::string& application);
   boost::asio::awaitable<void> run(Task task);
   boost::asio::awaitable<void> run_move(Task task, TaskStatus status);
   boost::asio::awaitable<void> follow(MovePtr move, TaskStatus status);
@@ -72,8 +74,9 @@ class TaskRunner {
   bool forgetting_ = false;
   std::size_t move_tasks_ = 0;  ///< taken up and not ended
   std::set<Uuid> giving_back_;
-  std::map<Uuid, bool> taken_;            ///< tasks this agent has taken up; true while they run
-  std::map<std::string, MovePtr> moves_;  ///< by application
+  std::map<Uuid, bool> taken_;              ///< tasks this agent has taken up; true while they run
+  std::map<std::string, TaskStatus> busy_;  ///< by application: the task that has it
+  std::map<std::string, MovePtr> moves_;    ///< by application
   MoveTotals totals_;
 };
 

@@ -56,6 +56,11 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
                                              "when one of them is done",
                                              context_->host, under_way));
   }
+  if (find(request.move_id())) {
+    co_return policy::make_error(errc::invalid_argument,
+                                 fmt::format("{} has a move {} already", context_->host,
+                                             policy::printable(request.move_id())));
+  }
   auto ports = co_await context_->admit(source, request);
   if (!ports) co_return ports.error();
 
@@ -77,6 +82,14 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
   moves_[request.application()] = move;
   if (auto prepared = co_await move->prepare(request); !prepared) co_return prepared.error();
   co_return move;
+}
+
+/// Whether the guest that a source asks about came to run here by a move that this agent, started
+/// since, knows nothing of.
+bool Destination::runs_since(const Resume& question) const {
+  const auto owner = context_->ownership.last_seen(question.application());
+  return owner && owner->host == context_->host && owner->generation >= question.generation() &&
+         context_->runs(question.application());
 }
 
 /// What to say to one message; `move` is the one this channel is about, once it is known.
@@ -116,6 +129,10 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
     }
     case ToDestination::kResume:
       if (!move) move = find(message.resume().move_id());
+      if (!move && runs_since(message.resume())) {
+        answer.mutable_running();
+        co_return answer;
+      }
       if (!move || move->entry().peer != channel->peer() ||
           message.resume().generation() != move->entry().generation + 1) {
         answer.mutable_failed()->set_reason(
@@ -148,10 +165,14 @@ asio::awaitable<void> Destination::serve(overlay::Channel connected) {
   auto channel = std::make_shared<overlay::Channel>(std::move(connected));
   std::shared_ptr<IncomingMove> move;
   std::vector<std::byte> payload;
+  bool state_failed = false;
   while (true) {
     auto message = co_await channel->receive<ToDestination>(&payload);
     if (!message) break;
+    const bool state = message->has_device_state() || message->has_device_state_end();
+    if (state && state_failed) continue;  // the rest of what has been answered
     ToSource reply = co_await answer(channel, move, std::move(*message), payload);
+    state_failed = state && reply.has_failed();
     if (auto sent = co_await channel->send(reply); !sent) break;
   }
   if (move) co_await move->on(DestinationEvent::channel_lost);

@@ -39,6 +39,7 @@ class Destination {
 
  private:
   std::shared_ptr<IncomingMove> find(const std::string& move_id) const;
+  bool runs_since(const Resume& question) const;
   boost::asio::awaitable<ToSource> answer(std::shared_ptr<overlay::Channel> channel,
                                           std::shared_ptr<IncomingMove>& move,
                                           ToDestination message, std::vector<std::byte>& payload);

@@ -24,8 +24,8 @@ namespace {
 constexpr auto kReaderPatience = std::chrono::seconds(5);
 
 DestinationState state_of(const JournalEntry& entry) {
-  return entry.phase == JournalPhase::decided ? DestinationState::holding
-                                              : DestinationState::receiving;
+  return entry.phase == JournalPhase::under_way ? DestinationState::receiving
+                                                : DestinationState::holding;
 }
 
 }  // namespace
@@ -36,12 +36,26 @@ IncomingMove::IncomingMove(std::shared_ptr<const DestinationContext> context, Jo
       entry_(std::move(entry)),
       machine_(state_of(entry_)),
       known_(known),
+      prepared_(context_->executor, asio::steady_timer::time_point::max()),
       finished_(context_->executor, asio::steady_timer::time_point::max()) {}
 
 asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
-  if (auto written = context_->journal.write(entry_); !written) co_return written.error();
+  preparing_ = true;  // what calls it off meanwhile waits, see discard()
+  auto outcome = co_await make_room(request);
+  preparing_ = false;
+  prepared_.cancel();
+  // A failure takes the same way back as one at any later time.
+  if (!outcome) co_await on(DestinationEvent::failed);
+  if (outcome && machine_.state() != DestinationState::receiving) {
+    outcome = policy::make_error(errc::operation_canceled,
+                                 fmt::format("the move of {} was called off", entry_.application));
+  }
+  if (outcome) watch_guest();
+  co_return outcome;
+}
 
-  // From here on a failure takes the same way back as one at any later time.
+asio::awaitable<Result<void>> IncomingMove::make_room(const Prepare& request) {
+  if (auto written = context_->journal.write(entry_); !written) co_return written.error();
   VmSpec spec{entry_.application,   entry_.generation, request.launch_profile(),
               request.memory_mib(), request.vcpus(),   {}};
   std::vector<overlay::UniqueFd> queues;  // the guest has copies once it is started
@@ -78,11 +92,6 @@ asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
       outcome = target.error();
     }
   }
-  if (!outcome) {
-    co_await on(DestinationEvent::failed);
-    co_return outcome;
-  }
-  watch_guest();
   co_return outcome;
 }
 
@@ -300,18 +309,48 @@ void IncomingMove::take_addresses() {
   }
 }
 
-asio::awaitable<void> IncomingMove::activate() {
+/// Says why the guest certainly has not run here; empty: it runs, or may have run.
+asio::awaitable<std::string> IncomingMove::run_guest() {
+  bool asked = entry_.phase == JournalPhase::running;  // by an agent that was ended then
   std::string problem = fmt::format("the guest of {} has ended", entry_.application);
-  if (vm_) {
-    auto resumed = co_await vm_->cont();
-    if (resumed) {
-      problem.clear();
-    } else {
-      problem = resumed.error().message;
+  for (auto vm = vm_; vm && !vm->exited(); vm = vm_) {
+    if (!vm->qmp().connected()) {
+      if (!asked) co_return problem;
+      if (auto again = co_await context_->driver.adopt(entry_.application)) {
+        vm_ = vm = std::make_shared<Vm>(std::move(*again));
+      }
     }
+    if (!asked && vm->qmp().connected()) {
+      entry_.phase = JournalPhase::running;
+      if (auto written = context_->journal.write(entry_); !written) {
+        co_return written.error().message;
+      }
+      asked = true;
+    }
+    auto resumed = co_await vm->cont();
+    if (resumed) co_return std::string();
+    const bool refused = resumed.error().code == errc::protocol_error;
+    if (refused) co_return resumed.error().message;
+    if (std::exchange(problem, resumed.error().message) != problem) {
+      spdlog::error("move {}: {} is to run here and its program does not answer: {}",
+                    entry_.move_id, entry_.application, problem);
+    }
+    if (vm->exited()) break;
+    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
+    co_await timer.async_wait(asio::use_awaitable);
   }
-  if (!problem.empty()) {
-    co_await hand_back(problem);
+  // Once it was told to go on it may have answered its clients and written its disks: what the
+  // source has is old from then on.
+  co_return asked ? std::string() : problem;
+}
+
+asio::awaitable<void> IncomingMove::activate() {
+  if (std::string problem = co_await run_guest(); !problem.empty()) {
+    co_await hand_back(std::move(problem));
+    co_return;
+  }
+  if (!vm_) {  // it ran here, and ended before the agent was back
+    co_await discard();
     co_return;
   }
   context_->arrived(entry_.application, vm_);
@@ -327,6 +366,7 @@ asio::awaitable<void> IncomingMove::activate() {
 asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
   spdlog::warn("move {}: {} cannot run here and is handed back to {}: {}", entry_.move_id,
                entry_.application, entry_.peer, reason);
+  co_await end_guest();  // before the source may run it
   const Generation ours = entry_.generation + 1;
   while (true) {
     auto owner = co_await context_->ownership.owner(entry_.application);
@@ -345,6 +385,10 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
 }
 
 asio::awaitable<void> IncomingMove::discard() {
+  while (preparing_) {
+    boost::system::error_code ignored;
+    co_await prepared_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
   if (!called_off_.empty()) {
     spdlog::info("move {}: {} called it off: {}", entry_.move_id, entry_.peer,
                  policy::printable(called_off_));
@@ -358,27 +402,35 @@ asio::awaitable<void> IncomingMove::discard() {
   context_->journal.remove(entry_);
 }
 
-asio::awaitable<void> IncomingMove::remove_guest() {
-  std::vector<overlay::UniqueFd> queues;  // keep what waits in them past the guest's end
-  if (auto vm = std::exchange(vm_, nullptr)) {
-    for (const PortSpec& port : entry_.ports) {
-      if (auto queue = vm->borrow_tap(port.device)) queues.push_back(std::move(*queue));
-    }
-    if (auto killed = co_await vm->kill(); !killed) {
-      spdlog::error("move {}: {}", entry_.move_id, killed.error().message);
-    }
+/// Ends the guest's process, and keeps what waits for it.
+asio::awaitable<void> IncomingMove::end_guest() {
+  auto vm = std::exchange(vm_, nullptr);
+  if (!vm) co_return;
+  for (const PortSpec& port : entry_.ports) {
+    if (auto queue = vm->borrow_tap(port.device)) queues_.push_back(std::move(*queue));
   }
+  while (true) {  // nothing goes on before it certainly has ended
+    auto killed = co_await vm->kill();
+    if (killed || killed.error().cancelled() || vm->exited()) co_return;
+    spdlog::error("move {}: {}", entry_.move_id, killed.error().message);
+    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+asio::awaitable<void> IncomingMove::remove_guest() {
+  co_await end_guest();
   // What waits is the source's again; it must not come straight back.
   if (auto given = context_->traffic.give_up(entry_.application); !given) {
     spdlog::debug("move {}: {}", entry_.move_id, given.error().message);
   }
   std::size_t forwarded = 0;
-  for (const overlay::UniqueFd& queue : queues) forwarded += forward_waiting(queue.get());
+  for (const overlay::UniqueFd& queue : queues_) forwarded += forward_waiting(queue.get());
   if (forwarded > 0) {
     spdlog::info("move {}: sent {} packets that waited here on to {}", entry_.move_id, forwarded,
                  entry_.peer);
   }
-  queues.clear();
+  queues_.clear();
   context_->traffic.release(entry_.application);
   if (auto removed = context_->driver.remove(entry_.application); !removed) {
     spdlog::error("move {}: {}", entry_.move_id, removed.error().message);

@@ -39,6 +39,8 @@ struct DestinationContext {
   std::function<boost::asio::awaitable<Result<std::vector<PortSpec>>>(std::string source,
                                                                       const Prepare& request)>
       admit;
+  /// Whether the guest of an application runs here.
+  std::function<bool(const std::string& application)> runs;
   /// The guest runs here now.
   std::function<void(std::string application, std::shared_ptr<Vm> vm)> arrived;
 };
@@ -74,9 +76,12 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   boost::asio::awaitable<ToSource> call_off(std::string reason);
 
  private:
+  boost::asio::awaitable<Result<void>> make_room(const Prepare& request);
   boost::asio::awaitable<void> activate();
+  boost::asio::awaitable<std::string> run_guest();
   boost::asio::awaitable<void> discard();
   boost::asio::awaitable<void> hand_back(std::string reason);
+  boost::asio::awaitable<void> end_guest();
   boost::asio::awaitable<void> remove_guest();
   boost::asio::awaitable<void> wait_finished();
   boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
@@ -90,10 +95,14 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   DestinationMachine machine_;
   std::shared_ptr<Vm> vm_;  ///< empty where the guest has ended
   bool known_ = true;
-  std::string problem_;                 ///< the first thing that went wrong here, for the source
-  std::string handed_back_;             ///< why, if it was
-  std::string called_off_;              ///< why, if it was
-  boost::asio::steady_timer finished_;  ///< never expires; cancelled when finished
+  bool preparing_ = false;
+  std::vector<overlay::UniqueFd>
+      queues_;               ///< of its taps, from the guest's end to that of the move
+  std::string problem_;      ///< the first thing that went wrong here, for the source
+  std::string handed_back_;  ///< why, if it was
+  std::string called_off_;   ///< why, if it was
+  // They never expire; cancelled when it is so.
+  boost::asio::steady_timer prepared_, finished_;
 };
 
 }  // namespace homeport::migration

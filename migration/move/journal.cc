@@ -1,10 +1,15 @@
 #include "migration/move/journal.h"
 
+#include "overlay/directory.h"
+
 #include <fmt/format.h>
 #include <boost/json.hpp>
 
+#include <algorithm>
+#include <array>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 
 namespace homeport::migration {
 
@@ -19,6 +24,15 @@ std::string_view role_name(JournalEntry::Role role) {
   return role == JournalEntry::Role::source ? "source" : "destination";
 }
 
+constexpr std::array<std::string_view, 3> kPhases = {"under-way", "decided", "running"};
+
+/// Throws std::runtime_error for a name that is none.
+JournalPhase phase_of(std::string_view name) {
+  auto found = std::find(kPhases.begin(), kPhases.end(), name);
+  if (found == kPhases.end()) throw std::runtime_error("a phase is not known");
+  return static_cast<JournalPhase>(found - kPhases.begin());
+}
+
 json::value to_json(const JournalEntry& entry) {
   json::array ports;
   for (const PortSpec& port : entry.ports) {
@@ -29,7 +43,7 @@ json::value to_json(const JournalEntry& entry) {
                      {"device", port.device}});
   }
   return {{"role", role_name(entry.role)},
-          {"decided", entry.phase == JournalPhase::decided},
+          {"phase", kPhases.at(static_cast<std::size_t>(entry.phase))},
           {"move_id", entry.move_id},
           {"application", entry.application},
           {"peer", entry.peer},
@@ -44,7 +58,7 @@ JournalEntry from_json(const json::value& value) {
   JournalEntry entry;
   entry.role =
       text("role") == "source" ? JournalEntry::Role::source : JournalEntry::Role::destination;
-  entry.phase = object.at("decided").as_bool() ? JournalPhase::decided : JournalPhase::under_way;
+  entry.phase = phase_of(text("phase"));
   entry.move_id = text("move_id");
   entry.application = text("application");
   entry.peer = text("peer");
@@ -102,10 +116,9 @@ void Journal::remove(const JournalEntry& entry) const {
 Journal::Contents Journal::read() const {
   Contents contents;
   std::error_code error;
-  fs::directory_iterator file(directory_, error);
-  for (; !error && file != fs::directory_iterator(); file.increment(error)) {
-    if (file->path().extension() != kSuffix) continue;
-    std::ifstream stream(file->path());
+  for (const fs::path& file : overlay::entries_of(directory_, error)) {
+    if (file.extension() != kSuffix) continue;
+    std::ifstream stream(file);
     const std::string text{std::istreambuf_iterator<char>(stream), {}};
     try {
       contents.entries.push_back(from_json(json::parse(text)));
@@ -114,7 +127,7 @@ Journal::Contents Journal::read() const {
           boost::system::errc::bad_message,
           fmt::format("cannot understand the journal {} ({}): look after the guest it speaks of, "
                       "then remove it",
-                      file->path().string(), problem.what())));
+                      file.string(), problem.what())));
     }
   }
   if (error) {

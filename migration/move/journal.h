@@ -18,6 +18,7 @@ namespace homeport::migration {
 enum class JournalPhase {
   under_way,  ///< source: the commit was not sent; destination: Ready was not said
   decided,    ///< source: the commit was sent; destination: Ready was said
+  running,    ///< destination: the guest was told to go on
 };
 
 struct JournalEntry {

@@ -21,6 +21,8 @@ namespace {
 
 /// How often a long round looks for pages that were written again before their turn came.
 constexpr auto kScanInterval = 100ms;
+/// What the rate that is shown is measured over.
+constexpr auto kShortestRate = 200ms, kLongestRate = 1000ms;
 /// How long the destination may take to write what it has received into memory.
 constexpr auto kFlushPatience = 15s;
 /// Stop, device state, commit and resume, before this move has measured its own.
@@ -53,11 +55,14 @@ Result<void> MemoryCopier::check_cancelled() const {
 void MemoryCopier::publish() {
   shared_.bytes_sent = lane_.bytes_sent();
   shared_.bytes_left = ledger_->pending_bytes();
-  const std::chrono::duration<double> elapsed = steady_clock::now() - began_;
-  if (elapsed > 50ms) {
-    shared_.bytes_per_second =
-        static_cast<std::uint64_t>(static_cast<double>(lane_.bytes_sent()) / elapsed.count());
-  }
+  const auto now = steady_clock::now();
+  const std::chrono::duration<double> elapsed = now - rate_since_;
+  if (elapsed < kShortestRate) return;
+  shared_.bytes_per_second = static_cast<std::uint64_t>(
+      static_cast<double>(lane_.bytes_sent() - rate_from_) / elapsed.count());
+  if (elapsed < kLongestRate) return;
+  rate_since_ = now;
+  rate_from_ = lane_.bytes_sent();
 }
 
 asio::awaitable<Result<void>> MemoryCopier::connect_lane() {
@@ -117,7 +122,7 @@ asio::awaitable<Result<void>> MemoryCopier::open() {
     if (auto passed = co_await setup_.barrier(); !passed) co_return passed;
     ledger_->note_barrier();
   }
-  began_ = steady_clock::now();
+  began_ = rate_since_ = steady_clock::now();
   co_return Result<void>{};
 }
 

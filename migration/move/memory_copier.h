@@ -87,7 +87,8 @@ class MemoryCopier : public std::enable_shared_from_this<MemoryCopier> {
   std::unique_ptr<PageLedger> ledger_;
   overlay::Channel lane_;
   std::uint64_t flushes_ = 0;
-  std::chrono::steady_clock::time_point began_{};
+  std::chrono::steady_clock::time_point began_{}, rate_since_{};
+  std::uint64_t rate_from_ = 0;  ///< bytes that were sent by then
   std::vector<policy::CopyRound> rounds_;
 
   /// What progress() and cancel() share with the bulk thread: single figures, each true by itself.

@@ -58,7 +58,8 @@ void SourceMachine::go(SourceState state, SourceAction action) {
 
 /// The way back from wherever the guest has not been committed away.
 void SourceMachine::go_back() {
-  if (state_ >= SourceState::redirecting) {
+  // From the first barrier on the guest may be stopped.
+  if (state_ >= SourceState::copying) {
     go(SourceState::reinstating, SourceAction::reinstate);
   } else {
     go(SourceState::aborting, SourceAction::abort_destination);

@@ -12,7 +12,7 @@
 //       |            |               |                  |             |      sending_device_state
 //       |            |               |                  |             |            |
 //       v            v               v                  v             v            v
-//   aborting <---------------------- aborting <------- reinstating <--------- (any failure)
+//   aborting <------------------------------------- reinstating <------------- (any failure)
 //       |  destination did not acknowledge                  ^              |
 //       |  and may be holding: releasing                    |              v ready
 //       v                                                   |          committing
@@ -45,7 +45,7 @@ enum class SourceState : std::uint8_t {
   resolving,             ///< its outcome is not known: nobody runs until it is
   handing_over,          ///< the destination owns the guest and is told to resume it
   settling,              ///< what is left of the guest here is released
-  reinstating,           ///< redirect withdrawn, guest resumed here
+  reinstating,           ///< redirect withdrawn, guest resumed here if it is stopped
   aborting,              ///< the destination is told to clean up
   releasing,             ///< a new generation tells a holding destination to let go
   done,

@@ -62,6 +62,7 @@ SourceMove::~SourceMove() = default;
 
 bool SourceMove::cancel() {
   if (!machine_.cancellable()) return false;
+  if (!cancelled_) spdlog::info("move {}: to be cancelled", entry().move_id);
   cancelled_ = true;
   if (copier_) copier_->cancel();
   return true;
@@ -462,6 +463,7 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
     ToDestination message;
     message.mutable_resume()->set_move_id(entry().move_id);
     message.mutable_resume()->set_generation(entry().generation + 1);
+    message.mutable_resume()->set_application(entry().application);
     auto answer = co_await ask(std::move(message));
     if (answer && answer->has_running()) {
       if (stopped_at_) {
@@ -481,6 +483,10 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
     if (owner && owner->host == context_->host && owner->generation > entry().generation + 1) {
       fail("the application was given back to this host");
       co_return Event::not_moved;
+    }
+    // Only who has it can have passed it on.
+    if (owner && owner->host != context_->host && owner->generation > entry().generation + 1) {
+      co_return Event::done;
     }
     if (handed_back) {
       if (steady_clock::now() - began > kHandOverPatience) {

@@ -1,5 +1,7 @@
 #include "migration/vm/memory_file.h"
 
+#include "overlay/directory.h"
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/magic.h>
@@ -40,10 +42,10 @@ std::uint64_t available_in_machine() {
 std::uint64_t still_to_come(const std::filesystem::path& directory) {
   std::uint64_t bytes = 0;
   std::error_code failed;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, failed)) {
+  for (const auto& entry : overlay::entries_of(directory, failed)) {
     struct stat file {};
-    if (entry.path().extension() != kMemoryFileSuffix) continue;
-    if (::lstat(entry.path().c_str(), &file) < 0 || !S_ISREG(file.st_mode)) continue;
+    if (entry.extension() != kMemoryFileSuffix) continue;
+    if (::lstat(entry.c_str(), &file) < 0 || !S_ISREG(file.st_mode)) continue;
     auto present = static_cast<std::uint64_t>(file.st_blocks) * 512;
     auto promised = static_cast<std::uint64_t>(file.st_size);
     bytes += promised - std::min(promised, present);

@@ -3,6 +3,7 @@
 #include "migration/vm/deadline.h"
 #include "migration/vm/memory_file.h"
 #include "migration/vm/process.h"
+#include "overlay/directory.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -318,9 +319,8 @@ asio::awaitable<Result<Vm>> QemuDriver::adopt(std::string name, fs::path qmp_soc
 std::vector<std::string> QemuDriver::known() const {
   std::vector<std::string> names;
   std::error_code failed;
-  fs::directory_iterator entry(options_.runtime_dir, failed);
-  for (; !failed && entry != fs::directory_iterator(); entry.increment(failed)) {
-    std::string name = entry->path().filename();
+  for (const fs::path& entry : overlay::entries_of(options_.runtime_dir, failed)) {
+    std::string name = entry.filename();
     if (is_plain_name(name)) names.push_back(std::move(name));
   }
   std::ranges::sort(names);
@@ -342,16 +342,16 @@ Result<void> QemuDriver::remove(const std::string& name) {
     return policy::errno_error("cannot remove the runtime folder of " + name, failed.value());
   }
   std::error_code absent;
-  for (const auto& entry : fs::directory_iterator(options_.memory_dir, absent)) {
+  for (const fs::path& entry : overlay::entries_of(options_.memory_dir, absent)) {
     // <name>-<generation>.ram
-    std::string file = entry.path().filename();
+    std::string file = entry.filename();
     if (!file.starts_with(name + "-") || !file.ends_with(kMemoryFileSuffix)) continue;
     std::string_view generation = std::string_view(file).substr(name.size() + 1);
     generation.remove_suffix(std::strlen(kMemoryFileSuffix));
     if (generation.find_first_not_of("0123456789") != std::string_view::npos) continue;
-    fs::remove(entry.path(), failed);
+    fs::remove(entry, failed);
     if (failed) {
-      return policy::errno_error("cannot remove " + entry.path().string(), failed.value());
+      return policy::errno_error("cannot remove " + entry.string(), failed.value());
     }
   }
   // One that is in use, or not there, is left.

@@ -4,6 +4,7 @@
 #include "migration/vm/json_access.h"
 #include "migration/vm/process.h"
 #include "migration/vm/vm_state.h"
+#include "overlay/directory.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -261,10 +262,10 @@ asio::awaitable<Result<void>> Vm::announce_self() {
 Result<overlay::UniqueFd> Vm::borrow_tap(const std::string& device) const {
   std::error_code failed;
   std::string wanted = "iff:\t" + device + "\n";
-  for (const auto& entry : std::filesystem::directory_iterator(proc(pid(), "fdinfo"), failed)) {
-    if (read_file(entry.path()).find(wanted) == std::string::npos) continue;
+  for (const auto& entry : overlay::entries_of(proc(pid(), "fdinfo"), failed)) {
+    if (read_file(entry).find(wanted) == std::string::npos) continue;
     int number = -1;
-    std::string digits = entry.path().filename();
+    std::string digits = entry.filename();
     std::from_chars(digits.data(), digits.data() + digits.size(), number);
     overlay::UniqueFd copy(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd(), number, 0)));
     if (!copy) return policy::errno_error("cannot copy the tap " + device + " of " + name());

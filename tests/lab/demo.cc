@@ -60,7 +60,7 @@ std::string mib(std::uint64_t bytes) {
 }
 
 ShownMove show_move(Fleet& fleet, Host& from, Host& to) {
-  say(fmt::format("\n$ homeport move {} --to {}", fleet.options().name, to.name()));
+  say(fmt::format("\n$ homeport move {} --to {} --wait", fleet.options().name, to.name()));
   ShownMove move;
   move.from = from.name();
   move.to = to.name();
@@ -209,6 +209,7 @@ int run(int argc, char** argv) {
     return verdict.good() ? 0 : 1;
   } catch (const LabFailure& failure) {
     std::fprintf(stderr, "demo: %s\n", failure.what());
+    if (!json.empty()) write_text(json, to_json(Verdict{}));
     return 1;
   }
 }

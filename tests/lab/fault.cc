@@ -1,6 +1,7 @@
 #include "tests/lab/fault.h"
 
 #include <csignal>
+#include <optional>
 
 #include "tests/lab/failure.h"
 
@@ -173,6 +174,29 @@ void repair(HeldMove move) {
   move.fleet.lab().database().go_on();
   move.fleet.lab().database().start();
   move.fleet.lab().start_agents();
+}
+
+std::string end_of_move(HeldMove move) {
+  Fleet& fleet = move.fleet;
+  std::optional<Clock::time_point> in_doubt;
+  TaskView task;
+  wait_until(
+      [&] {
+        task = fleet.last_task();
+        if (task.state != "in-doubt") in_doubt.reset();
+        if (task.state == "in-doubt" && !in_doubt) in_doubt = Clock::now();
+        return task.ended() || (in_doubt && Clock::now() - *in_doubt > 30s);
+      },
+      120s, "the move to end",
+      [&] {
+        return "it is " + task.state + ", " + task.phase + ", " + task.error + "\n" +
+               move.source.agent().log_tail() + "\n" + move.destination.agent().log_tail();
+      });
+  if (task.ended()) return task.state;
+  const bool there = fleet.lab().location(fleet.options().name) == move.destination.name();
+  fleet.lab().homeport_checked("task resolve " + task.id + " --to " +
+                               (there ? "destination" : "source"));
+  return "decided, " + fleet.wait_ended(60s).state;
 }
 
 }  // namespace homeport::lab

@@ -54,4 +54,8 @@ void inflict(const Fault& fault, HeldMove move);
 /// Everything that a fault may have left broken works again.
 void repair(HeldMove move);
 
+/// Waits for the end of the move and returns its state. What stays in doubt is decided for where
+/// the database says that the guest is: "decided, " and the state then.
+std::string end_of_move(HeldMove move);
+
 }  // namespace homeport::lab

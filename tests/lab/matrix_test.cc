@@ -147,30 +147,6 @@ class Matrix : public testing::TestWithParam<Cell> {
     EXPECT_EQ(now.disk_mismatches, 0u) << now.disk_first_mismatch;
   }
 
-  /// Waits for the end of the move; what stays in doubt a person decides for where the database
-  /// says the guest is.
-  static std::string end_of_move(const HeldMove& move) {
-    std::optional<Clock::time_point> in_doubt;
-    TaskView task;
-    wait_until(
-        [&] {
-          task = fleet_->last_task();
-          if (task.state != "in-doubt") in_doubt.reset();
-          if (task.state == "in-doubt" && !in_doubt) in_doubt = Clock::now();
-          return task.ended() || (in_doubt && Clock::now() - *in_doubt > 30s);
-        },
-        120s, "the move to end",
-        [&] {
-          return "it is " + task.state + ", " + task.phase + ", " + task.error + "\n" +
-                 move.source.agent().log_tail() + "\n" + move.destination.agent().log_tail();
-        });
-    if (task.ended()) return task.state;
-    const bool there = fleet_->lab().location("vm1") == move.destination.name();
-    fleet_->lab().homeport_checked("task resolve " + task.id + " --to " +
-                                   (there ? "destination" : "source"));
-    return "decided, " + fleet_->wait_ended(60s).state;
-  }
-
   static bool guest_is_gone() {
     return fleet_->a().guest_pid("vm1") < 0 && fleet_->b().guest_pid("vm1") < 0;
   }

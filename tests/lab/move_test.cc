@@ -94,19 +94,37 @@ TEST_F(Move, ToWhereItIsAlreadyIsRefused) {
   EXPECT_EQ(&fleet_->whereabouts(), &here);
 }
 
-TEST_F(Move, CancelledInTimeRollsBackCleanly) {
+TEST_F(Move, CancelledBeforeTheCommitRollsBackCleanly) {
+  with_clients("10.1.0.5", "cancelled", [&] {
+    for (const char* step :
+         {"requested", "prepared", "copying", "redirected", "stopped", "device-state"}) {
+      SCOPED_TRACE(step);
+      Host& here = fleet_->wait_somewhere();
+      here.hold_at(step);
+      auto waiting = fleet_->start_move(fleet_->other_than(here));
+      here.wait_held();
+      const std::string id = fleet_->last_task().id;
+      fleet_->lab().homeport_checked("task cancel " + id);
+      here.agent().wait_for_log("move " + id + ": to be cancelled", 10s);
+      here.release();
+      EXPECT_EQ(fleet_->wait_ended().state, "cancelled");
+      EXPECT_NE(waiting->wait(10s), 0);
+      fleet_->wait_settled(here);
+    }
+  });
+  EXPECT_EQ(fleet_->move(fleet_->other_than(fleet_->wait_somewhere())).status, 0);
+}
+
+TEST_F(Move, CancelledTooLateIsDoneAllTheSame) {
   Host& here = fleet_->wait_somewhere();
   Host& there = fleet_->other_than(here);
-  here.hold_at("copying");
+  here.hold_at("committed");
   auto waiting = fleet_->start_move(there);
   here.wait_held();
-  fleet_->lab().homeport_checked("task cancel " + fleet_->last_task().id);
+  fleet_->lab().homeport("task cancel " + fleet_->last_task().id);
   here.release();
-  const TaskView task = fleet_->wait_ended();
-  EXPECT_THAT(task.state, testing::AnyOf("cancelled", "rolled-back"));
-  EXPECT_NE(waiting->wait(10s), 0);
-  fleet_->wait_settled(here);
-  EXPECT_EQ(fleet_->move(there).status, 0);
+  EXPECT_EQ(fleet_->wait_ended().state, "succeeded");
+  fleet_->wait_settled(there);
 }
 
 TEST_F(Move, GoesOnWhenTheWaitingCommandIsInterrupted) {

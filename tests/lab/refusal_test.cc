@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
 #include <csignal>
 
 #include "tests/lab/fleet.h"
@@ -47,6 +48,83 @@ TEST(Refusal, MemoryThatRunsOutDuringTheCopy) {
   fleet.wait_settled(fleet.b());
   fleet.guest().check_memory();
   EXPECT_THAT(fleet.lab().complaints({"move", "memory", "vm1"}), IsEmpty());
+}
+
+// The destination's guest is still being started when the source calls the move off.
+TEST(Refusal, CalledOffWhileTheDestinationLaunches) {
+  Fleet fleet({.name = "launching"});
+  const auto profile = fleet.b().profile_directory() / "vm1.toml";
+  const std::string as_it_was = read_text(profile);
+  const auto waits = fleet.b().directory() / "waits", gate = fleet.b().directory() / "gate";
+  const auto slow = fleet.b().directory() / "slow-qemu";
+  write_text(slow, "#!/bin/sh\ntouch " + waits.string() + "\nread line <" + gate.string() +
+                       "\nexec qemu-system-x86_64 \"$@\"\n");
+  std::filesystem::permissions(slow, std::filesystem::perms::owner_all);
+  ASSERT_EQ(::mkfifo(gate.c_str(), 0600), 0);
+  std::string changed = as_it_was;
+  const std::string_view qemu = "/usr/bin/qemu-system-x86_64";
+  ASSERT_NE(changed.find(qemu), std::string::npos);
+  changed.replace(changed.find(qemu), qemu.size(), slow.string());
+  write_text(profile, changed);
+
+  auto waiting = fleet.start_move(fleet.b());
+  wait_until([&] { return std::filesystem::exists(waits); }, 20s, "the guest to be launched");
+  fleet.a().kill_agent();
+  fleet.a().start_agent();
+  fleet.a().wait_ready();
+  // Ends once it is read.
+  run_checked({"timeout", "9", "sh", "-c", "echo go >" + gate.string()});
+  EXPECT_THAT(fleet.wait_ended().state, testing::AnyOf("failed", "rolled-back"));
+  fleet.wait_settled(fleet.a());
+
+  write_text(profile, as_it_was);
+  EXPECT_EQ(fleet.move(fleet.b()).status, 0);
+  fleet.wait_settled(fleet.b());
+}
+
+// Longer than a move waits for it.
+TEST(Refusal, TheDatabaseIsAwayForLong) {
+  Fleet fleet({.name = "away", .holdable = true});
+  fleet.guest().write_memory(32, 4, 2);
+  fleet.a().hold_at("copying");
+  auto waiting = fleet.start_move(fleet.b());
+  fleet.a().wait_held();
+  fleet.lab().database().stop();
+  fleet.a().release();
+  let_pass(40s);
+  fleet.guest().check_memory();  // it was never stopped for good
+  fleet.lab().database().start();
+  const TaskView task = fleet.wait_ended();
+  EXPECT_EQ(task.state, "rolled-back");
+  EXPECT_THAT(task.error, HasSubstr("the control database does not answer"));
+  fleet.wait_settled(fleet.a());
+  EXPECT_EQ(fleet.move(fleet.b()).status, 0);
+  fleet.wait_settled(fleet.b());
+  fleet.guest().check_memory();
+}
+
+// Two tasks of one application would take its guest from each other.
+TEST(Refusal, AStopDuringAMove) {
+  Fleet fleet({.name = "stop", .holdable = true});
+  fleet.a().hold_at("copying");
+  auto waiting = fleet.start_move(fleet.b());
+  fleet.a().wait_held();
+  const std::string insert =
+      R"(["Homeport",{"op":"insert","table":"Task","row":{"kind":"stop","application":"vm1"}}])";
+  run_checked({"ovsdb-client", "transact", fleet.lab().database().local_remote(), insert});
+  wait_until(
+      [&] {
+        for (const TaskView& task : fleet.tasks()) {
+          if (task.state != "failed") continue;
+          EXPECT_THAT(task.error, HasSubstr("is being moved to hostB already"));
+          return true;
+        }
+        return false;
+      },
+      20s, "the stop to be refused");
+  fleet.a().release();
+  EXPECT_EQ(waiting->wait(60s), 0);
+  fleet.wait_settled(fleet.b());
 }
 
 TEST(Refusal, ASecondMoveOfTheSameApplication) {

@@ -1,7 +1,5 @@
 // What an agent costs while nothing moves, and how ten moves in a row go; `bench` beside this file
 // calls it and makes the table. Prints one JSON object.
-#include <unistd.h>
-
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
@@ -10,39 +8,15 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/lab/account.h"
 #include "tests/lab/failure.h"
 #include "tests/lab/fleet.h"
 
 namespace homeport::lab {
 namespace {
-
-/// Processor time of a process so far, in milliseconds (proc(5): utime and stime of its stat).
-double processor_ms(pid_t pid) {
-  const std::string stat = read_text("/proc/" + std::to_string(pid) + "/stat");
-  // The second field, the name in brackets, may hold blanks.
-  std::istringstream fields(stat.substr(stat.rfind(')') + 2));
-  std::string skipped;
-  double user = 0, system = 0;
-  for (int field = 3; field < 14; ++field) fields >> skipped;
-  fields >> user >> system;
-  return (user + system) * 1000 / static_cast<double>(sysconf(_SC_CLK_TCK));
-}
-
-/// A line of a process's memory account in MiB (proc(5): smaps_rollup), such as "Pss:".
-double memory_mib(pid_t pid, const std::string& name) {
-  std::istringstream lines(read_text("/proc/" + std::to_string(pid) + "/smaps_rollup"));
-  std::string key;
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    double kib = 0;
-    if (words >> key >> kib && key == name) return kib / 1024;
-  }
-  throw LabFailure("no " + name + " of process " + std::to_string(pid));
-}
 
 /// The agents of the two hosts that moves go between, over `duration` of idleness.
 boost::json::array measure_idle(Fleet& fleet, Clock::duration duration) {
@@ -59,7 +33,7 @@ boost::json::array measure_idle(Fleet& fleet, Clock::duration duration) {
         {"host", hosts[i]->name()},
         {"processor_percent", (processor_ms(pid) - before[i]) / 10 / seconds},
         {"rss_mib", memory_mib(pid, "Rss:")},
-        {"private_mib", memory_mib(pid, "Private_Dirty:") + memory_mib(pid, "Private_Clean:")}});
+        {"private_mib", private_mib(pid)}});
   }
   return all;
 }

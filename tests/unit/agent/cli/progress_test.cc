@@ -63,10 +63,10 @@ TEST(ProgressPrinterTest, ElsewhereAddsLinesSeldom) {
   TaskSnapshot task = copying();
   EXPECT_EQ(printer.update(task, now), progress_line(task) + "\n");
   task.bytes_sent += 1 << 20;
-  EXPECT_EQ(printer.update(task, now + 4s), "");
-  EXPECT_EQ(printer.update(task, now + 5s), progress_line(task) + "\n");
+  EXPECT_EQ(printer.update(task, now + 900ms), "");
+  EXPECT_EQ(printer.update(task, now + 1s), progress_line(task) + "\n");
   task.phase = "switching";
-  EXPECT_EQ(printer.update(task, now + 5s), progress_line(task) + "\n");
+  EXPECT_EQ(printer.update(task, now + 1s), progress_line(task) + "\n");
   EXPECT_EQ(printer.notice("away"), "away\n");
   EXPECT_EQ(printer.finish(), "");
 }
