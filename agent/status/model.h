@@ -7,6 +7,7 @@
 
 #include "policy/address.h"
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -62,21 +63,35 @@ struct PortSnapshot {
   std::optional<PortTraffic> traffic;  ///< Only for a port on this host.
 };
 
+/// What an application's state may be, as seen from this host.
+inline constexpr std::array<std::string_view, 7> kApplicationStates{
+    "running",   ///< Its guest runs here.
+    "stopped",   ///< It belongs here and its guest does not run.
+    "attached",  ///< It is here as a network device, which is all this host knows of it.
+    "moving",    ///< It is being moved away from here.
+    "incoming",  ///< It is being moved to here.
+    "remote",    ///< It is on another host.
+    "nowhere"};
+
 struct ApplicationSnapshot {
   std::string name;
   std::string driver;    ///< "qemu" or "netdev"
   std::string location;  ///< The host that owns it; empty when nowhere.
   policy::Generation generation = 0;
-  std::string state;  ///< "running", "stopped", "moving", "incoming", "remote", ...
+  std::string state;  ///< One of kApplicationStates.
   std::vector<PortSnapshot> ports;
 };
+
+/// What a task's state may be: the words of the control database.
+inline constexpr std::array<std::string_view, 6> kTaskStates{
+    "running", "succeeded", "failed", "cancelled", "rolled-back", "in-doubt"};
 
 struct TaskSnapshot {
   std::string id;  ///< UUID of the task's row.
   std::string kind;
   std::string application;
   std::string host;   ///< The host that executes it.
-  std::string state;  ///< "running", "succeeded", "failed", "cancelled", "rolled-back", "in-doubt"
+  std::string state;  ///< One of kTaskStates.
   std::string phase;
   std::string source;
   std::string destination;
@@ -91,6 +106,7 @@ struct TaskSnapshot {
   std::optional<std::uint64_t> eta_ms;
   std::optional<std::uint64_t> total_ms;
   std::optional<std::uint64_t> downtime_ms;
+  bool operator==(const TaskSnapshot&) const = default;
 };
 
 struct DatapathSnapshot {
@@ -113,7 +129,8 @@ struct MoveHistory {
   std::optional<std::uint64_t> worst_downtime_ms;
 };
 
-/// What of it somebody asks for; the rest may be left out.
+/// What of it somebody asks for. Host, version, times and readiness are always there; of the lists,
+/// the datapath and the history those that are not asked for may be left empty.
 enum class StatusPart { all, readiness, applications, tasks };
 
 struct StatusModel {
