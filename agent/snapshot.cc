@@ -114,30 +114,25 @@ MoveHistory history(const MoveTotals& totals) {
   return history;
 }
 
-}  // namespace
-
-StatusModel snapshot(const SnapshotSources& sources) {
+std::vector<std::string> not_ready(const SnapshotSources& sources) {
   const Contents& contents = sources.database.contents();
-  StatusModel model;
-  model.host = sources.host;
-  model.version = HOMEPORT_VERSION;
-  model.now = std::chrono::system_clock::now();
-  model.started = sources.started;
-  model.database.remote = sources.remotes;
-  model.database.state =
-      sources.database.synced() ? DatabaseState::synchronized : DatabaseState::disconnected;
-  if (!sources.database.synced()) {
-    model.not_ready.push_back("the control database is not in sync");
-  } else if (!sources.network.programmed()) {
-    model.not_ready.push_back("the datapath has not been programmed yet");
-  } else if (!contents.hosts.contains(sources.host)) {
-    model.not_ready.push_back("this host's row is not in the control database yet");
-  } else if (!sources.tasks.ready()) {
-    model.not_ready.push_back("the guests and moves of this host's last agent are being looked at");
-  } else if (!told_ready(contents, sources.host)) {
-    model.not_ready.push_back("the control database has not been told yet that this host is ready");
+  if (!sources.database.synced()) return {"the control database is not in sync"};
+  if (!sources.network.programmed()) return {"the datapath has not been programmed yet"};
+  if (!contents.hosts.contains(sources.host)) {
+    return {"this host's row is not in the control database yet"};
   }
+  if (!sources.tasks.ready()) {
+    return {"the guests and moves of this host's last agent are being looked at"};
+  }
+  if (!told_ready(contents, sources.host)) {
+    return {"the control database has not been told yet that this host is ready"};
+  }
+  return {};
+}
 
+std::vector<PeerSnapshot> peers(const SnapshotSources& sources) {
+  const Contents& contents = sources.database.contents();
+  std::vector<PeerSnapshot> peers;
   for (const auto& [name, host] : contents.hosts) {
     if (name == sources.host) continue;
     PeerSnapshot peer;
@@ -147,14 +142,25 @@ StatusModel snapshot(const SnapshotSources& sources) {
       peer.last_seen = known(status->second.last_seen);
     }
     peer.alive = !is_silent(contents, name, wall_clock_now());
-    model.peers.push_back(std::move(peer));
+    peers.push_back(std::move(peer));
   }
+  return peers;
+}
+
+std::vector<NetworkSnapshot> networks(const Contents& contents) {
+  std::vector<NetworkSnapshot> networks;
   for (const auto& [name, network] : contents.networks) {
     NetworkSnapshot snapshot{name, network.vni, {}, std::nullopt};
     for (const Subnet& subnet : network.subnets) snapshot.subnets.push_back(subnet.to_string());
     if (network.mtu) snapshot.mtu = static_cast<std::uint32_t>(*network.mtu);
-    model.networks.push_back(std::move(snapshot));
+    networks.push_back(std::move(snapshot));
   }
+  return networks;
+}
+
+std::vector<ApplicationSnapshot> applications(const SnapshotSources& sources) {
+  const Contents& contents = sources.database.contents();
+  std::vector<ApplicationSnapshot> applications;
   for (const auto& [name, application] : contents.applications) {
     const Ownership owner = ownership(contents, name);
     ApplicationSnapshot snapshot;
@@ -167,9 +173,32 @@ StatusModel snapshot(const SnapshotSources& sources) {
     for (const Binding* binding : contents.bindings_of(name)) {
       snapshot.ports.push_back(port(sources, *binding, here));
     }
-    model.applications.push_back(std::move(snapshot));
+    applications.push_back(std::move(snapshot));
   }
-  for (const auto& [uuid, status] : contents.task_status) model.tasks.push_back(task(status));
+  return applications;
+}
+
+}  // namespace
+
+StatusModel snapshot(const SnapshotSources& sources, StatusPart part) {
+  const Contents& contents = sources.database.contents();
+  const bool all = part == StatusPart::all;
+  StatusModel model;
+  model.host = sources.host;
+  model.version = HOMEPORT_VERSION;
+  model.now = std::chrono::system_clock::now();
+  model.started = sources.started;
+  model.database.remote = sources.remotes;
+  model.database.state =
+      sources.database.synced() ? DatabaseState::synchronized : DatabaseState::disconnected;
+  model.not_ready = not_ready(sources);
+  if (all || part == StatusPart::applications) model.applications = applications(sources);
+  if (all || part == StatusPart::tasks) {
+    for (const auto& [uuid, status] : contents.task_status) model.tasks.push_back(task(status));
+  }
+  if (!all) return model;
+  model.peers = peers(sources);
+  model.networks = networks(contents);
   model.datapath = datapath(sources);
   model.moves = history(sources.tasks.totals());
   return model;

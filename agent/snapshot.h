@@ -24,6 +24,7 @@ struct SnapshotSources {
   const TaskRunner& tasks;
 };
 
-StatusModel snapshot(const SnapshotSources& sources);
+/// With only `part` of it filled in, beside what is always there.
+StatusModel snapshot(const SnapshotSources& sources, StatusPart part);
 
 }  // namespace homeport::agent

@@ -8,7 +8,7 @@
 //                                           |        +--> Guests <--+--> VMs (QMP)
 //                                           |               ^
 //                                           +--> Destination+ <== LaneReceiver <==lanes== others
-//   status (REST) <-- snapshot of all of these
+//   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes
 //
 // Threads: control (this one: all decisions), lanes (guest memory coming in), bulk (guest memory
 // going out), and that of the OVSDB session inside ControlDatabase.
@@ -98,13 +98,15 @@ struct Agent::Parts {
       report_owners(database.contents(), destination);
       guests.obey();
       tasks.on_database_change();
+      status_server->tasks_changed();
     });
     // all of them -> status
     status_server =
         StatusServer::start(executor, {.listen = config.listen.status},
-                            [this, remotes = config.database.remotes] {
+                            [this, remotes = config.database.remotes](StatusPart part) {
                               return snapshot({identity.host.name, remotes, identity.started,
-                                               database, network, *datapath, guests, tasks});
+                                               database, network, *datapath, guests, tasks},
+                                              part);
                             })
             .value();
     database.start();

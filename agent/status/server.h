@@ -1,15 +1,15 @@
 // The read-only status server: HTTP/1.1 on loopback addresses and unix sockets, nothing else.
+// docs/status.md describes it to a person, agent/status/openapi.json to a program.
 //
-//   GET|HEAD /v1/status               the whole snapshot
-//            /v1/applications[/NAME]  applications, or one
-//            /v1/tasks[/ID]           tasks, or one
-//            /healthz                 200 while the process lives
-//            /readyz                  200 when ready, else 503 with the reasons
-//            /metrics                 Prometheus text format
+//   listener.h       where it listens
+//   connection.h     reads requests, sends answers: deadlines and limits
+//   reply.h          the answer to one request, by routes.h
+//   event_streams.h  /v1/events: task_feed.h, sent to each reader
+//   model.h          the snapshot that answers are made of: json.h, metrics.h
 //
-// Errors are application/problem+json (RFC 9457). There is no authentication because nothing can
-// be changed and only this machine can ask; a Host field that names anything but this machine is
-// refused, so that a web page cannot read it by rebinding a name (421).
+// There is no authentication because nothing can be changed and only this machine can ask; a Host
+// field that names anything but this machine is refused, so that a web page cannot read it by
+// rebinding a name (421).
 #pragma once
 
 #include "agent/status/model.h"
@@ -32,22 +32,32 @@ inline constexpr char kDefaultStatusEndpoint[] = "127.0.0.1:8480";
 struct StatusServerOptions {
   /// "127.0.0.1:8480", "[::1]:0" (any port) or "unix:/run/homeport/status.sock".
   std::vector<std::string> listen = {kDefaultStatusEndpoint};
-  std::size_t connections_max = 64;                ///< One more gets 503 and is closed.
-  std::chrono::milliseconds read_timeout{5'000};   ///< For one request head, and for one answer.
+  std::size_t connections_max = 64;   ///< One more gets 503 and is closed.
+  std::size_t event_streams_max = 8;  ///< Of these; one more gets 503.
+  /// For one request head, for one answer, and for one piece of a stream of events.
+  std::chrono::milliseconds read_timeout{5'000};
   std::chrono::milliseconds idle_timeout{30'000};  ///< Between two requests of a connection.
+  std::chrono::milliseconds event_interval{250};   ///< Between two snapshots for events.
+  std::chrono::milliseconds heartbeat{15'000};     ///< The longest silence of a stream of events.
 };
 
 class StatusServer {
  public:
-  using Provider = std::function<StatusModel()>;
+  /// A snapshot with that part, at least, filled in.
+  using Provider = std::function<StatusModel(StatusPart)>;
 
-  /// Listens at once. `provider` is called on `executor`, once per request that needs it, and
-  /// not after stop(). `executor` must run on one thread. Errors: an address that is malformed,
-  /// not loopback, or in use; a unix socket path that is in use by a live server or too long.
+  /// Listens at once. `provider` is called on `executor`, once per request that needs it and for
+  /// events, and not after stop(). `executor` must run on one thread. Errors: an address that is
+  /// malformed, not loopback, or in use; a unix socket path that is in use by a live server or too
+  /// long.
   static policy::Result<std::unique_ptr<StatusServer>> start(boost::asio::any_io_executor executor,
                                                              StatusServerOptions options,
                                                              Provider provider);
   ~StatusServer();
+
+  /// Something about the tasks may be new. Cheap, may be called as often as one likes: what follows
+  /// is done once per event_interval, and only for a reader of events. On the executor's thread.
+  void tasks_changed();
 
   /// Closes the listeners and every connection. May be called twice. On the executor's thread.
   void stop();

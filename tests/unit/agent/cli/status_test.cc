@@ -24,7 +24,7 @@ class StatusCommand : public ::testing::Test {
     directory_ = directory;
     socket_ = "unix:" + directory_ + "/status.sock";
     auto server = StatusServer::start(context_.get_executor(), {.listen = {"127.0.0.1:0", socket_}},
-                                      [] { return test::fixed_model(); });
+                                      [](StatusPart) { return test::fixed_model(); });
     ASSERT_TRUE(server);
     server_ = std::move(*server);
     address_ = "127.0.0.1:" + std::to_string(server_->ports().front());
