@@ -80,10 +80,8 @@ asio::awaitable<Result<void>> Connection::receive(google::protobuf::MessageLite&
     if (error.code == asio::error::eof) error.code = errc::make_error_code(errc::connection_reset);
     co_return fail(std::move(error));
   }
-  if (!header.ParseFromArray(header_.data(), static_cast<int>(header_.size()))) {
-    co_return fail(policy::make_error(
-        errc::bad_message, fmt::format("its message is not a {}", header.GetTypeName())));
-  }
+  done = decode_header(header_, header);
+  if (!done) co_return fail(done.error());
   frame_guard.done();
   bytes_received += kFramePrefixSize + prefix->header_size + prefix->payload_size;
   co_return done;
@@ -105,6 +103,13 @@ Result<std::string> encode_frame(const google::protobuf::MessageLite& header,
   std::string frame(reinterpret_cast<const char*>(prefix.data()), prefix.size());
   header.AppendToString(&frame);
   return frame;
+}
+
+Result<void> decode_header(std::span<const std::byte> bytes,
+                           google::protobuf::MessageLite& header) {
+  if (header.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return {};
+  return policy::make_error(errc::bad_message,
+                            fmt::format("its message is not a {}", header.GetTypeName()));
 }
 
 Deadline::Deadline(const std::shared_ptr<Connection>& connection, std::chrono::milliseconds limit,

@@ -46,6 +46,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 policy::Result<std::string> encode_frame(const google::protobuf::MessageLite& header,
                                          std::size_t payload_size);
 
+/// Reads what encode_frame() wrote after the prefix; bad_message if it is no message of that type.
+policy::Result<void> decode_header(std::span<const std::byte> bytes,
+                                   google::protobuf::MessageLite& header);
+
 /// Fails the connection with timed_out if still in scope when `limit` has passed.
 class Deadline {
  public:

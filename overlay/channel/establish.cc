@@ -1,6 +1,6 @@
 #include "overlay/channel/establish.h"
 
-#include "overlay/channel/channel.pb.h"
+#include "overlay/channel/hello.h"
 #include "overlay/channel/pki.h"
 
 #include <boost/asio/as_tuple.hpp>
@@ -25,32 +25,6 @@ using asio::ip::tcp;
 using policy::Error;
 using policy::Result;
 
-constexpr std::size_t kMaxRefusalSize = 1024;  // bytes
-constexpr FrameLimits kHelloLimits{.header = 4096,
-                                   .payload = 0};  // before it is known to be a host
-
-/// Control characters from a peer must not reach a terminal or a log.
-std::string printable(std::string_view text) {
-  std::string clean(text.substr(0, kMaxRefusalSize));
-  std::replace_if(
-      clean.begin(), clean.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return clean;
-}
-
-ChannelPurpose to_wire(Purpose purpose) {
-  return purpose == Purpose::lane ? CHANNEL_PURPOSE_LANE : CHANNEL_PURPOSE_CONTROL;
-}
-
-Hello make_hello(const TlsContext& tls, Purpose purpose, const std::string& session) {
-  Hello hello;
-  hello.set_protocol_version(kChannelProtocolVersion);
-  hello.set_host(tls.host());
-  hello.set_software_version(HOMEPORT_VERSION);
-  hello.set_purpose(to_wire(purpose));
-  hello.set_session(session);
-  return hello;
-}
-
 struct Identity {
   std::string host;
   std::string certificate_sha256;
@@ -66,32 +40,6 @@ Result<Identity> identity_of(SSL* ssl) {
   return Identity{std::move(*host), pki::fingerprint(*certificate)};
 }
 
-Result<void> check_hello(const Hello& hello, const std::string& host) {
-  if (hello.protocol_version() != kChannelProtocolVersion) {
-    return policy::make_error(
-        errc::protocol_not_supported,
-        fmt::format("it speaks version {} of the channel protocol, this host version {} "
-                    "(software {}): run the same version on both",
-                    hello.protocol_version(), kChannelProtocolVersion, HOMEPORT_VERSION));
-  }
-  if (hello.host() != host) {
-    return policy::make_error(errc::permission_denied,
-                              fmt::format("it calls itself '{}', but its certificate is for '{}'",
-                                          printable(hello.host()), host));
-  }
-  if (hello.purpose() != CHANNEL_PURPOSE_CONTROL && hello.purpose() != CHANNEL_PURPOSE_LANE) {
-    return policy::make_error(
-        errc::bad_message,
-        fmt::format("its hello names the unknown purpose {}", static_cast<int>(hello.purpose())));
-  }
-  if (hello.session().size() > kMaxSessionSize) {
-    return policy::make_error(errc::bad_message,
-                              fmt::format("its hello names a session of {} bytes, over {}",
-                                          hello.session().size(), kMaxSessionSize));
-  }
-  return {};
-}
-
 asio::awaitable<Result<void>> send_hello(Connection& connection, const Hello& hello) {
   Result<std::string> frame = encode_frame(hello, 0);
   if (!frame) co_return connection.fail(frame.error());
@@ -102,8 +50,7 @@ asio::awaitable<Result<void>> send_hello(Connection& connection, const Hello& he
 asio::awaitable<Error> refuse(Connection& connection, Error error, const Hello* answer = nullptr) {
   if (connection.failure) co_return *connection.failure;
   if (answer != nullptr) {
-    Hello refusal = *answer;
-    refusal.set_refusal(error.message.substr(0, kMaxRefusalSize));
+    Hello refusal = make_refusal(*answer, error);
     Result<void> sent = co_await send_hello(connection, refusal);
     if (!sent) co_return policy::with_context(connection.peer, std::move(error));
   }
@@ -163,18 +110,13 @@ asio::awaitable<Result<Channel>> establish_client(std::shared_ptr<Connection> co
     co_return connection->fail(done.error());
   }
 
-  done = co_await send_hello(*connection, make_hello(tls, options.purpose, options.session));
+  Hello hello = make_hello(tls.host(), options.purpose, options.session);
+  done = co_await send_hello(*connection, hello);
   if (!done) co_return done.error();
   Hello answer;
   done = co_await connection->receive(answer, nullptr, kHelloLimits);
   if (!done) co_return done.error();
-  if (!answer.refusal().empty()) {
-    auto code = answer.protocol_version() == kChannelProtocolVersion ? errc::permission_denied
-                                                                     : errc::protocol_not_supported;
-    co_return connection->fail(policy::make_error(
-        code, fmt::format("it refuses this host: {}", printable(answer.refusal()))));
-  }
-  if (done = check_hello(answer, identity->host); !done) {
+  if (done = check_answer(answer, identity->host); !done) {
     co_return connection->fail(done.error());
   }
   connection->peer = identity->host;
@@ -196,7 +138,7 @@ asio::awaitable<Result<Channel>> establish_server(std::shared_ptr<Connection> co
   Hello hello;
   done = co_await connection->receive(hello, nullptr, kHelloLimits);
   if (!done) co_return done.error();
-  Hello answer = make_hello(tls, Purpose::control, {});
+  Hello answer = make_hello(tls.host(), Purpose::control, {});
   done = check(identity->host, identity->certificate_sha256);
   if (done) done = check_hello(hello, identity->host);
   if (!done) co_return co_await refuse(*connection, done.error(), &answer);

@@ -134,6 +134,13 @@ TEST_F(HostilePeerTest, AHelloThatDoesNotFitIsRefused) {
     EXPECT_THAT(answer.hello.refusal(), HasSubstr("calls itself 'hostC?'"));
     EXPECT_EQ(answer.refused.code, errc::permission_denied);
 
+    // The refusal is cut between two characters: a hello must be UTF-8.
+    std::string accents;
+    for (int i = 0; i < 1000; ++i) accents += "\u00e9";
+    hello.set_host(accents);
+    answer = co_await answer_to(hello);
+    EXPECT_THAT(answer.hello.refusal(), HasSubstr("calls itself '\u00e9"));
+
     hello = hello_of_a();
     hello.set_session(std::string(kMaxSessionSize + 1, 's'));
     answer = co_await answer_to(hello);
