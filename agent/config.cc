@@ -2,15 +2,14 @@
 
 #include "agent/status/endpoint.h"
 #include "overlay/channel/pki.h"
+#include "overlay/read_file.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <fstream>
 #include <functional>
 #include <initializer_list>
 #include <limits>
@@ -293,17 +292,9 @@ Result<Config> parse_config(std::string_view text, const std::string& source) {
 }
 
 Result<Config> load_config(const std::filesystem::path& file) {
-  std::ifstream stream(file);
-  std::string text;
-  // Not through iterators: those throw where the file turns out to be a directory.
-  std::array<char, 4096> piece;
-  while (stream.read(piece.data(), piece.size()) || stream.gcount() > 0) {
-    text.append(piece.data(), static_cast<std::size_t>(stream.gcount()));
-  }
-  if (!stream.is_open() || stream.bad()) {
-    return policy::errno_error(fmt::format("cannot read the configuration {}", file.string()));
-  }
-  return parse_config(text, file.string());
+  auto text = overlay::read_file(file, "the configuration");
+  if (!text) return text.error();
+  return parse_config(*text, file.string());
 }
 
 }  // namespace homeport::agent

@@ -1,5 +1,6 @@
 #include "migration/move/incoming_move.h"
 
+#include "migration/move/peer_message.h"
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
 #include "overlay/spawn.h"
@@ -10,8 +11,6 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
-
-#include <set>
 
 namespace homeport::migration {
 
@@ -123,38 +122,19 @@ asio::awaitable<Result<void>> IncomingMove::prime_taps(
 asio::awaitable<Result<LaneTarget>> IncomingMove::map_memory(const Prepare& request) {
   auto blocks = co_await vm_->ram_blocks();
   if (!blocks) co_return blocks.error();
+  auto matching = matching_blocks(request, *blocks);
+  if (!matching) co_return policy::with_context(context_->host, matching.error());
   LaneTarget target;
   target.move_id = entry_.move_id;
   target.source = entry_.peer;
   std::vector<PageStore::Target> targets;
-  std::set<const RamBlock*> named;
-  for (const MoveRamBlock& wanted : request.ram_blocks()) {
-    const RamBlock* mine = nullptr;
-    for (const RamBlock& block : *blocks) {
-      if (block.id == wanted.id() && block.size == wanted.size_bytes()) mine = &block;
-    }
-    if (!named.insert(mine).second) mine = nullptr;  // twice the same would leave another empty
-    if (!mine) {
-      co_return policy::make_error(
-          errc::invalid_argument,
-          fmt::format("the launch profile \"{}\" of {} makes no memory block \"{}\" of {} bytes as "
-                      "the guest has at {}: use the same profile on both hosts",
-                      request.launch_profile(), context_->host, policy::printable(wanted.id()),
-                      wanted.size_bytes(), entry_.peer));
-    }
-    auto file = vm_->open_ram(*mine);
+  for (const RamBlock& mine : *matching) {
+    auto file = vm_->open_ram(mine);
     if (!file) co_return file.error();
-    auto memory = GuestMemory::map(file->get(), mine->offset, mine->size, Access::write);
+    auto memory = GuestMemory::map(file->get(), mine.offset, mine.size, Access::write);
     if (!memory) co_return memory.error();
     targets.push_back(memory->store_target());
     target.memory.push_back(std::move(*memory));
-  }
-  if (targets.size() != blocks->size()) {
-    co_return policy::make_error(
-        errc::invalid_argument,
-        fmt::format("the guest has {} memory blocks at {} and {} at {}: use the same launch "
-                    "profile on both hosts",
-                    targets.size(), entry_.peer, blocks->size(), context_->host));
   }
   target.store = std::make_unique<PageStore>(std::move(targets));
   target.on_failure = [self = weak_from_this(),

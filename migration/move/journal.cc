@@ -1,6 +1,7 @@
 #include "migration/move/journal.h"
 
 #include "overlay/directory.h"
+#include "overlay/read_file.h"
 
 #include <fmt/format.h>
 #include <boost/json.hpp>
@@ -8,7 +9,6 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
-#include <iterator>
 #include <stdexcept>
 
 namespace homeport::migration {
@@ -56,11 +56,17 @@ JournalEntry from_json(const json::value& value) {
   const json::object& object = value.as_object();
   auto text = [&](std::string_view key) { return json::value_to<std::string>(object.at(key)); };
   JournalEntry entry;
-  entry.role =
-      text("role") == "source" ? JournalEntry::Role::source : JournalEntry::Role::destination;
+  const std::string role = text("role");
+  for (auto known : {JournalEntry::Role::source, JournalEntry::Role::destination}) {
+    if (role == role_name(known)) entry.role = known;
+  }
+  if (role != role_name(entry.role)) throw std::runtime_error("a role is unknown");
   entry.phase = phase_of(text("phase"));
   entry.move_id = text("move_id");
   entry.application = text("application");
+  if (entry.application.empty() || entry.application.find('/') != std::string::npos) {
+    throw std::runtime_error("an application's name is no name for a file");
+  }
   entry.peer = text("peer");
   entry.generation = object.at("generation").to_number<Generation>();
   for (const json::value& item : object.at("ports").as_array()) {
@@ -76,6 +82,18 @@ JournalEntry from_json(const json::value& value) {
 }
 
 }  // namespace
+
+std::string to_journal_text(const JournalEntry& entry) {
+  return json::serialize(to_json(entry)) + '\n';
+}
+
+Result<JournalEntry> parse_journal_entry(std::string_view text) {
+  try {
+    return from_json(json::parse(text));
+  } catch (const std::exception& problem) {
+    return policy::make_error(boost::system::errc::bad_message, problem.what());
+  }
+}
 
 Result<Journal> Journal::open(fs::path directory) {
   std::error_code error;
@@ -97,7 +115,7 @@ Result<void> Journal::write(const JournalEntry& entry) const {
   const fs::path path = path_of(entry);
   const fs::path fresh = path.string() + ".new";
   std::ofstream file(fresh, std::ios::trunc);
-  file << json::serialize(to_json(entry)) << '\n';
+  file << to_journal_text(entry);
   file.close();
   std::error_code error;
   if (file) fs::rename(fresh, path, error);
@@ -118,16 +136,16 @@ Journal::Contents Journal::read() const {
   std::error_code error;
   for (const fs::path& file : overlay::entries_of(directory_, error)) {
     if (file.extension() != kSuffix) continue;
-    std::ifstream stream(file);
-    const std::string text{std::istreambuf_iterator<char>(stream), {}};
-    try {
-      contents.entries.push_back(from_json(json::parse(text)));
-    } catch (const std::exception& problem) {
-      contents.unreadable.push_back(policy::make_error(
-          boost::system::errc::bad_message,
-          fmt::format("cannot understand the journal {} ({}): look after the guest it speaks of, "
-                      "then remove it",
-                      file.string(), problem.what())));
+    auto text = overlay::read_file(file, "the journal");
+    auto entry = text ? parse_journal_entry(*text) : text.error();
+    if (entry) {
+      contents.entries.push_back(*std::move(entry));
+    } else {
+      contents.unreadable.push_back(
+          {entry.error().code,
+           fmt::format("cannot understand the journal {} ({}): look after the guest it speaks of, "
+                       "then remove it",
+                       file.string(), entry.error().message)});
     }
   }
   if (error) {

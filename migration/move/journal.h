@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace homeport::migration {
@@ -34,6 +35,11 @@ struct JournalEntry {
 
   bool operator==(const JournalEntry&) const = default;
 };
+
+/// One entry as the text of its file, and back; errc::bad_message for anything that was not written
+/// so.
+std::string to_journal_text(const JournalEntry& entry);
+Result<JournalEntry> parse_journal_entry(std::string_view text);
 
 class Journal {
  public:

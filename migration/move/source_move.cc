@@ -1,5 +1,6 @@
 #include "migration/move/source_move.h"
 
+#include "migration/move/peer_message.h"
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
 #include "policy/text.h"
@@ -269,15 +270,9 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   setup.pinned_io = *pinned;
   setup.limits = request_.limits;
   setup.executor = context_->bulk_executor;
-  for (const LaneEndpoint& endpoint : answer->prepared().lane_endpoints()) {
-    boost::system::error_code error;
-    auto address = asio::ip::make_address(endpoint.address(), error);
-    if (error || endpoint.port() == 0 || endpoint.port() > 65535) {
-      co_return fail(fmt::format("{} named a lane endpoint that is none: {} port {}", entry().peer,
-                                 policy::printable(endpoint.address()), endpoint.port()));
-    }
-    setup.lane_endpoints.emplace_back(address, static_cast<std::uint16_t>(endpoint.port()));
-  }
+  auto lanes = lane_endpoints_of(answer->prepared());
+  if (!lanes) co_return fail(policy::with_context(entry().peer, lanes.error()));
+  setup.lane_endpoints = std::move(*lanes);
   setup.lane.expected_host = entry().peer;
   setup.lane.purpose = overlay::Purpose::lane;
   setup.lane.session = entry().move_id;

@@ -1,11 +1,12 @@
 #include "migration/vm/launch_profile.h"
 
+#include "overlay/read_file.h"
+
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <optional>
@@ -160,7 +161,7 @@ class ProfileReader {
     if (!table) return wrong(key, node, "must be a table of strings");
     for (const auto& [variable, value] : *table) {
       std::string name(variable.str());
-      if (name.empty() || name.find('=') != std::string::npos) {
+      if (name.empty() || name.find_first_of(std::string_view("=\0", 2)) != std::string::npos) {
         return wrong(key + "." + name, value, "is not a variable's name");
       }
       if (auto read = text(key + "." + name, value, profile_.environment[name]); !read) return read;
@@ -209,14 +210,9 @@ Result<LaunchProfile> load_launch_profile(const std::filesystem::path& directory
                                   name));
   }
   std::filesystem::path path = directory / (name + ".toml");
-  errno = 0;
-  std::ifstream file(path);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file) {
-    return policy::errno_error("cannot read the launch profile " + path.string(),
-                               errno ? errno : EIO);
-  }
-  return parse_launch_profile(text, name, path.string());
+  auto text = overlay::read_file(path, "the launch profile");
+  if (!text) return text.error();
+  return parse_launch_profile(*text, name, path.string());
 }
 
 Result<std::vector<std::string>> expand(const LaunchProfile& profile, const LaunchValues& values) {

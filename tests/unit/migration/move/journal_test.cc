@@ -65,6 +65,30 @@ TEST_F(JournalTest, SaysWhatItCannotUnderstand) {
   EXPECT_THAT(contents.unreadable[0].message, testing::HasSubstr("vm1.source.json"));
 }
 
+TEST_F(JournalTest, SaysWhatItCannotRead) {
+  Journal journal = *Journal::open(directory_);
+  fs::create_directory(directory_ / "vm1.source.json");
+  Journal::Contents contents = journal.read();
+  ASSERT_EQ(contents.unreadable.size(), 1u);
+  EXPECT_THAT(contents.unreadable[0].message, testing::HasSubstr("Is a directory"));
+}
+
+TEST_F(JournalTest, RefusesAnEntryThatItDidNotWrite) {
+  const std::string good = to_journal_text(entry());
+  EXPECT_EQ(parse_journal_entry(good).value(), entry());
+  const std::pair<std::string, std::string> changes[] = {{"\"destination\"", "\"bystander\""},
+                                                         {"\"vm1\"", "\"../vm1\""},
+                                                         {"\"vm1\"", "\"\""},
+                                                         {"7", "-7"}};
+  for (const auto& [from, to] : changes) {
+    std::string changed = good;
+    changed.replace(changed.find(from), from.size(), to);
+    auto parsed = parse_journal_entry(changed);
+    ASSERT_FALSE(parsed) << changed;
+    EXPECT_EQ(parsed.error().code, boost::system::errc::bad_message);
+  }
+}
+
 TEST_F(JournalTest, SaysThatItCannotBeWritten) {
   Journal journal = *Journal::open(directory_ / "moves");
   fs::remove_all(directory_ / "moves");

@@ -64,6 +64,7 @@ TEST(LaunchProfile, ErrorsNameLineAndKey) {
            {"program = \"/a\"\nargs = [\"a\\u0000b\"]", {"args[0]", "NUL"}},
            {"program = \"/a\"\nenvironment = 1", {"line 2", "environment"}},
            {"program = \"/a\"\n[environment]\n\"A=B\" = \"1\"", {"line 3", "environment.A=B"}},
+           {"program = \"/a\"\n[environment]\n\"A\\u0000B\" = \"1\"", {"line 3", "environment.A"}},
            {"program = \"/a\"\nuser = \"\"", {"line 2", "user"}},
        }) {
     auto profile = parse(wrong.text);
@@ -115,6 +116,16 @@ TEST(LaunchProfile, NamesCannotLeadOutOfTheDirectory) {
   ASSERT_FALSE(absent);
   EXPECT_EQ(absent.error().code, boost::system::errc::no_such_file_or_directory);
   EXPECT_THAT(absent.error().message, HasSubstr("/nonexistent/absent.toml"));
+}
+
+TEST(LaunchProfile, AProfileThatIsADirectoryIsAnError) {
+  std::string directory = std::filesystem::temp_directory_path() / "homeport-profiles-XXXXXX";
+  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  std::filesystem::create_directory(std::filesystem::path(directory) / "guest.toml");
+  auto profile = load_launch_profile(directory, "guest");
+  std::filesystem::remove_all(directory);
+  ASSERT_FALSE(profile);
+  EXPECT_THAT(profile.error().message, HasSubstr("Is a directory"));
 }
 
 TEST(LaunchProfile, TheExampleIsValid) {
