@@ -1,5 +1,7 @@
 #include "agent/control/columns.h"
 
+#include "policy/text.h"
+
 #include <fmt/format.h>
 #include <boost/json/serialize.hpp>
 
@@ -11,8 +13,9 @@ void RowReader::refuse(std::string_view column, std::string_view what) {
   if (error_) return;
   std::string shown;
   if (const auto* value = row_.columns.if_contains(column)) {
-    shown = json::serialize(*value);
-    if (shown.size() > 120) shown = shown.substr(0, 117) + "...";
+    const std::string all = json::serialize(*value);
+    shown = policy::printable(all, 117);
+    if (shown.size() < all.size()) shown += "...";
   }
   error_ = policy::make_error(
       boost::system::errc::invalid_argument,
@@ -125,11 +128,17 @@ std::optional<std::string> RowReader::optional_text(std::string_view column) {
   return std::nullopt;
 }
 
-std::optional<std::int64_t> RowReader::optional_integer(std::string_view column) {
+std::optional<std::int64_t> RowReader::optional_integer(std::string_view column,
+                                                        std::int64_t lowest, std::int64_t highest) {
   const auto* value = optional_atom(column);
   if (!value) return std::nullopt;
-  if (value->is_int64() && value->get_int64() >= 0) return value->get_int64();
-  refuse(column, "not an integer of 0 or more");
+  if (!value->is_int64()) {
+    refuse(column, "not an integer");
+  } else if (value->get_int64() < lowest || value->get_int64() > highest) {
+    refuse(column, fmt::format("not between {} and {}", lowest, highest));
+  } else {
+    return value->get_int64();
+  }
   return std::nullopt;
 }
 

@@ -6,6 +6,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/value.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -29,20 +30,28 @@ class RowReader {
   std::int64_t integer(std::string_view column, std::int64_t lowest = 0,
                        std::int64_t highest = std::numeric_limits<std::int64_t>::max());
   bool boolean(std::string_view column);
+  /// Times and durations are bounded so that they can be had in nanoseconds: to the year 2262.
   WallTime time(std::string_view column) {
-    return WallTime(std::chrono::milliseconds(integer(column)));
+    return WallTime(
+        std::chrono::milliseconds(integer(column, 0, most<std::chrono::milliseconds>())));
   }
   policy::IpAddress address(std::string_view column);
   Uuid uuid(std::string_view column);
 
   // Columns of at most one value.
   std::optional<std::string> optional_text(std::string_view column);
-  std::optional<std::int64_t> optional_integer(std::string_view column);
+  std::optional<std::int64_t> optional_integer(
+      std::string_view column, std::int64_t lowest = 0,
+      std::int64_t highest = std::numeric_limits<std::int64_t>::max());
   std::optional<bool> optional_boolean(std::string_view column);
   template <class Duration>
   std::optional<Duration> optional_duration(std::string_view column) {
-    auto count = optional_integer(column);
+    auto count = optional_integer(column, 0, most<Duration>());
     return count ? std::optional<Duration>(Duration(*count)) : std::nullopt;
+  }
+  std::optional<WallTime> optional_time(std::string_view column) {
+    auto since_epoch = optional_duration<std::chrono::milliseconds>(column);
+    return since_epoch ? std::optional(WallTime(*since_epoch)) : std::nullopt;
   }
 
   StringMap string_map(std::string_view column);
@@ -82,6 +91,10 @@ class RowReader {
   }
 
  private:
+  template <class Duration>
+  static constexpr std::int64_t most() {
+    return std::chrono::duration_cast<Duration>(std::chrono::nanoseconds::max()).count();
+  }
   const boost::json::value* find(std::string_view column);
   /// The one value, or nullptr with the error kept.
   const boost::json::value* atom(std::string_view column);

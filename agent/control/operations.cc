@@ -87,10 +87,11 @@ asio::awaitable<policy::Result<void>> ControlDatabase::publish_interfaces(
         std::move(one->updates.begin(), one->updates.end(), std::back_inserter(all.updates));
       }
     }
-    for (const auto& [uuid, row] : contents.interfaces) {
+    for (const auto& entry : contents.interfaces) {
+      const Interface& row = entry.second;
       bool wanted = std::any_of(interfaces.begin(), interfaces.end(),
                                 [&](const Interface& it) { return same(it, row); });
-      if (row.host == host && !wanted) all.deletes.push_back({Interface::kTable, uuid});
+      if (row.host == host && !wanted) all.deletes.push_back({Interface::kTable, row.uuid});
     }
     if (all.inserts.empty() && all.updates.empty() && all.deletes.empty()) {
       return std::optional<Transaction>();

@@ -117,7 +117,7 @@ policy::Result<Network> parse(const Row& row) {
   network.vni = static_cast<policy::Vni>(reader.integer("vni", 1, policy::kVniMax));
   network.subnets = reader.set<Subnet>(
       "subnets", "not a set of ADDRESS/LENGTH with host bits of zero", Subnet::parse);
-  network.mtu = reader.optional_integer("mtu");
+  network.mtu = reader.optional_integer("mtu", kMtuMin, kMtuMax);
   network.unknown =
       optional_one_of<UnknownDestination>(reader, "unknown").value_or(UnknownDestination::drop);
   return finish(reader, std::move(network));
@@ -177,7 +177,7 @@ policy::Result<Policy> parse(const Row& row) {
   policy.copy_timeout = reader.optional_duration<std::chrono::seconds>("copy_timeout_s");
   policy.interface_preference = reader.integer_map("interface_preference");
   policy.compression = optional_one_of<Compression>(reader, "compression");
-  policy.bandwidth_share = reader.optional_integer("bandwidth_share");
+  policy.bandwidth_share = reader.optional_integer("bandwidth_share", 1, 100);
   return finish(reader, std::move(policy));
 }
 
@@ -211,9 +211,7 @@ policy::Result<TaskStatus> parse(const Row& row) {
   status.phase = reader.text("phase");
   status.error = reader.text("error");
   status.started = reader.time("started");
-  if (auto finished = reader.optional_integer("finished")) {
-    status.finished = WallTime(milliseconds(*finished));
-  }
+  status.finished = reader.optional_time("finished");
   status.source = reader.text("source");
   status.destination = reader.text("destination");
   status.bytes_sent = reader.integer("bytes_sent");

@@ -90,6 +90,10 @@ struct Interface {
   bool operator==(const Interface&) const = default;
 };
 
+/// Of a network, in bytes: the least is IPv4's (RFC 791), the most leaves room for the tunnel.
+inline constexpr std::int64_t kMtuMin = 576;
+inline constexpr std::int64_t kMtuMax = 65465;
+
 enum class UnknownDestination { drop, normal };
 struct Network {
   static constexpr const char* kTable = "Network";

@@ -58,8 +58,9 @@ policy::Result<void> check_network(const Contents& contents, const Network& netw
                    name, network.name);
     }
   }
-  if (network.mtu && (*network.mtu < 576 || *network.mtu > 65465)) {
-    return wrong("MTU {} of network {} is not between 576 and 65465", *network.mtu, network.name);
+  if (network.mtu && (*network.mtu < kMtuMin || *network.mtu > kMtuMax)) {
+    return wrong("MTU {} of network {} is not between {} and {}", *network.mtu, network.name,
+                 kMtuMin, kMtuMax);
   }
   return {};
 }

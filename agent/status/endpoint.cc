@@ -19,10 +19,10 @@ using boost::system::errc::errc_t;
 // A generic endpoint is constructible from anything, so that the error has to be named as one.
 policy::Result<StatusEndpoint> bad_endpoint(std::string_view text, std::string_view why) {
   return {boost::system::in_place_error,
-          boost::system::errc::make_error_code(errc_t::invalid_argument),
-          fmt::format("Status address \"{}\" {}; use a loopback address such as 127.0.0.1:8480 or "
-                      "[::1]:8480, or unix:/PATH.",
-                      text, why)};
+          policy::make_error(errc_t::invalid_argument,
+                             fmt::format("Status address \"{}\" {}; use a loopback address such as "
+                                         "127.0.0.1:8480 or [::1]:8480, or unix:/PATH.",
+                                         text, why))};
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "migration/vm/qmp_message.h"
 
 #include "migration/vm/json_access.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 
@@ -18,7 +19,7 @@ namespace {
 
 policy::Error not_qmp(std::string_view line, std::string_view why) {
   return make_error(errc::bad_message, fmt::format("the monitor sent what is not QMP ({}): \"{}\"",
-                                                   why, line.substr(0, 200)));
+                                                   why, policy::printable(line, 200)));
 }
 
 int version_part(const json::object& version, std::string_view key) {

@@ -244,6 +244,19 @@ TEST(RecordsTest, RefuseWhatTheSchemaCannotExpress) {
   Network network{
       .uuid = kUuid, .name = "blue", .vni = policy::kVniMax + 1, .subnets = {}, .mtu = {}};
   EXPECT_TRUE(refuses(network));
+  network.vni = 100;
+  network.mtu = std::int64_t{1} << 32;
+  EXPECT_TRUE(refuses(network));
+  // Beyond what a clock in nanoseconds can say.
+  HostStatus status;
+  status.host = "h1";
+  EXPECT_FALSE(refuses(status));
+  status.last_seen = WallTime(std::chrono::milliseconds::max());
+  EXPECT_TRUE(refuses(status));
+  Policy policy;
+  policy.name = "p1";
+  policy.copy_timeout = std::chrono::seconds::max();
+  EXPECT_TRUE(refuses(policy));
   Task task;
   task.application = "vm1";
   task.priority = 101;
