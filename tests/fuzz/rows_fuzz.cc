@@ -1,0 +1,123 @@
+// Rows of the control database. Input: a JSON array of changes as a session reports them,
+//   {"table": "Host", "uuid": "...", "columns": {...}}      without columns: the row is gone
+// and what the agent makes of the contents.
+#include "agent/control/tables.h"
+#include "agent/control/validate.h"
+#include "agent/network/desired_state.h"
+#include "policy/text.h"
+#include "tests/fuzz/fuzz.h"
+
+#include <boost/json/parse.hpp>
+
+namespace homeport::agent {
+namespace {
+
+namespace json = boost::json;
+using fuzz::require;
+
+json::object all_columns(const Interface& record) {
+  json::object written = columns(record);
+  written["cost"] = record.cost;  // the controller's, which an agent does not write
+  written["label"] = record.label;
+  written["allowed"] = record.allowed;
+  return written;
+}
+
+template <class Record>
+json::object all_columns(const Record& record) {
+  return columns(record);
+}
+
+template <class Key, class Record>
+void check(const std::map<Key, Record>& table) {
+  for (const auto& [key, record] : table) {
+    auto again = parse<Record>(Row{record.uuid, all_columns(record)});
+    require(again.has_value() && *again == record, "a row that is written back says the same");
+  }
+}
+
+/// As the status snapshot reckons with them: in nanoseconds.
+void check(WallTime time) {
+  using std::chrono::nanoseconds;
+  require(std::chrono::duration_cast<nanoseconds>(time.time_since_epoch()) >= nanoseconds{},
+          "a time is a time");
+}
+
+void use(const Contents& contents) {
+  check(contents.hosts);
+  check(contents.host_status);
+  check(contents.interfaces);
+  check(contents.networks);
+  check(contents.bindings);
+  check(contents.applications);
+  check(contents.policies);
+  check(contents.tasks);
+  check(contents.task_status);
+  check(contents.reservations);
+  check(contents.storages);
+  check(contents.path_status);
+  for (const auto& [key, problem] : contents.problems) {
+    require(problem.message.find(key.first) != std::string::npos, "a problem names the table");
+    require(problem.message == policy::printable(problem.message), "a problem can be logged");
+  }
+  for (const auto& [name, status] : contents.host_status) {
+    check(status.started);
+    check(status.last_seen);
+    is_silent(contents, name, WallTime(std::chrono::hours(500'000)));
+  }
+  for (const auto& [uuid, status] : contents.task_status) {
+    check(status.started);
+    if (status.finished) check(*status.finished);
+  }
+  for (const auto& [name, policy] : contents.policies) {
+    if (policy.copy_timeout) check(WallTime(*policy.copy_timeout));
+    if (policy.downtime_limit) check(WallTime(*policy.downtime_limit));
+  }
+  for (const auto& [name, application] : contents.applications) ownership(contents, name);
+  for (const auto& [uuid, task] : contents.tasks) {
+    if (!check_task(contents, task)) continue;
+    read_move(contents, task.application, "h1", "h2", 1);
+  }
+  for (const auto& [name, network] : contents.networks) {
+    require(network.vni >= 1 && network.vni <= policy::kVniMax, "a VNI is one");
+    const std::uint32_t mtu = mtu_of(network, 1430);
+    require(mtu >= 576 && mtu <= 1430, "an MTU is one");
+  }
+  abandoned_status(contents, "h1");
+
+  LocalView view{"h1", {"eth7"}, 1430, {}};
+  for (const auto& [name, binding] : contents.bindings) {
+    check_binding(contents, binding);
+    require(device_of(contents, binding).empty() || !tap_name(name).empty(), "a tap has a name");
+    view.devices.insert(tap_name(name));
+  }
+  const Desired desired = desired_state(contents, view);
+  require(desired_state(contents, view).state == desired.state, "the same gives the same");
+  require(desired.state.ports.size() <= contents.bindings.size(), "a port has a binding");
+}
+
+}  // namespace
+}  // namespace homeport::agent
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace homeport;
+  using namespace homeport::agent;
+  boost::system::error_code error;
+  auto changes = json::parse(fuzz::as_text(data, size), error);
+  if (error || !changes.is_array()) return 0;
+  Tables tables;
+  for (const json::value& item : changes.get_array()) {
+    const json::object* change = item.if_object();
+    const json::value* table = change ? change->if_contains("table") : nullptr;
+    const json::value* uuid = change ? change->if_contains("uuid") : nullptr;
+    const json::value* columns = change ? change->if_contains("columns") : nullptr;
+    if (!table || !table->is_string() || !uuid || !uuid->is_string()) continue;
+    overlay::ovsdb::RowChange row;
+    row.table = table->get_string();
+    row.uuid = parse_uuid(uuid->get_string()).value_or(Uuid{});
+    if (columns && columns->is_object()) row.row = Row{row.uuid, columns->get_object()};
+    tables.apply(row);
+  }
+  use(tables.contents());
+  return 0;
+}
