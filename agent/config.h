@@ -57,11 +57,16 @@ struct Config {
     std::chrono::milliseconds dead_peer{5000};  ///< a silent peer is given up after this
   } limits;
 
-  std::string log_level = "info";  ///< trace, debug, info, warn, error
+  std::string log_level = "info";   ///< trace, debug, info, warn, error
+  std::string log_format = "text";  ///< text, json
 };
 
-/// Parses and checks. An error names `source`, the line and the key, and what is allowed.
+/// Parses and checks. An error has one line for everything that is wrong, which names `source`, the
+/// line and the key, and what is allowed; what is not TOML is found one at a time, with its column.
 policy::Result<Config> parse_config(std::string_view text, const std::string& source);
 policy::Result<Config> load_config(const std::filesystem::path& file);
+
+/// All keys with their values, as a file that makes this configuration.
+std::string to_toml(const Config& config);
 
 }  // namespace homeport::agent

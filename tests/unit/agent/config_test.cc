@@ -11,8 +11,10 @@ namespace {
 
 using boost::asio::ip::make_address;
 using boost::asio::ip::tcp;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 using namespace std::chrono_literals;
 
@@ -28,6 +30,7 @@ TEST(Config, HasDefaultsForAllButTwoKeys) {
   Config config = parse_config(kLeast, "f").value();
   EXPECT_EQ(config.host, "node-1");
   EXPECT_EQ(config.log_level, "info");
+  EXPECT_EQ(config.log_format, "text");
   EXPECT_EQ(config.database.remotes, "unix:/var/lib/homeport/homeport.sock");
   EXPECT_EQ(config.database.probe_interval, 5s);
   EXPECT_EQ(config.tls.private_key, "/etc/homeport/pki/host.key");
@@ -47,6 +50,7 @@ TEST(Config, TakesEveryKey) {
   Config config = parse_config(R"(
 host = "node-2.example"
 log_level = "debug"
+log_format = "json"
 
 [database]
 remotes = "ssl:192.0.2.9:6640,ssl:[2001:db8::9]:6640,tcp:db.example:6640,unix:/run/x.sock"
@@ -83,6 +87,7 @@ dead_peer_s = 2.5
                       .value();
   EXPECT_EQ(config.host, "node-2.example");
   EXPECT_EQ(config.log_level, "debug");
+  EXPECT_EQ(config.log_format, "json");
   EXPECT_EQ(config.database.remotes,
             "ssl:192.0.2.9:6640,ssl:[2001:db8::9]:6640,tcp:db.example:6640,unix:/run/x.sock");
   EXPECT_EQ(config.database.probe_interval, 7s);
@@ -107,27 +112,74 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.limits.dead_peer, 2500ms);
 }
 
-TEST(Config, TheExampleIsInOrder) {
-  auto config = load_config(HOMEPORT_SOURCE_DIR "/deploy/homeportd.toml");
-  ASSERT_TRUE(config) << config.error().message;
-}
-
 TEST(Config, NamesTheKeysThatAreMissing) {
-  EXPECT_EQ(problem(""), "homeportd.toml: host is missing");
+  EXPECT_EQ(problem(""),
+            "homeportd.toml: host is missing\nhomeportd.toml: underlay.vtep is missing");
   EXPECT_EQ(problem("host = \"a\""), "homeportd.toml: underlay.vtep is missing");
 }
 
-TEST(Config, NamesTheLineThatIsNotToml) {
-  EXPECT_THAT(problem("host = \"a\"\nlog_level = \n"), StartsWith("homeportd.toml:2: "));
-  EXPECT_THAT(problem("host = \"a\"\n\nhost = \"b\"\n"), StartsWith("homeportd.toml:3: "));
+TEST(Config, NamesLineAndColumnOfWhatIsNotToml) {
+  EXPECT_THAT(problem("host = \"a\"\nlog_level = \n"), StartsWith("homeportd.toml:2:13: "));
+  EXPECT_THAT(problem("host = \"a\"\n[database\n"), StartsWith("homeportd.toml:2:10: "));
+  EXPECT_THAT(problem("host = \"a\"\nx = \"\x1b[2J\"\n"),
+              AllOf(StartsWith("homeportd.toml:2:6: "), Not(HasSubstr("\x1b"))));
+}
+
+TEST(Config, RefusesAKeyThatIsThereTwice) {
+  EXPECT_THAT(problem("host = \"a\"\n\nhost = \"b\"\n"),
+              AllOf(StartsWith("homeportd.toml:3:"), HasSubstr("host")));
+  EXPECT_THAT(problem(std::string(kLeast) + "[limits]\nmoves = 1\nmoves = 2\n"),
+              AllOf(StartsWith("homeportd.toml:5:"), HasSubstr("moves")));
+  EXPECT_THAT(problem(std::string(kLeast) + "[limits]\n[limits]\n"),
+              AllOf(StartsWith("homeportd.toml:4:"), HasSubstr("limits")));
 }
 
 TEST(Config, RefusesKeysItDoesNotKnow) {
   EXPECT_EQ(problem(std::string(kLeast) + "[limits]\nmove = 2\n"),
-            "homeportd.toml:4: limits.move: no such key; known are moves, dead_peer_s");
+            "homeportd.toml:4: limits.move: no such key; did you mean moves? known are moves, "
+            "dead_peer_s");
   EXPECT_THAT(problem("colour = 1\n" + std::string(kLeast)),
               StartsWith("homeportd.toml:1: colour: no such key; known are host, "));
-  EXPECT_THAT(problem(std::string(kLeast) + "[tsl]\n"), StartsWith("homeportd.toml:3: tsl: "));
+  EXPECT_THAT(problem(std::string(kLeast) + "[tsl]\n"),
+              StartsWith("homeportd.toml:3: tsl: no such key; did you mean tls? known are host, "));
+  EXPECT_THAT(problem("log_levle = 1\n" + std::string(kLeast)), HasSubstr("mean log_level?"));
+  EXPECT_THAT(problem(std::string(kLeast) + "\"\\u001b[2J\" = 1\n"),
+              StartsWith("homeportd.toml:3: ?[2J: no such key; known"));
+}
+
+TEST(Config, SaysAllThatIsWrongInTheOrderOfTheLines) {
+  EXPECT_EQ(
+      problem("[limits]\n"
+              "moves = 0\n"
+              "speed = 1\n"
+              "[listen]\n"
+              "status = [\"192.0.2.1:80\",\n"
+              "  \"x\"]\n"
+              "[database]\n"
+              "probe_interval_s = true\n"),
+      "homeportd.toml: host is missing\n"
+      "homeportd.toml: underlay.vtep is missing\n"
+      "homeportd.toml:2: limits.moves: must be a whole number from 1 to 64\n"
+      "homeportd.toml:3: limits.speed: no such key; known are moves, dead_peer_s\n" +
+          problem(std::string(kLeast) + "\n\nlisten.status = [\"192.0.2.1:80\"]\n") + "\n" +
+          problem(std::string(kLeast) + "\n\n\nlisten.status = [\"x\"]\n") +
+          "\n"
+          "homeportd.toml:8: database.probe_interval_s: must be a number of seconds from 1 to "
+          "600");
+}
+
+TEST(Config, IsWrittenAsItIsRead) {
+  for (const std::string& text :
+       {std::string(kLeast), std::string(kLeast) +
+                                 "listen.control = [\"[2001:db8::1]:1\", \"10.0.0.1:2\"]\n"
+                                 "directories.guest_cgroup = \"\"\n"
+                                 "directories.state = '/a\"b\\c'\n"
+                                 "limits.dead_peer_s = 2.5\n"}) {
+    const std::string written = to_toml(parse_config(text, "f").value());
+    auto again = parse_config(written, "written");
+    ASSERT_TRUE(again) << again.error().message << written;
+    EXPECT_EQ(to_toml(*again), written);
+  }
 }
 
 struct Wrong {
@@ -141,7 +193,7 @@ class WrongValue : public ::testing::TestWithParam<Wrong> {};
 TEST_P(WrongValue, IsNamedWithFileLineAndKey) {
   // Below everything else that is needed, so the line is known.
   std::string text = std::string(kLeast) + GetParam().line + "\n";
-  if (GetParam().key == "host") text = "\n\n" + GetParam().line + "\n";
+  if (GetParam().key == "host") text = "underlay.vtep = \"::1\"\n\n" + GetParam().line;
   if (GetParam().key == "underlay.vtep") text = "host = \"a\"\n\n" + GetParam().line + "\n";
   std::string message = problem(text);
   EXPECT_THAT(message, StartsWith("homeportd.toml:3: " + GetParam().key + ": "));
@@ -191,6 +243,12 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"directories.guest_cgroup = \"x\"", "directories.guest_cgroup", "absolute path"},
         Wrong{"limits.moves = 0", "limits.moves", "must be a whole number from 1 to 64"},
         Wrong{"limits.moves = -1", "limits.moves", "must be a whole number from 1 to 64"},
+        Wrong{"log_format = \"xml\"", "log_format", "must be one of text, json"},
+        Wrong{"log_format = 1", "log_format", "must be a string in quotes"},
+        Wrong{"limits.moves = 1.0", "limits.moves", "must be a whole number from 1 to 64"},
+        Wrong{"limits.dead_peer_s = nan", "limits.dead_peer_s", "must be a number of seconds"},
+        Wrong{"limits.dead_peer_s = true", "limits.dead_peer_s", "must be a number of seconds"},
+        Wrong{"limits = [1]", "limits", "must be a section, [limits]"},
         Wrong{"limits.dead_peer_s = \"5\"", "limits.dead_peer_s",
               "must be a number of seconds from 1 to 600"}));
 
