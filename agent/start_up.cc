@@ -2,10 +2,10 @@
 
 #include "agent/network/underlay.h"
 #include "agent/tasks/admission.h"
+#include "overlay/log/log.h"
 #include "overlay/spawn.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -16,6 +16,7 @@
 namespace homeport::agent {
 
 namespace asio = boost::asio;
+namespace log = overlay::log;
 namespace errc = boost::system::errc;
 using namespace std::chrono_literals;
 using policy::Result;
@@ -55,8 +56,7 @@ asio::awaitable<Result<void>> publish(ControlDatabase& database, const Host& hos
 asio::awaitable<void> keep_published(ControlDatabase& database, Host host) {
   while (true) {
     if (auto published = co_await publish(database, host); !published) {
-      spdlog::warn("cannot tell the control database about this host: {}",
-                   published.error().message);
+      log::warn("cannot tell the control database about this host: {}", published.error().message);
     }
     co_await pause(kRepairInterval);
   }
@@ -74,7 +74,7 @@ asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& 
     co_await pause(20ms);
     if (!there) continue;
     if (auto told = co_await database.publish_status(identity.status()); !told) {
-      spdlog::warn("this host's status could not be written: {}", told.error().message);
+      log::warn("this host's status could not be written: {}", told.error().message);
     }
   }
 }
@@ -83,13 +83,14 @@ asio::awaitable<void> repair(VirtualNetwork& network) {
   while (true) {
     co_await pause(kRepairInterval);
     network.reconcile();
+    log::program_log().tell_left_out();
   }
 }
 
 asio::awaitable<void> begin(StartUp parts) {
   migration::Journal::Contents interrupted = parts.journal.read();
   for (const policy::Error& problem : interrupted.unreadable) {
-    spdlog::error("{}", problem.message);
+    log::error("{}", problem.message);
   }
   for (const migration::JournalEntry& entry : interrupted.entries) {
     if (entry.role == migration::JournalEntry::Role::source &&
@@ -99,7 +100,7 @@ asio::awaitable<void> begin(StartUp parts) {
   }
 
   while (!co_await parts.database.wait_synced(10s)) {
-    spdlog::warn("waiting for the control database; what is programmed goes on forwarding");
+    log::warn("waiting for the control database; what is programmed goes on forwarding");
   }
   overlay::spawn(parts.executor, keep_published(parts.database, parts.identity.host));
   auto status = [&identity = parts.identity] { return identity.status(); };
@@ -119,7 +120,7 @@ asio::awaitable<void> begin(StartUp parts) {
   report_owners(parts.database.contents(), parts.destination);
   parts.tasks.resume(std::move(outgoing));
   parts.identity.state = HostState::ready;
-  spdlog::info("{} is ready", parts.identity.host.name);
+  log::info("{} is ready", parts.identity.host.name);
   overlay::spawn(parts.executor, tell_ready(parts.database, parts.identity));
   co_await repair(parts.network);
 }
@@ -215,7 +216,7 @@ std::unique_ptr<overlay::ChannelServer> serve_channels(
   overlay::ServerOptions options;
   options.listen = std::move(endpoints);
   options.timeouts = timeouts;
-  options.on_refused = [](const policy::Error& error) { spdlog::warn("{}", error.message); };
+  options.on_refused = [](const policy::Error& error) { log::warn("{}", error.message); };
   return overlay::ChannelServer::listen(std::move(executor), tls, std::move(options),
                                         std::move(check), std::move(handler))
       .value();

@@ -1,7 +1,8 @@
 // Starts a coroutine that nobody waits for.
 #pragma once
 
-#include <spdlog/spdlog.h>
+#include "overlay/log/log.h"
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/system/system_error.hpp>
@@ -36,7 +37,7 @@ void spawn_service(const Executor& executor, Coroutine&& coroutine) {
                           try {
                             if (error) std::rethrow_exception(error);
                           } catch (const std::exception& problem) {
-                            spdlog::error("a connection was given up: {}", problem.what());
+                            log::error("a connection was given up: {}", problem.what());
                           }
                         });
 }

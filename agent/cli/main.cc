@@ -1,7 +1,7 @@
 #include "agent/cli/cli.h"
 
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/spdlog.h>
+#include "overlay/log/log.h"
+
 #include <unistd.h>
 
 #include <csignal>
@@ -9,8 +9,8 @@
 
 int main(int argc, char** argv) {
   // Standard output is for results. What the libraries below log is in the errors of commands too.
-  spdlog::set_default_logger(spdlog::stderr_logger_mt("homeport"));
-  spdlog::set_level(spdlog::level::err);
+  homeport::overlay::log::set_up(
+      {.program = "homeport", .level = homeport::overlay::log::Level::error});
   // A reader that goes away, such as `head`, shows as a failed write.
   std::signal(SIGPIPE, SIG_IGN);
   std::vector<std::string> arguments(argv + 1, argv + argc);

@@ -1,9 +1,9 @@
 #include "agent/control/database.h"
 
 #include "agent/control/database_impl.h"
+#include "overlay/log/log.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -59,7 +59,7 @@ void ControlDatabase::Impl::close() {
 
 void ControlDatabase::Impl::on_changes(std::vector<overlay::ovsdb::RowChange> changes, bool more) {
   for (const auto& change : changes) {
-    if (const auto* problem = tables.apply(change)) spdlog::warn("{}", problem->message);
+    if (const auto* problem = tables.apply(change)) overlay::log::warn("{}", problem->message);
   }
   changed_ = true;
   if (!more && session->synced()) announce_change();
@@ -158,8 +158,9 @@ asio::awaitable<policy::Result<Outcome>> ControlDatabase::Impl::write_ownership(
     co_return result.error();
   }
   if (result->outcome == Outcome::failed) {
-    spdlog::warn("the control database did not accept the new owner of application {}: {}",
-                 application, result->message);
+    overlay::log::warn({{"application", application}},
+                       "the control database did not accept the new owner of application {}: {}",
+                       application, result->message);
   }
   if (result->outcome == Outcome::unknown && !closed_ && session->synced()) {
     // The server answered, and everything it had before the answer is here.

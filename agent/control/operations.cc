@@ -1,10 +1,11 @@
 // The operations of ControlDatabase that are repeated until they are in: rows of this host, and the
 // rows that the command line writes.
 #include "agent/control/database_impl.h"
+
 #include "agent/control/validate.h"
+#include "overlay/log/log.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/this_coro.hpp>
 #include <boost/uuid/random_generator.hpp>
 
@@ -121,7 +122,7 @@ asio::awaitable<void> ControlDatabase::keep_alive(std::function<HostStatus()> st
     if (state.cancelled() != asio::cancellation_type::none) co_return;
     if (!published && published.error().cancelled()) co_return;
     if (!published && published.error().code != errc::timed_out) {
-      spdlog::warn("this host's status could not be written: {}", published.error().message);
+      overlay::log::warn("this host's status could not be written: {}", published.error().message);
     }
     go_on = co_await impl->pause(interval);
   }

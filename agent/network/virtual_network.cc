@@ -2,10 +2,10 @@
 
 #include "overlay/link/link.h"
 #include "overlay/link/tap.h"
+#include "overlay/log/log.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <spdlog/spdlog.h>
 
 #include <utility>
 
@@ -24,7 +24,7 @@ LocalView VirtualNetwork::view() const {
   if (auto links = overlay::list_links()) {
     for (const overlay::Link& link : *links) view.devices.insert(link.name);
   } else {
-    spdlog::error("cannot list network devices: {}", links.error().message);
+    overlay::log::error("cannot list network devices: {}", links.error().message);
   }
   return view;
 }
@@ -46,7 +46,7 @@ void VirtualNetwork::reconcile() {
     desired.problems.push_back(applied.error().message);
   }
   if (desired.problems != problems_ && !desired.problems.empty()) {
-    spdlog::info("virtual network: {}", fmt::join(desired.problems, "; "));
+    overlay::log::info("virtual network: {}", fmt::join(desired.problems, "; "));
   }
   problems_ = std::move(desired.problems);
   programmed_ = true;
@@ -146,7 +146,7 @@ void VirtualNetwork::remove_ports(const std::string& application) {
   for (const std::string& tap : taps) {
     auto removed = overlay::delete_device(tap);
     if (!removed && removed.error().code != boost::system::errc::no_such_device) {
-      spdlog::error("{}", removed.error().message);
+      overlay::log::error({{"application", application}}, "{}", removed.error().message);
     }
   }
   reconcile();

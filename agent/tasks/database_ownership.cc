@@ -1,7 +1,8 @@
 #include "agent/tasks/database_ownership.h"
 
+#include "overlay/log/log.h"
+
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -11,6 +12,7 @@ namespace homeport::agent {
 
 namespace asio = boost::asio;
 namespace errc = boost::system::errc;
+namespace log = overlay::log;
 using migration::CommitOutcome;
 using migration::Owner;
 using policy::Result;
@@ -25,7 +27,7 @@ asio::awaitable<CommitOutcome> DatabaseOwnership::pass(std::string application, 
     outcome = co_await database_.commit_move(application, from, to, generation);
   }
   if (!outcome) {
-    spdlog::warn("control database: {}", outcome.error().message);
+    log::warn({{"application", application}}, "control database: {}", outcome.error().message);
     const bool never_sent = outcome.error().code == errc::not_connected ||
                             outcome.error().code == errc::invalid_argument;
     co_return never_sent ? CommitOutcome::not_committed : CommitOutcome::unknown;

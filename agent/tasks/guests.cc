@@ -1,9 +1,10 @@
 #include "agent/tasks/guests.h"
+
+#include "overlay/log/log.h"
 #include "overlay/spawn.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
@@ -14,6 +15,7 @@
 namespace homeport::agent {
 
 namespace asio = boost::asio;
+namespace log = overlay::log;
 namespace errc = boost::system::errc;
 using migration::PortSpec;
 using migration::Vm;
@@ -81,7 +83,7 @@ asio::awaitable<void> Guests::resume_interrupted(std::string application) {
   auto vm = co_await driver_.adopt(application);
   if (!vm) co_return;  // settle() finds out what became of it
   if (auto resumed = co_await vm->cont(); !resumed) {
-    spdlog::error("{}: {}", application, resumed.error().message);
+    log::error({{"application", application}}, "{}: {}", application, resumed.error().message);
   }
   add(application, std::make_shared<Vm>(std::move(*vm)));
 }
@@ -95,7 +97,8 @@ asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
   }
   for (const std::string& name : names) {
     if (but.contains(name) || co_await look_for(name)) continue;
-    spdlog::error("guest {} is here and does not answer: it is asked again until it does", name);
+    log::error({{"application", name}},
+               "guest {} is here and does not answer: it is asked again until it does", name);
     overlay::spawn(executor_, settle(name));
   }
 }
@@ -122,7 +125,8 @@ asio::awaitable<bool> Guests::look_for(std::string application) {
   auto vm = co_await reach(application);
   if (running(application)) co_return true;
   if (vm) {
-    spdlog::info("guest {} runs here (process {})", application, vm->pid());
+    log::info({{"application", application}}, "guest {} runs here (process {})", application,
+              vm->pid());
     add(application, std::make_shared<Vm>(std::move(*vm)));
     co_return true;
   }
@@ -135,7 +139,8 @@ asio::awaitable<bool> Guests::look_for(std::string application) {
   }
   if (auto removed = driver_.remove(application); !removed) co_return false;
   network_.remove_ports(application);
-  spdlog::warn("guest {} has ended while the agent was away", application);
+  log::warn({{"application", application}}, "guest {} has ended while the agent was away",
+            application);
   co_return true;
 }
 
@@ -234,7 +239,7 @@ void Guests::add(const std::string& application, std::shared_ptr<Vm> vm) {
 void Guests::departed(const std::string& application) {
   guests_.erase(application);
   if (auto removed = driver_.remove(application); !removed) {
-    spdlog::error("{}", removed.error().message);
+    log::error({{"application", application}}, "{}", removed.error().message);
   }
 }
 
@@ -243,7 +248,8 @@ void Guests::obey() {
     const Ownership owner = ownership(database_.contents(), application);
     if (!database_.applications().contains(application)) {
       if (fenced_.insert(application).second) {
-        spdlog::error(
+        log::error(
+            {{"application", application}},
             "{} runs here and is not in the control database any more: nobody reaches it, and it "
             "is left running; add it again, or end its process {}",
             application, vm->pid());
@@ -257,13 +263,13 @@ void Guests::obey() {
       continue;
     }
     if (!fenced_.insert(application).second) continue;
-    spdlog::error(
-        "{} runs here, but the control database says that it is at {} by generation {}: "
-        "stopping it here",
-        application, owner.location, owner.generation);
+    log::error({{"application", application}},
+               "{} runs here, but the control database says that it is at {} by generation {}: "
+               "stopping it here",
+               application, owner.location, owner.generation);
     overlay::spawn(executor_, [vm = vm]() -> asio::awaitable<void> {
       if (auto stopped = co_await vm->stop(); !stopped) {
-        spdlog::error("{}: {}", vm->name(), stopped.error().message);
+        log::error({{"application", vm->name()}}, "{}: {}", vm->name(), stopped.error().message);
       }
     });
   }
@@ -272,14 +278,14 @@ void Guests::obey() {
 void Guests::clean_up(const std::string& application) {
   network_.remove_ports(application);
   if (auto removed = driver_.remove(application); !removed) {
-    spdlog::error("{}", removed.error().message);
+    log::error({{"application", application}}, "{}", removed.error().message);
   }
 }
 
 void Guests::move_ended(const std::string& application) {
   auto found = guests_.find(application);
   if (found == guests_.end() || !found->second->exited()) return;
-  spdlog::warn("guest {} has ended during its move", application);
+  log::warn({{"application", application}}, "guest {} has ended during its move", application);
   guests_.erase(found);
   clean_up(application);
 }
@@ -289,12 +295,13 @@ void Guests::move_ended(const std::string& application) {
 void Guests::watch(std::string application, std::shared_ptr<Vm> vm) {
   auto wait = [this, application, vm]() -> asio::awaitable<void> {
     if (auto ended = co_await vm->wait_exit(); !ended) {
-      spdlog::error("cannot watch guest {}: {}", application, ended.error().message);
+      log::error({{"application", application}}, "cannot watch guest {}: {}", application,
+                 ended.error().message);
       co_return;
     }
     auto found = guests_.find(application);
     if (found == guests_.end() || found->second != vm || network_.move_of(application)) co_return;
-    spdlog::warn("guest {} has ended", application);
+    log::warn({{"application", application}}, "guest {} has ended", application);
     guests_.erase(found);
     clean_up(application);
   };

@@ -1,11 +1,11 @@
 #include "agent/tasks/task_runner.h"
 
 #include "agent/control/validate.h"
+#include "overlay/log/log.h"
 #include "overlay/spawn.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -17,6 +17,7 @@
 namespace homeport::agent {
 
 namespace asio = boost::asio;
+namespace log = overlay::log;
 namespace errc = boost::system::errc;
 using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
@@ -50,6 +51,12 @@ void fill(TaskStatus& status, const MoveProgress& progress) {
   if (progress.stopped) {
     status.downtime = std::chrono::ceil<std::chrono::milliseconds>(*progress.stopped);
   }
+}
+
+log::About about(const TaskStatus& status) {
+  return {{"task", to_string(status.task)},
+          {"application", status.application},
+          {"kind", std::string(to_string(status.kind))}};
 }
 
 TaskState state_of(const MoveReport& report) {
@@ -128,7 +135,7 @@ void TaskRunner::forget_deleted() {
   forgetting_ = true;
   auto forget = [this]() -> asio::awaitable<void> {
     if (auto removed = co_await database_.remove_abandoned_status(host_); !removed) {
-      spdlog::warn("task status: {}", removed.error().message);
+      log::warn("task status: {}", removed.error().message);
     }
     forgetting_ = false;
   };
@@ -147,15 +154,16 @@ void TaskRunner::give_back(const Task& task) {
   }
   const Ownership owner = ownership(database_.contents(), task.application);
   if (owner.kind != Ownership::Kind::owned || owner.location != host_) return;
-  spdlog::warn("{} is given back to {} by task {}, as was decided", task.application,
-               status->second.host, to_string(task.uuid));
+  log::warn(about(status->second), "{} is given back to {}, as was decided", task.application,
+            status->second.host);
   giving_back_.insert(task.uuid);
-  auto give = [this, task, to = status->second.host,
+  auto give = [this, task, to = status->second.host, whom = about(status->second),
                generation = owner.generation]() -> asio::awaitable<void> {
     auto outcome = co_await context_->ownership.pass(task.application, host_, to, generation);
     if (outcome != migration::CommitOutcome::committed) {
-      spdlog::warn("{} could not be given back to {}; it is tried again when the bindings change",
-                   task.application, to);
+      log::warn(whom,
+                "{} could not be given back to {}; it is tried again when the bindings change",
+                task.application, to);
     }
     giving_back_.erase(task.uuid);
   };
@@ -194,8 +202,9 @@ void TaskRunner::end_interrupted() {
 }
 
 asio::awaitable<void> TaskRunner::write(TaskStatus status) {
+  const log::About whom = about(status);
   if (auto written = co_await database_.write_task_status(std::move(status)); !written) {
-    spdlog::warn("task status: {}", written.error().message);
+    log::warn(whom, "task status: {}", written.error().message);
   }
 }
 
@@ -205,20 +214,21 @@ asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std
   status.finished = wall_clock_now();
   status.eta.reset();
   if (state == TaskState::succeeded) status.phase = "done";
-  const std::string text = fmt::format("task {}: {} of {} {}{}{}", to_string(status.task),
-                                       to_string(status.kind), status.application, to_string(state),
-                                       status.error.empty() ? "" : ": ", status.error);
+  const log::About whom = about(status);
+  const std::string text =
+      fmt::format("{} of {} {}{}{}", to_string(status.kind), status.application, to_string(state),
+                  status.error.empty() ? "" : ": ", status.error);
   if (state == TaskState::succeeded || state == TaskState::cancelled) {
-    spdlog::info("{}", text);
+    log::info(whom, "task: {}", text);
   } else {
-    spdlog::warn("{}", text);
+    log::warn(whom, "task: {}", text);
   }
   // How it ended must get through, however long the database is away.
   while (true) {
     auto written = co_await database_.write_task_status(status);
     if (written || written.error().cancelled()) co_return;
-    spdlog::warn("how task {} ended is not in the control database yet: {}", to_string(status.task),
-                 written.error().message);
+    log::warn(whom, "how the task ended is not in the control database yet: {}",
+              written.error().message);
     if (written.error().code != errc::timed_out) co_return;  // it was refused, and would be again
     asio::steady_timer timer(executor_, 1s);
     co_await timer.async_wait(asio::use_awaitable);

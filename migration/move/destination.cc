@@ -1,15 +1,15 @@
 #include "migration/move/destination.h"
+#include "overlay/log/log.h"
 #include "overlay/spawn.h"
-#include "policy/text.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
 namespace homeport::migration {
 
 namespace asio = boost::asio;
+namespace log = overlay::log;
 namespace errc = boost::system::errc;
 
 Destination::Destination(DestinationContext context)
@@ -103,8 +103,10 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
       if (move) break;  // a channel is about one move
       auto prepared = co_await prepare(channel->peer(), message.prepare());
       if (!prepared) {
-        spdlog::warn("refused {} of {}: {}", policy::printable(message.prepare().application()),
-                     channel->peer(), prepared.error().message);
+        // No task: what a peer makes up must not count as many.
+        log::warn({{"application", message.prepare().application()}, {"peer", channel->peer()}},
+                  "refused {} of {}: {}", message.prepare().application(), channel->peer(),
+                  prepared.error().message);
         answer.mutable_refused()->set_reason(prepared.error().message);
         co_return answer;
       }

@@ -1,13 +1,14 @@
 #include "migration/move/incoming_move.h"
 
+#include "migration/move/about.h"
 #include "migration/move/peer_message.h"
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
+#include "overlay/log/log.h"
 #include "overlay/spawn.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -15,6 +16,7 @@
 namespace homeport::migration {
 
 namespace asio = boost::asio;
+namespace log = overlay::log;
 namespace errc = boost::system::errc;
 
 namespace {
@@ -163,7 +165,7 @@ void IncomingMove::watch_guest() {
 }
 
 void IncomingMove::fail(std::string problem) {
-  spdlog::warn("move {}: {}", entry_.move_id, problem);
+  log::warn(about(entry_), "move: {}", problem);
   if (problem_.empty()) problem_ = fmt::format("{}: {}", context_->host, problem);
 }
 
@@ -186,12 +188,12 @@ asio::awaitable<void> IncomingMove::take_up() {
   if (machine_.state() == DestinationState::holding) {
     for (const PortSpec& port : entry_.ports) {
       if (auto again = context_->traffic.provide_again(entry_.application, port); !again) {
-        spdlog::warn("move {}: {}", entry_.move_id, again.error().message);
+        log::warn(about(entry_), "move: {}", again.error().message);
       }
     }
     take_addresses();
-    spdlog::info("move {}: holding {} until the control database says whose it is", entry_.move_id,
-                 entry_.application);
+    log::info(about(entry_), "move: holding {} until the control database says whose it is",
+              entry_.application);
   } else {
     co_await on(DestinationEvent::channel_lost);  // the source heard no Ready, and never will
   }
@@ -263,7 +265,7 @@ asio::awaitable<void> IncomingMove::on(DestinationEvent event) {
       };
       overlay::spawn(context_->lane_executor, forget);
       if (auto written = context_->journal.write(entry_); !written) {
-        spdlog::error("move {}: {}", entry_.move_id, written.error().message);
+        log::error(about(entry_), "move: {}", written.error().message);
         machine_ = DestinationMachine(DestinationState::receiving);
         co_await on(DestinationEvent::failed);
         co_return;
@@ -285,7 +287,7 @@ asio::awaitable<void> IncomingMove::on(DestinationEvent event) {
 void IncomingMove::take_addresses() {
   if (auto taken = context_->traffic.take(entry_.application); !taken) {
     // The datapath is repaired by the next reconcile; the guest need not wait for it.
-    spdlog::error("move {}: {}", entry_.move_id, taken.error().message);
+    log::error(about(entry_), "move: {}", taken.error().message);
   }
 }
 
@@ -312,8 +314,8 @@ asio::awaitable<std::string> IncomingMove::run_guest() {
     const bool refused = resumed.error().code == errc::protocol_error;
     if (refused) co_return resumed.error().message;
     if (std::exchange(problem, resumed.error().message) != problem) {
-      spdlog::error("move {}: {} is to run here and its program does not answer: {}",
-                    entry_.move_id, entry_.application, problem);
+      log::error(about(entry_), "move: {} is to run here and its program does not answer: {}",
+                 entry_.application, problem);
     }
     if (vm->exited()) break;
     asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
@@ -335,17 +337,17 @@ asio::awaitable<void> IncomingMove::activate() {
   }
   context_->arrived(entry_.application, vm_);
   context_->journal.remove(entry_);
-  spdlog::info("move {}: {} runs here, by generation {}", entry_.move_id, entry_.application,
-               entry_.generation + 1);
+  log::info(about(entry_), "move: {} runs here, by generation {}", entry_.application,
+            entry_.generation + 1);
   if (auto announced = co_await vm_->announce_self(); !announced) {
-    spdlog::info("move {}: no announcement: {}", entry_.move_id, announced.error().message);
+    log::info(about(entry_), "move: no announcement: {}", announced.error().message);
   }
 }
 
 /// The application is ours and cannot run here: gives it back to where its memory still is.
 asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
-  spdlog::warn("move {}: {} cannot run here and is handed back to {}: {}", entry_.move_id,
-               entry_.application, entry_.peer, reason);
+  log::warn(about(entry_), "move: {} cannot run here and is handed back to {}: {}",
+            entry_.application, entry_.peer, reason);
   co_await end_guest();  // before the source may run it
   const Generation ours = entry_.generation + 1;
   while (true) {
@@ -370,8 +372,7 @@ asio::awaitable<void> IncomingMove::discard() {
     co_await prepared_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
   if (!called_off_.empty()) {
-    spdlog::info("move {}: {} called it off: {}", entry_.move_id, entry_.peer,
-                 policy::printable(called_off_));
+    log::info(about(entry_), "move: {} called it off: {}", entry_.peer, called_off_);
   }
   co_await remove_guest();
   auto forget = [self = shared_from_this()]() -> asio::awaitable<void> {
@@ -392,7 +393,7 @@ asio::awaitable<void> IncomingMove::end_guest() {
   while (true) {  // nothing goes on before it certainly has ended
     auto killed = co_await vm->kill();
     if (killed || killed.error().cancelled() || vm->exited()) co_return;
-    spdlog::error("move {}: {}", entry_.move_id, killed.error().message);
+    log::error(about(entry_), "move: {}", killed.error().message);
     asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
     co_await timer.async_wait(asio::use_awaitable);
   }
@@ -402,18 +403,18 @@ asio::awaitable<void> IncomingMove::remove_guest() {
   co_await end_guest();
   // What waits is the source's again; it must not come straight back.
   if (auto given = context_->traffic.give_up(entry_.application); !given) {
-    spdlog::debug("move {}: {}", entry_.move_id, given.error().message);
+    log::debug(about(entry_), "move: {}", given.error().message);
   }
   std::size_t forwarded = 0;
   for (const overlay::UniqueFd& queue : queues_) forwarded += forward_waiting(queue.get());
   if (forwarded > 0) {
-    spdlog::info("move {}: sent {} packets that waited here on to {}", entry_.move_id, forwarded,
-                 entry_.peer);
+    log::info(about(entry_), "move: sent {} packets that waited here on to {}", forwarded,
+              entry_.peer);
   }
   queues_.clear();
   context_->traffic.release(entry_.application);
   if (auto removed = context_->driver.remove(entry_.application); !removed) {
-    spdlog::error("move {}: {}", entry_.move_id, removed.error().message);
+    log::error(about(entry_), "move: {}", removed.error().message);
   }
 }
 

@@ -1,10 +1,9 @@
 #include "migration/move/lane_receiver.h"
 
 #include "migration/move/move.pb.h"
-#include "policy/text.h"
+#include "overlay/log/log.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 namespace homeport::migration {
 
@@ -65,8 +64,9 @@ policy::Result<void> LaneReceiver::check_complete(const std::string& move_id) co
 boost::asio::awaitable<void> LaneReceiver::serve(overlay::Channel channel) {
   auto found = incoming_.find(channel.session());
   if (found == incoming_.end() || found->second->target.source != channel.peer()) {
-    spdlog::info("refused a lane of {}: no move \"{}\" is expected from it", channel.peer(),
-                 policy::printable(channel.session()));
+    overlay::log::info({{"peer", channel.peer()}},
+                       "refused a lane of {}: no move \"{}\" is expected from it", channel.peer(),
+                       channel.session());
     co_return;
   }
   std::shared_ptr<Incoming> incoming = found->second;

@@ -1,9 +1,9 @@
 #include "migration/move/memory_copier.h"
 
 #include "migration/move/move.pb.h"
+#include "overlay/log/log.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
@@ -12,6 +12,7 @@
 namespace homeport::migration {
 
 namespace asio = boost::asio;
+namespace log = overlay::log;
 namespace errc = boost::system::errc;
 using namespace std::chrono_literals;
 using policy::Result;
@@ -203,14 +204,14 @@ asio::awaitable<Result<void>> MemoryCopier::copy_until_converged() {
     costs.switch_over = kSwitchOverEstimate;
     auto decision =
         policy::decide_convergence(setup_.limits, rounds_, costs, steady_clock::now() - began_);
-    spdlog::debug("copying: round {}: {}", rounds_.size(), decision.reason);
+    log::debug(setup_.about, "copying: round {}: {}", rounds_.size(), decision.reason);
     switch (decision.step) {
       case policy::ConvergenceStep::another_round:
         break;
       case policy::ConvergenceStep::switch_now:
         co_return Result<void>{};
       case policy::ConvergenceStep::switch_by_force:
-        spdlog::warn("copying: switching by force: {}", decision.reason);
+        log::warn(setup_.about, "copying: switching by force: {}", decision.reason);
         co_return Result<void>{};
       case policy::ConvergenceStep::give_up:
         co_return policy::make_error(errc::timed_out, decision.reason);

@@ -11,6 +11,7 @@
 #include "migration/vm/ram_map.h"
 #include "overlay/channel/channel.h"
 #include "overlay/link/unique_fd.h"
+#include "overlay/log/line.h"
 #include "policy/convergence.h"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -31,6 +32,7 @@ namespace homeport::migration {
 
 struct CopierSetup {
   boost::asio::any_io_executor executor;  ///< the bulk executor
+  overlay::log::About about;              ///< the move, for the log
   pid_t pid = 0;                          ///< the guest's process
   std::vector<RamBlock> blocks;           ///< its memory, in the order agreed with the destination
   std::vector<overlay::UniqueFd> files;   ///< the file behind each block

@@ -1,12 +1,14 @@
 #include "migration/move/source_move.h"
 
+#include "migration/move/about.h"
 #include "migration/move/peer_message.h"
+#include "migration/move/prepare_message.h"
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
+#include "overlay/log/log.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -16,6 +18,7 @@
 namespace homeport::migration {
 
 namespace asio = boost::asio;
+namespace log = overlay::log;
 namespace errc = boost::system::errc;
 using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
@@ -53,7 +56,7 @@ std::shared_ptr<SourceMove> SourceMove::recovered(std::shared_ptr<const SourceCo
     if (auto redirected =
             move->context_->traffic.redirect(move->entry().application, move->entry().peer);
         !redirected) {
-      spdlog::warn("move {}: {}", move->entry().move_id, redirected.error().message);
+      log::warn(about(move->entry()), "move: {}", redirected.error().message);
     }
   }
   return move;
@@ -63,7 +66,7 @@ SourceMove::~SourceMove() = default;
 
 bool SourceMove::cancel() {
   if (!machine_.cancellable()) return false;
-  if (!cancelled_) spdlog::info("move {}: to be cancelled", entry().move_id);
+  if (!cancelled_) log::info(about(entry()), "move: to be cancelled");
   cancelled_ = true;
   if (copier_) copier_->cancel();
   return true;
@@ -92,8 +95,8 @@ SourceEvent SourceMove::fail(const policy::Error& error) {
 asio::awaitable<MoveReport> SourceMove::run() {
   auto self = shared_from_this();
   while (machine_.action() != SourceAction::finish) {
-    spdlog::info("move {}: {} to {}: {}", entry().move_id, entry().application, entry().peer,
-                 to_string(machine_.state()));
+    log::info(about(entry()), "move: {} to {}: {}", entry().application, entry().peer,
+              to_string(machine_.state()));
     Event event = co_await carry_out(machine_.action());
     if (event == Event::done && cancelled_ && machine_.cancellable()) {
       event = fail("cancelled on request");
@@ -215,7 +218,7 @@ void SourceMove::end_copier() {
 
 /// Waits for a person, or for the other host to come back.
 asio::awaitable<void> SourceMove::stay_in_doubt(std::string why) {
-  if (doubt_ != why) spdlog::error("move {}: {}", entry().move_id, why);
+  if (doubt_ != why) log::error(about(entry()), "move: {}", why);
   doubt_ = std::move(why);
   co_await pause(1s);
 }
@@ -232,30 +235,13 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   auto pinned = co_await vm_->has_pinned_io();
   if (!pinned) co_return fail(pinned.error());
 
-  ToDestination message;
-  Prepare& prepare = *message.mutable_prepare();
-  prepare.set_move_id(entry().move_id);
-  prepare.set_application(entry().application);
-  prepare.set_launch_profile(request_.launch_profile);
-  prepare.set_memory_mib(request_.memory_mib);
-  prepare.set_vcpus(request_.vcpus);
-  prepare.set_generation(entry().generation);
-  for (const PortSpec& port : entry().ports) {
-    MovePort& added = *prepare.add_ports();
-    added.set_binding(port.binding);
-    added.set_vni(port.vni);
-    added.set_mac(port.mac.bytes.data(), port.mac.bytes.size());
-    added.set_mtu(port.mtu);
-  }
   CopierSetup setup;
   for (const RamBlock& block : *blocks) {
-    MoveRamBlock& added = *prepare.add_ram_blocks();
-    added.set_id(block.id);
-    added.set_size_bytes(block.size);
     auto file = vm_->open_ram(block);
     if (!file) co_return fail(file.error());
     setup.files.push_back(std::move(*file));
   }
+  ToDestination message = prepare_message(request_, *blocks);
   auto answer = co_await ask(std::move(message));
   if (!answer) co_return fail(answer.error());
   if (!answer->has_prepared()) {
@@ -265,6 +251,7 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
                        : fmt::format("{} did not say what it was asked", entry().peer));
   }
 
+  setup.about = about(entry());
   setup.pid = vm_->pid();
   setup.blocks = std::move(*blocks);
   setup.pinned_io = *pinned;
@@ -413,10 +400,10 @@ asio::awaitable<SourceEvent> SourceMove::commit() {
 asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
   const Generation before = entry().generation;
   while (true) {
-    spdlog::warn(
-        "move {}: whether {} was committed to {} is not known; it is held until the "
-        "control database says",
-        entry().move_id, entry().application, entry().peer);
+    log::warn(about(entry()),
+              "move: whether {} was committed to {} is not known; it is held until the control "
+              "database says",
+              entry().application, entry().peer);
     auto owner = co_await context_->ownership.owner(entry().application);
     if (!owner) {
       if (owner.error().cancelled()) co_return fail(owner.error());
@@ -503,8 +490,8 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
       co_await stay_in_doubt(std::move(why));
       continue;
     }
-    spdlog::warn("move {}: committed, and {} does not answer: {}", entry().move_id, entry().peer,
-                 answer.error().message);
+    log::warn(about(entry()), "move: committed, and {} does not answer: {}", entry().peer,
+              answer.error().message);
     if (steady_clock::now() - began > kHandOverPatience) {
       doubt_ = fmt::format(
           "committed to {}, which does not answer. The guest is held at {}: bring {} back, or see "
@@ -524,15 +511,15 @@ asio::awaitable<SourceEvent> SourceMove::settle() {
       if (auto queue = vm_->borrow_tap(port.device)) queues.push_back(std::move(*queue));
     }
     if (auto killed = co_await vm_->kill(); !killed) {
-      spdlog::error("move {}: {}", entry().move_id, killed.error().message);
+      log::error(about(entry()), "move: {}", killed.error().message);
     }
     vm_.reset();
   }
   std::size_t forwarded = 0;
   for (const overlay::UniqueFd& queue : queues) forwarded += forward_waiting(queue.get());
   if (forwarded > 0) {
-    spdlog::info("move {}: sent {} packets that the guest had not taken on to {}", entry().move_id,
-                 forwarded, entry().peer);
+    log::info(about(entry()), "move: sent {} packets that the guest had not taken on to {}",
+              forwarded, entry().peer);
   }
   queues.clear();
   end_copier();
@@ -546,7 +533,7 @@ asio::awaitable<SourceEvent> SourceMove::settle() {
 
 asio::awaitable<SourceEvent> SourceMove::reinstate() {
   if (auto back = context_->traffic.reinstate(entry().application); !back) {
-    spdlog::error("move {}: {}", entry().move_id, back.error().message);
+    log::error(about(entry()), "move: {}", back.error().message);
   }
   for (int attempt = 0; vm_ && !vm_->exited(); ++attempt) {
     auto resumed = co_await vm_->cont();

@@ -1,9 +1,9 @@
 #include "overlay/ovsdb/thread.h"
 
+#include "overlay/log/log.h"
 #include "overlay/ovsdb/shim.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -48,11 +48,11 @@ void forward(std::string_view line) {
   auto level = line.substr(0, first);
   auto text = first == line.npos ? line : line.substr(first + 1);
   if (level == "EMER" || level == "ERR") {
-    spdlog::warn("ovs: {}", text);
+    log::warn("ovs: {}", text);
   } else if (level == "WARN") {
-    spdlog::info("ovs: {}", text);
+    log::info("ovs: {}", text);
   } else {
-    spdlog::debug("ovs: {}", text);
+    log::debug("ovs: {}", text);
   }
 }
 
