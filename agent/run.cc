@@ -3,6 +3,7 @@
 #include "agent/config.h"
 #include "agent/wiring.h"
 #include "overlay/log/log.h"
+#include "policy/version.h"
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
@@ -39,7 +40,7 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
       ->capture_default_str();
   app.add_flag("--check-config", check_only, "Check the configuration file and exit");
   app.add_flag("--show-config", show_only, "Print every key with its value in effect and exit");
-  app.set_version_flag("--version", std::string("homeportd " HOMEPORT_VERSION));
+  app.set_version_flag("--version", "homeportd " + std::string(policy::kVersion));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

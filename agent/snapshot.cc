@@ -1,5 +1,9 @@
 #include "agent/snapshot.h"
 
+#include "agent/process_figures.h"
+#include "overlay/log/log.h"
+#include "policy/version.h"
+
 #include <chrono>
 
 namespace homeport::agent {
@@ -185,7 +189,7 @@ StatusModel snapshot(const SnapshotSources& sources, StatusPart part) {
   const bool all = part == StatusPart::all;
   StatusModel model;
   model.host = sources.host;
-  model.version = HOMEPORT_VERSION;
+  model.version = policy::kVersion;
   model.now = std::chrono::system_clock::now();
   model.started = sources.started;
   model.database.remote = sources.remotes;

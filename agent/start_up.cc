@@ -4,6 +4,7 @@
 #include "agent/tasks/admission.h"
 #include "overlay/log/log.h"
 #include "overlay/spawn.h"
+#include "policy/version.h"
 
 #include <fmt/format.h>
 #include <boost/asio/steady_timer.hpp>
@@ -152,7 +153,7 @@ HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls) {
   identity.host.lane_endpoints = config.listen.lanes;
   identity.host.vteps = {config.underlay.vtep};
   identity.host.certificate_sha256 = tls.certificate_sha256();
-  identity.host.version = HOMEPORT_VERSION;
+  identity.host.version = policy::kVersion;
   identity.host.capacity = capacity();
   return identity;
 }

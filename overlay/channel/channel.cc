@@ -55,6 +55,10 @@ asio::any_io_executor Channel::executor() const {
 bool Channel::is_open() const {
   return connection_ && !connection_->failure;
 }
+std::uint32_t Channel::protocol_version() const {
+  return connection_->protocol_version;
+}
+
 std::uint64_t Channel::bytes_sent() const {
   return connection_->bytes_sent;
 }

@@ -14,7 +14,7 @@
 //   errc::operation_canceled       close() was called here, or the awaiting coroutine was cancelled
 //   errc::timed_out                connecting took too long, or the peer is dead (Timeouts)
 //   errc::permission_denied        a certificate, the PeerCheck or the other side said no
-//   errc::protocol_not_supported   the peer speaks another protocol version
+//   errc::protocol_not_supported   no version of the protocol that both speak (protocol.h)
 //   errc::bad_message, message_size   the peer sent what is not allowed
 //   errc::connection_reset         the stream broke off
 //   others                         as reported by the system
@@ -43,7 +43,6 @@ class MessageLite;
 
 namespace homeport::overlay {
 
-inline constexpr std::uint32_t kChannelProtocolVersion = 1;
 inline constexpr std::size_t kMaxSessionSize = 256;  ///< bytes
 
 /// Decides whether a host with this certificate may have a channel: it may if the control database
@@ -103,8 +102,9 @@ class Channel {
   /// (TCP answers with a reset): a conversation that matters ends with an acknowledgement.
   void close();
 
-  std::uint64_t bytes_sent() const;      ///< frames, before encryption
-  std::uint64_t bytes_received() const;  ///< frames, after decryption
+  std::uint32_t protocol_version() const;  ///< that both ends have agreed on
+  std::uint64_t bytes_sent() const;        ///< frames, before encryption
+  std::uint64_t bytes_received() const;    ///< frames, after decryption
 
   /// For connect() and ChannelServer: a connection after its Hello.
   explicit Channel(std::shared_ptr<Connection> connection);

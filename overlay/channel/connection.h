@@ -35,6 +35,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   boost::asio::ip::tcp::endpoint remote;
   boost::asio::ip::tcp::endpoint local;
   std::optional<policy::Error> failure;
+  std::uint32_t protocol_version = 0;
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
 

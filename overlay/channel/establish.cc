@@ -2,6 +2,7 @@
 
 #include "overlay/channel/hello.h"
 #include "overlay/channel/pki.h"
+#include "overlay/channel/protocol.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -116,9 +117,10 @@ asio::awaitable<Result<Channel>> establish_client(std::shared_ptr<Connection> co
   Hello answer;
   done = co_await connection->receive(answer, nullptr, kHelloLimits);
   if (!done) co_return done.error();
-  if (done = check_answer(answer, identity->host); !done) {
+  if (done = check_answer(answer, identity->host, tls.host()); !done) {
     co_return connection->fail(done.error());
   }
+  connection->protocol_version = *agreed_version(versions_of(answer), kProtocol);
   connection->peer = identity->host;
   connection->purpose = options.purpose;
   connection->session = std::move(options.session);
@@ -140,11 +142,14 @@ asio::awaitable<Result<Channel>> establish_server(std::shared_ptr<Connection> co
   if (!done) co_return done.error();
   Hello answer = make_hello(tls.host(), Purpose::control, {});
   done = check(identity->host, identity->certificate_sha256);
-  if (done) done = check_hello(hello, identity->host);
+  if (done) done = check_hello(hello, identity->host, tls.host());
   if (!done) co_return co_await refuse(*connection, done.error(), &answer);
 
   connection->purpose = hello.purpose() == CHANNEL_PURPOSE_LANE ? Purpose::lane : Purpose::control;
   connection->session = hello.session();
+  connection->protocol_version = *agreed_version(versions_of(hello), kProtocol);
+  answer.set_protocol_version(connection->protocol_version);
+  answer.set_oldest_protocol_version(connection->protocol_version);
   answer.set_purpose(hello.purpose());
   answer.set_session(hello.session());
   done = co_await send_hello(*connection, answer);

@@ -1,6 +1,7 @@
 #include "overlay/channel/hello.h"
 
 #include "policy/text.h"
+#include "policy/version.h"
 
 #include <fmt/format.h>
 
@@ -12,11 +13,27 @@ namespace errc = boost::system::errc;
 using policy::printable;
 using policy::Result;
 
+namespace {
+
+std::string spoken(const ProtocolVersions& versions) {
+  if (versions.oldest == versions.newest) return fmt::format("version {}", versions.newest);
+  return fmt::format("versions {} to {}", versions.oldest, versions.newest);
+}
+
+}  // namespace
+
+ProtocolVersions versions_of(const Hello& hello) {
+  const std::uint32_t newest = hello.protocol_version();
+  const std::uint32_t oldest = hello.oldest_protocol_version();
+  return {oldest == 0 ? newest : oldest, newest};
+}
+
 Hello make_hello(std::string host, Purpose purpose, std::string session) {
   Hello hello;
-  hello.set_protocol_version(kChannelProtocolVersion);
+  hello.set_protocol_version(kProtocol.newest);
+  hello.set_oldest_protocol_version(kProtocol.oldest);
   hello.set_host(std::move(host));
-  hello.set_software_version(HOMEPORT_VERSION);
+  hello.set_software_version(std::string(policy::kVersion));
   hello.set_purpose(purpose == Purpose::lane ? CHANNEL_PURPOSE_LANE : CHANNEL_PURPOSE_CONTROL);
   hello.set_session(std::move(session));
   return hello;
@@ -28,13 +45,14 @@ Hello make_refusal(Hello answer, const policy::Error& why) {
   return answer;
 }
 
-Result<void> check_hello(const Hello& hello, const std::string& host) {
-  if (hello.protocol_version() != kChannelProtocolVersion) {
+Result<void> check_hello(const Hello& hello, const std::string& host, const std::string& own_host) {
+  if (!agreed_version(versions_of(hello), kProtocol)) {
     return policy::make_error(
         errc::protocol_not_supported,
-        fmt::format("it speaks version {} of the channel protocol, this host version {} "
-                    "(software {}): run the same version on both",
-                    hello.protocol_version(), kChannelProtocolVersion, HOMEPORT_VERSION));
+        fmt::format("{} speaks {} of the channel protocol (software {}), {} speaks {} (software "
+                    "{}): upgrade one of them",
+                    host, spoken(versions_of(hello)), printable(hello.software_version(), 64),
+                    own_host, spoken(kProtocol), policy::kVersion));
   }
   if (hello.host() != host) {
     return policy::make_error(errc::permission_denied,
@@ -54,10 +72,11 @@ Result<void> check_hello(const Hello& hello, const std::string& host) {
   return {};
 }
 
-Result<void> check_answer(const Hello& answer, const std::string& host) {
-  if (answer.refusal().empty()) return check_hello(answer, host);
-  auto code = answer.protocol_version() == kChannelProtocolVersion ? errc::permission_denied
-                                                                   : errc::protocol_not_supported;
+Result<void> check_answer(const Hello& answer, const std::string& host,
+                          const std::string& own_host) {
+  if (answer.refusal().empty()) return check_hello(answer, host, own_host);
+  auto code = agreed_version(versions_of(answer), kProtocol) ? errc::permission_denied
+                                                             : errc::protocol_not_supported;
   return policy::make_error(code,
                             fmt::format("it refuses this host: {}", printable(answer.refusal())));
 }

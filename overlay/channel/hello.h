@@ -4,6 +4,7 @@
 
 #include "overlay/channel/channel.h"
 #include "overlay/channel/channel.pb.h"
+#include "overlay/channel/protocol.h"
 
 #include <string>
 
@@ -18,11 +19,16 @@ Hello make_hello(std::string host, Purpose purpose, std::string session);
 /// The answer that refuses whoever is at the other end, and says why.
 Hello make_refusal(Hello answer, const policy::Error& why);
 
-/// Whether a peer whose certificate is for `host` may say this. Errors: protocol_not_supported,
-/// permission_denied (it calls itself otherwise), bad_message.
-policy::Result<void> check_hello(const Hello& hello, const std::string& host);
+/// The versions of the protocol that its sender speaks.
+ProtocolVersions versions_of(const Hello& hello);
+
+/// Whether a peer whose certificate is for `host` may say this to `own_host`. Errors:
+/// protocol_not_supported, permission_denied (it calls itself otherwise), bad_message.
+policy::Result<void> check_hello(const Hello& hello, const std::string& host,
+                                 const std::string& own_host);
 
 /// The same for what the accepting side answers, which may be a refusal: permission_denied.
-policy::Result<void> check_answer(const Hello& answer, const std::string& host);
+policy::Result<void> check_answer(const Hello& answer, const std::string& host,
+                                  const std::string& own_host);
 
 }  // namespace homeport::overlay

@@ -38,7 +38,7 @@ void read_frames(std::span<const std::byte> input, const FrameLimits& limits, Ta
 }
 
 void take_hello(const Hello& hello) {
-  auto good = check_hello(hello, "hostA");
+  auto good = check_hello(hello, "hostA", "hostC");
   if (good) {
     require(hello.host() == "hostA", "a host is who its certificate says");
     require(hello.session().size() <= kMaxSessionSize, "a session's name is short");
@@ -49,9 +49,9 @@ void take_hello(const Hello& hello) {
     require(encoded.size() <= kHelloLimits.header, "a refusal fits");
     require(decode_header(std::as_bytes(std::span(encoded)), told).has_value(),
             "a refusal can be read");
-    require(!check_answer(told, "hostB"), "a refusal is one");
+    require(!check_answer(told, "hostB", "hostA"), "a refusal is one");
   }
-  auto answer = check_answer(hello, "hostA");
+  auto answer = check_answer(hello, "hostA", "hostC");
   require(!answer || hello.refusal().empty(), "who refuses does not answer");
 }
 

@@ -105,7 +105,7 @@ TEST_F(Move, CancelledBeforeTheCommitRollsBackCleanly) {
       here.wait_held();
       const std::string id = fleet_->last_task().id;
       fleet_->lab().homeport_checked("task cancel " + id);
-      here.agent().wait_for_log("move " + id + ": to be cancelled", 10s);
+      here.agent().wait_for_log("to be cancelled task=" + id, 10s);
       here.release();
       EXPECT_EQ(fleet_->wait_ended().state, "cancelled");
       EXPECT_NE(waiting->wait(10s), 0);

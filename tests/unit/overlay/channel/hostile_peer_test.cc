@@ -94,12 +94,51 @@ TEST_F(HostilePeerTest, AnotherProtocolVersionIsToldSo) {
   serve();
   run([this]() -> asio::awaitable<void> {
     Hello hello = hello_of_a();
-    hello.set_protocol_version(kChannelProtocolVersion + 1);
+    hello.set_software_version("9.0\x1b[31m");
+    hello.set_protocol_version(kProtocol.newest + 2);
+    for (std::uint32_t oldest : {kProtocol.newest + 1, 0u, kProtocol.newest + 3}) {
+      hello.set_oldest_protocol_version(oldest);
+      Answer answer = co_await answer_to(hello);
+      EXPECT_THAT(answer.hello.refusal(), HasSubstr("of the channel protocol (software 9.0?[31m), "
+                                                    "hostB speaks version 1 (software "));
+      EXPECT_EQ(answer.hello.protocol_version(), kProtocol.newest);
+      EXPECT_EQ(answer.refused.code, errc::protocol_not_supported);
+    }
+    hello.set_protocol_version(0);
+    hello.set_oldest_protocol_version(0);
     Answer answer = co_await answer_to(hello);
-    EXPECT_THAT(answer.hello.refusal(), HasSubstr("version 2 of the channel protocol"));
-    EXPECT_EQ(answer.hello.protocol_version(), kChannelProtocolVersion);
     EXPECT_EQ(answer.refused.code, errc::protocol_not_supported);
   }());
+}
+
+TEST_F(HostilePeerTest, ANewerPeerThatSpeaksOursIsLetIn) {
+  serve();
+  run([this]() -> asio::awaitable<void> {
+    Hello hello = hello_of_a();
+    hello.set_protocol_version(kProtocol.newest + 5);
+    hello.set_oldest_protocol_version(kProtocol.newest);
+    auto stream = co_await raw_peer();
+    co_await write_frame(*stream, hello);
+    Hello answer = co_await read_hello(*stream);
+    EXPECT_EQ(answer.refusal(), "");
+    EXPECT_EQ(answer.protocol_version(), kProtocol.newest);
+    EXPECT_EQ(answer.oldest_protocol_version(), kProtocol.newest);
+    Channel channel = co_await accepted_.take();
+    EXPECT_EQ(channel.protocol_version(), kProtocol.newest);
+  }());
+}
+
+TEST(ProtocolVersions, AgreeOnTheNewestThatBothSpeak) {
+  constexpr auto agreed = [](ProtocolVersions one, ProtocolVersions other) {
+    EXPECT_EQ(agreed_version(one, other), agreed_version(other, one));
+    return agreed_version(one, other).value_or(0);
+  };
+  EXPECT_EQ(agreed({1, 1}, {1, 1}), 1u);
+  EXPECT_EQ(agreed({1, 3}, {2, 5}), 3u);
+  EXPECT_EQ(agreed({1, 9}, {2, 2}), 2u);
+  EXPECT_EQ(agreed({1, 2}, {3, 4}), 0u);
+  EXPECT_EQ(agreed({1, 4}, {4, 3}), 0u);
+  EXPECT_EQ(agreed({0, 0}, {0, 0}), 0u);
 }
 
 TEST_F(HostilePeerTest, AServerOfAnotherVersionIsRefused) {
@@ -111,6 +150,7 @@ TEST_F(HostilePeerTest, AServerOfAnotherVersionIsRefused) {
       Hello answer = co_await read_hello(stream);
       answer.set_host("hostB");
       answer.set_protocol_version(7);
+      answer.set_oldest_protocol_version(7);
       if (refuses) answer.set_refusal("too \x1b[31mnew\n");
       co_await write_frame(stream, answer);
       co_await stream.linger();

@@ -148,7 +148,7 @@ asio::awaitable<Hello> ChannelFixture::read_hello(TlsStream& stream) {
 
 Hello ChannelFixture::hello_of_a() {
   Hello hello;
-  hello.set_protocol_version(kChannelProtocolVersion);
+  hello.set_protocol_version(kProtocol.newest);
   hello.set_host("hostA");
   hello.set_purpose(CHANNEL_PURPOSE_CONTROL);
   return hello;

@@ -4,6 +4,7 @@
 #include "overlay/channel/channel.h"
 #include "overlay/channel/channel.pb.h"
 #include "overlay/channel/pki.h"
+#include "overlay/channel/protocol.h"
 #include "overlay/channel/tls_stream.h"
 
 #include <boost/asio/as_tuple.hpp>
