@@ -11,6 +11,7 @@
 
 #include <csignal>
 #include <iostream>
+#include <memory>
 #include <sstream>
 
 namespace homeport::agent {
@@ -69,12 +70,17 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
   try {
     boost::asio::io_context control{1};
     boost::asio::signal_set signals(control, SIGTERM, SIGINT);
+    std::unique_ptr<Agent> agent;
     signals.async_wait([&](boost::system::error_code error, int number) {
       if (error) return;
       log::info("ending on signal {}; guests and traffic stay as they are", number);
-      control.stop();
+      // Whoever asks a second time does not want to wait.
+      signals.async_wait([&](boost::system::error_code again, int) {
+        if (!again) control.stop();
+      });
+      agent->shut_down([&] { control.stop(); });
     });
-    Agent agent(control, *config, std::move(hold));
+    agent = std::make_unique<Agent>(control, *config, std::move(hold));
     control.run();
   } catch (const std::exception& error) {
     log::error("{}", error.what());

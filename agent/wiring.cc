@@ -17,6 +17,7 @@
 #include "agent/network/underlay.h"
 #include "agent/network/virtual_network.h"
 #include "agent/peers.h"
+#include "agent/shut_down.h"
 #include "agent/snapshot.h"
 #include "agent/start_up.h"
 #include "agent/status/server.h"
@@ -110,7 +111,11 @@ struct Agent::Parts {
                             })
             .value();
     database.start();
-    start_up({executor, identity, database, network, guests, tasks, destination, journal});
+    start_up(all());
+  }
+
+  StartUp all() {
+    return {executor, identity, database, network, guests, tasks, destination, journal};
   }
 
   // Built from the top down, ended from the bottom up: what is below may use what is above.
@@ -140,6 +145,10 @@ struct Agent::Parts {
 
 Agent::Agent(asio::io_context& control, const Config& config, migration::HoldPoint hold)
     : parts_(std::make_unique<Parts>(control, config, std::move(hold))) {}
+
+void Agent::shut_down(std::function<void()> done) {
+  agent::shut_down(parts_->all(), std::move(done));
+}
 
 Agent::~Agent() {
   // The workers first: nothing may come from their threads while the rest goes.

@@ -6,6 +6,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <functional>
 #include <memory>
 
 namespace homeport::agent {
@@ -18,6 +19,9 @@ class Agent {
   /// operator if it cannot. `hold` is for tests: called at named points of a move.
   Agent(boost::asio::io_context& control, const Config& config, migration::HoldPoint hold = {});
   ~Agent();
+
+  /// Ends what is under way as well as it can, for a few seconds at most, and calls `done`.
+  void shut_down(std::function<void()> done);
 
  private:
   struct Parts;

@@ -109,7 +109,7 @@ void TaskRunner::on_database_change() {
       if (task.resolution == Resolution::destination) move->second->leave_to_destination();
     }
     if (task.resolution == Resolution::source) give_back(task);
-    if (taken_.contains(uuid) || database_.task_status().contains(uuid)) continue;
+    if (ending_ || taken_.contains(uuid) || database_.task_status().contains(uuid)) continue;
     if (ownership(database_.contents(), task.application).location != host_) continue;
     waiting.push_back(&task);
   }
@@ -127,6 +127,15 @@ void TaskRunner::on_database_change() {
   });
   end_interrupted();
   forget_deleted();
+}
+
+void TaskRunner::wind_up(const std::string& why) {
+  ending_ = true;
+  for (const auto& [application, move] : moves_) move->give_up(why);
+}
+
+bool TaskRunner::busy() const {
+  return std::ranges::any_of(taken_, [](const auto& item) { return item.second; });
 }
 
 /// Who asked for a task deletes it when they no longer care; what was written about it goes too.
@@ -351,6 +360,7 @@ asio::awaitable<void> TaskRunner::run_move(Task task, TaskStatus status) {
       row != database_.tasks().end() && row->second.cancel) {
     move->cancel();
   }
+  if (ending_) move->give_up("the agent is being ended");
   co_await follow(std::move(move), std::move(status));
 }
 

@@ -45,6 +45,11 @@ class TaskRunner {
   const MoveTotals& totals() const { return totals_; }
   /// The applications that are being moved away from here.
   bool moving(const std::string& application) const { return moves_.contains(application); }
+  /// Takes up nothing more, and rolls back the moves that can still go back, because of `why`.
+  void wind_up(const std::string& why);
+  /// Whether a task is under way here.
+  bool busy() const;
+
 
  private:
   using MovePtr = std::shared_ptr<migration::SourceMove>;
@@ -78,6 +83,7 @@ class TaskRunner {
   std::map<std::string, TaskStatus> busy_;  ///< by application: the task that has it
   std::map<std::string, MovePtr> moves_;    ///< by application
   MoveTotals totals_;
+  bool ending_ = false;
 };
 
 }  // namespace homeport::agent

@@ -39,6 +39,7 @@ void Destination::drop_finished() {
 
 asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std::string source,
                                                                             Prepare request) {
+  if (!ending_.empty()) co_return policy::make_error(errc::operation_not_permitted, ending_);
   drop_finished();
   auto busy = moves_.find(request.application());
   if (busy != moves_.end() && !busy->second->finished()) {
@@ -184,6 +185,15 @@ asio::awaitable<void> Destination::recover(JournalEntry entry) {
   auto move = std::make_shared<IncomingMove>(context_, std::move(entry), false);
   moves_[move->entry().application] = move;
   co_await move->take_up();
+}
+
+void Destination::wind_up(const std::string& why) {
+  ending_ = why;
+  for (const auto& [application, move] : moves_) move->give_up(why);
+}
+
+bool Destination::busy() const {
+  return !std::ranges::all_of(moves_, [](const auto& item) { return item.second->finished(); });
 }
 
 void Destination::on_owner(const std::string& application, const Owner& owner) {

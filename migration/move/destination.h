@@ -27,6 +27,11 @@ class Destination {
   /// Takes up what an agent that was killed left behind.
   boost::asio::awaitable<void> recover(JournalEntry entry);
 
+  /// Admits nothing more and gives up what is not complete, because of `why`.
+  void wind_up(const std::string& why);
+  /// Whether a move is under way here.
+  bool busy() const;
+
   /// The control database says this about an application.
   void on_owner(const std::string& application, const Owner& owner);
 
@@ -50,6 +55,7 @@ class Destination {
 
   std::shared_ptr<const DestinationContext> context_;
   std::map<std::string, std::shared_ptr<IncomingMove>> moves_;  ///< by application
+  std::string ending_;                                          ///< why nothing more is admitted
 };
 
 }  // namespace homeport::migration

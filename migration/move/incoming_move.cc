@@ -169,6 +169,15 @@ void IncomingMove::fail(std::string problem) {
   if (problem_.empty()) problem_ = fmt::format("{}: {}", context_->host, problem);
 }
 
+void IncomingMove::give_up(std::string why) {
+  if (!known_ || machine_.state() != DestinationState::receiving) return;
+  fail(std::move(why));
+  auto leave = [self = shared_from_this()]() -> asio::awaitable<void> {
+    co_await self->on(DestinationEvent::failed);
+  };
+  overlay::spawn(context_->executor, leave);
+}
+
 asio::awaitable<void> IncomingMove::take_up() {
   while (!vm_) {
     auto vm = co_await context_->driver.adopt(entry_.application);

@@ -68,6 +68,9 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   boost::asio::awaitable<Result<void>> load(overlay::Channel& channel,
                                             std::vector<std::byte> first);
 
+  /// Goes back if nothing is complete here yet: the source hears why.
+  void give_up(std::string why);
+
   /// Reports an event and carries out what follows from it.
   boost::asio::awaitable<void> on(DestinationEvent event);
   /// on(told_to_resume), and what became of the guest.

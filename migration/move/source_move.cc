@@ -72,6 +72,12 @@ bool SourceMove::cancel() {
   return true;
 }
 
+void SourceMove::give_up(std::string why) {
+  if (cancelled_ || !cancel()) return;
+  given_up_ = true;
+  fail(std::move(why));
+}
+
 MoveProgress SourceMove::progress() const {
   MoveProgress progress;
   progress.phase = to_string(machine_.state());
@@ -105,7 +111,7 @@ asio::awaitable<MoveReport> SourceMove::run() {
   }
   MoveReport report;
   report.outcome = machine_.outcome();
-  report.cancelled = cancelled_ && report.outcome == SourceOutcome::rolled_back;
+  report.cancelled = cancelled_ && !given_up_ && report.outcome == SourceOutcome::rolled_back;
   if (report.outcome != SourceOutcome::succeeded) report.error = error_;
   report.progress = progress();
   report.device_state_bytes = device_state_bytes_;

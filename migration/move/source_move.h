@@ -88,6 +88,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   bool cancel();
 
   /// A person has decided that the application is the destination's, whatever became of it there:
+  /// The same because of `why`, which nobody has asked for: a roll-back, not a cancellation.
+  void give_up(std::string why);
   /// once the move is committed, what is held here is let go.
   void leave_to_destination() { left_to_destination_ = true; }
 
@@ -140,6 +142,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   bool cancelled_ = false;
   bool left_to_destination_ = false;
   std::chrono::steady_clock::time_point started_;
+  bool given_up_ = false;
   std::optional<std::chrono::steady_clock::time_point> stopped_at_;
   std::optional<std::chrono::microseconds> stopped_;
   std::uint64_t device_state_bytes_ = 0;

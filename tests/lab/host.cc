@@ -122,13 +122,13 @@ void Host::write_configuration(const Database& database, const fs::path& certifi
   write_text(directory_ / "homeportd.toml", toml.str());
 }
 
-void Host::start_agent() {
+void Host::start_agent(std::string program) {
+  if (program.empty()) program = holdable_ ? held_homeportd_program() : homeportd_program();
   ProcessOptions options{.inside = &inside_, .log = directory_ / "homeportd.log"};
   if (holdable_) options.environment["HOMEPORT_HOLD_IN"] = directory_;
   // With the rights of the service, and no others.
   Command command{"setpriv", "--no-new-privs", "--bounding-set=" + service_capabilities(), "--"};
-  command.push_back(holdable_ ? held_homeportd_program() : homeportd_program());
-  command.insert(command.end(), {"--config", directory_ / "homeportd.toml"});
+  command.insert(command.end(), {program, "--config", directory_ / "homeportd.toml"});
   agent_.reset();
   agent_ = std::make_unique<Process>(std::move(command), options);
 }

@@ -32,8 +32,8 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  /// Starts homeportd.
-  void start_agent();
+  /// Starts homeportd, or another program in its place.
+  void start_agent(std::string program = {});
   /// Waits until /readyz says 200.
   void wait_ready(Clock::duration timeout = 20s);
   /// SIGTERM; the exit status must be 0. Guests go on.

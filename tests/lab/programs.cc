@@ -21,5 +21,11 @@ std::string homeport_program() {
 std::string held_homeportd_program() {
   return HOMEPORT_LAB_HELD_HOMEPORTD;
 }
+std::string newer_homeportd_program() {
+  return HOMEPORT_LAB_NEWER_HOMEPORTD;
+}
+std::string apart_homeportd_program() {
+  return HOMEPORT_LAB_APART_HOMEPORTD;
+}
 
 }  // namespace homeport::lab

@@ -1,0 +1,52 @@
+#include "agent/shut_down.h"
+
+#include "overlay/log/log.h"
+#include "overlay/spawn.h"
+
+#include <fmt/format.h>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace homeport::agent {
+
+namespace asio = boost::asio;
+namespace log = overlay::log;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Less than TimeoutStopSec= in deploy/homeportd.service.
+constexpr auto kPatience = 5s;
+
+asio::awaitable<void> wind_up(StartUp parts, std::function<void()> done) {
+  const std::string why = fmt::format("the agent of {} is being ended", parts.identity.host.name);
+  parts.identity.state = HostState::stopping;
+  parts.tasks.wind_up(why);
+  parts.destination.wind_up(why);
+
+  auto told = std::make_shared<bool>(!parts.database.synced());
+  auto tell = [parts, told]() -> asio::awaitable<void> {
+    (void)co_await parts.database.publish_status(parts.identity.status());
+    *told = true;
+  };
+  overlay::spawn(parts.executor, tell);
+
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  auto under_way = [&] { return parts.tasks.busy() || parts.destination.busy(); };
+  while ((under_way() || !*told) && std::chrono::steady_clock::now() < deadline) {
+    asio::steady_timer timer(parts.executor, 10ms);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+  if (under_way()) {
+    log::warn("what is under way is left to the next agent of {}", parts.identity.host.name);
+  }
+  done();
+}
+
+}  // namespace
+
+void shut_down(StartUp parts, std::function<void()> done) {
+  overlay::spawn(parts.executor, wind_up(parts, std::move(done)));
+}
+
+}  // namespace homeport::agent

@@ -1,0 +1,15 @@
+// How an agent ends on request.
+#pragma once
+
+#include "agent/start_up.h"
+
+#include <functional>
+
+namespace homeport::agent {
+
+/// Takes up nothing more, rolls back the moves that can go back, and lets those that cannot, and
+/// what else is under way, come to their end, for a few seconds at most; then calls `done`. What is
+/// not done by then is for the next agent: the journal says how far it is.
+void shut_down(StartUp parts, std::function<void()> done);
+
+}  // namespace homeport::agent
