@@ -115,7 +115,20 @@ MoveHistory history(const MoveTotals& totals) {
   history.downtime_ms = static_cast<std::uint64_t>(totals.downtime.count());
   history.last_downtime_ms = milliseconds(totals.last_downtime);
   history.worst_downtime_ms = milliseconds(totals.worst_downtime);
+  for (const auto& [phase, took] : totals.phases) {
+    history.phases[phase] = {took.count, static_cast<std::uint64_t>(took.total.count())};
+  }
   return history;
+}
+
+LogSnapshot log_lines() {
+  const overlay::log::Totals totals = overlay::log::program_log().totals();
+  LogSnapshot snapshot;
+  for (overlay::log::Level level : overlay::log::kLevels) {
+    snapshot.written[std::string(to_string(level))] = totals.lines[static_cast<std::size_t>(level)];
+  }
+  snapshot.suppressed = totals.left_out;
+  return snapshot;
 }
 
 std::vector<std::string> not_ready(const SnapshotSources& sources) {
@@ -195,12 +208,15 @@ StatusModel snapshot(const SnapshotSources& sources, StatusPart part) {
   model.database.remote = sources.remotes;
   model.database.state =
       sources.database.synced() ? DatabaseState::synchronized : DatabaseState::disconnected;
+  model.database.disconnections = sources.database.disconnections();
   model.not_ready = not_ready(sources);
   if (all || part == StatusPart::applications) model.applications = applications(sources);
   if (all || part == StatusPart::tasks) {
     for (const auto& [uuid, status] : contents.task_status) model.tasks.push_back(task(status));
   }
   if (!all) return model;
+  model.process = process_figures();
+  model.log = log_lines();
   model.peers = peers(sources);
   model.networks = networks(contents);
   model.datapath = datapath(sources);

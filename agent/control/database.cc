@@ -69,6 +69,7 @@ void ControlDatabase::Impl::on_state(bool synced) {
   if (synced) {
     for (auto* timer : pauses_) timer->cancel();
   }
+  if (std::exchange(was_synced_, synced) && !synced) ++disconnections;
   if (state_callback) state_callback(synced);
   if (synced && changed_) announce_change();
 }
@@ -189,6 +190,10 @@ ControlDatabase::~ControlDatabase() {
 
 void ControlDatabase::on_change(std::function<void()> callback) {
   impl_->change_callback = std::move(callback);
+}
+
+std::uint64_t ControlDatabase::disconnections() const {
+  return impl_->disconnections;
 }
 
 void ControlDatabase::on_state(std::function<void(bool)> callback) {

@@ -104,6 +104,8 @@ class ControlDatabase {
   void start();
 
   bool synced() const;
+  /// How often synced() has become false.
+  std::uint64_t disconnections() const;
   boost::asio::awaitable<policy::Result<void>> wait_synced(std::chrono::milliseconds timeout);
   const Contents& contents() const;
   const std::map<std::string, Host>& hosts() const { return contents().hosts; }

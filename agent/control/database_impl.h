@@ -45,9 +45,11 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
   std::unique_ptr<overlay::ovsdb::Session> session;
   std::function<void()> change_callback;
   std::function<void(bool)> state_callback;
+  std::uint64_t disconnections = 0;
 
  private:
   bool closed_ = false;
+  bool was_synced_ = false;
   bool change_posted_ = false;
   bool changed_ = false;  ///< Since the last call of change_callback.
   std::set<boost::asio::steady_timer*> pauses_;

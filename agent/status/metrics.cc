@@ -77,17 +77,39 @@ void write_agent(Exposition& out, const StatusModel& model) {
   out.family("homeport_build_info", "gauge",
              "Version of the agent and name of its host; always 1.");
   out.sample({{"host", model.host}, {"version", model.version}}, 1);
-  out.single("homeport_start_time_seconds", "gauge", "When the agent was started, as Unix time.",
-             unix_seconds(model.started));
   out.single("homeport_ready", "gauge", "1 when the agent can take part in moves.",
              model.ready() ? 1 : 0);
   out.single("homeport_database_synchronized", "gauge",
              "1 while the copy of the control database is complete and current.",
              model.database.state == DatabaseState::synchronized ? 1 : 0);
+  out.single("homeport_database_disconnections_total", "counter",
+             "How often the copy of the control database has ceased to be current.",
+             model.database.disconnections);
+  out.family("homeport_log_lines_total", "counter", "Lines of the log, by level.");
+  for (const auto& [level, count] : model.log.written) out.sample({{"level", level}}, count);
+  out.single("homeport_log_suppressed_lines_total", "counter",
+             "Lines left out of the log because their place in the code had written too many.",
+             model.log.suppressed);
 
   out.family("homeport_peer_up", "gauge", "1 when the database says that the peer host is alive.");
   for (const PeerSnapshot& peer : model.peers)
     out.sample({{"peer", peer.host}}, peer.alive ? 1 : 0);
+}
+
+/// By the names that Prometheus' own client libraries give them.
+void write_process(Exposition& out, const StatusModel& model) {
+  const ProcessSnapshot& process = model.process;
+  out.single("process_start_time_seconds", "gauge", "When the agent was started, as Unix time.",
+             unix_seconds(model.started));
+  out.single("process_cpu_seconds_total", "counter", "Processor time of the agent.",
+             process.cpu_seconds);
+  out.single("process_resident_memory_bytes", "gauge", "Resident memory of the agent.",
+             process.resident_bytes);
+  out.single("process_virtual_memory_bytes", "gauge", "Virtual memory of the agent.",
+             process.virtual_bytes);
+  out.single("process_open_fds", "gauge", "Open file descriptors of the agent.", process.open_fds);
+  out.single("process_max_fds", "gauge", "Most file descriptors that it may have open.",
+             process.max_fds);
 }
 
 void write_applications(Exposition& out, const StatusModel& model) {
@@ -164,6 +186,13 @@ void write_moves(Exposition& out, const StatusModel& model) {
   out.sample({}, seconds(moves.downtime_ms), "_sum");
   out.sample({}, succeeded, "_count");
 
+  out.family("homeport_move_phase_duration_seconds", "summary",
+             "How long the phases of succeeded moves took.");
+  for (const auto& [phase, took] : moves.phases) {
+    out.sample({{"phase", phase}}, seconds(took.total_ms), "_sum");
+    out.sample({{"phase", phase}}, took.count, "_count");
+  }
+
   const auto in_doubt = std::count_if(model.tasks.begin(), model.tasks.end(),
                                       [](const auto& task) { return task.state == "in-doubt"; });
   out.single("homeport_tasks_in_doubt", "gauge", "Tasks that wait for a person's decision.",
@@ -189,6 +218,7 @@ void write_moves(Exposition& out, const StatusModel& model) {
 std::string to_metrics(const StatusModel& model) {
   Exposition out;
   write_agent(out, model);
+  write_process(out, model);
   write_applications(out, model);
   write_datapath(out, model.datapath);
   write_moves(out, model);

@@ -27,6 +27,7 @@ std::string_view to_string(DatabaseState state);
 struct DatabaseSnapshot {
   DatabaseState state = DatabaseState::disconnected;
   std::string remote;  ///< e.g. "ssl:192.0.2.1:6642"
+  std::uint64_t disconnections = 0;
 };
 
 struct PeerSnapshot {
@@ -119,6 +120,27 @@ struct DatapathSnapshot {
   std::map<std::string, std::uint64_t> dropped_packets;
 };
 
+/// The agent's own process.
+struct ProcessSnapshot {
+  double cpu_seconds = 0;
+  std::uint64_t resident_bytes = 0;
+  std::uint64_t virtual_bytes = 0;
+  std::uint64_t open_fds = 0;
+  std::uint64_t max_fds = 0;
+};
+
+/// Lines of the agent's log.
+struct LogSnapshot {
+  std::map<std::string, std::uint64_t> written;  ///< By level.
+  std::uint64_t suppressed = 0;
+};
+
+/// How long something took that has happened several times.
+struct Durations {
+  std::uint64_t count = 0;
+  std::uint64_t total_ms = 0;
+};
+
 /// Moves that this host was the source of and that have ended since the agent was started.
 struct MoveHistory {
   std::map<std::string, std::uint64_t> ended;  ///< By final task state.
@@ -127,6 +149,7 @@ struct MoveHistory {
   std::uint64_t downtime_ms = 0;  ///< Sum over succeeded moves.
   std::optional<std::uint64_t> last_downtime_ms;
   std::optional<std::uint64_t> worst_downtime_ms;
+  std::map<std::string, Durations> phases;  ///< Of succeeded moves.
 };
 
 /// What of it somebody asks for. Host, version, times and readiness are always there; of the lists,
@@ -146,6 +169,8 @@ struct StatusModel {
   std::vector<TaskSnapshot> tasks;
   DatapathSnapshot datapath;
   MoveHistory moves;
+  ProcessSnapshot process;
+  LogSnapshot log;
 
   bool ready() const { return not_ready.empty(); }
 };

@@ -403,6 +403,11 @@ asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
   totals_.bytes_sent += report.progress.memory.bytes_sent;
   if (state == TaskState::succeeded) {
     totals_.total += report.progress.elapsed;
+    for (const auto& [name, took] : report.phases) {
+      MoveTotals::Phase& phase = totals_.phases[std::string(name)];
+      ++phase.count;
+      phase.total += took;
+    }
     if (status.downtime) {
       totals_.downtime += *status.downtime;
       totals_.last_downtime = status.downtime;

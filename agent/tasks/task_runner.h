@@ -25,6 +25,11 @@ struct MoveTotals {
   std::uint64_t bytes_sent = 0;
   std::chrono::milliseconds total{}, downtime{};  ///< sums over moves that succeeded
   std::optional<std::chrono::milliseconds> last_downtime, worst_downtime;
+  struct Phase {
+    std::uint64_t count = 0;
+    std::chrono::milliseconds total{};
+  };
+  std::map<std::string, Phase> phases;  ///< by name, of moves that succeeded
 };
 
 /// Used on the control executor only.
@@ -40,16 +45,16 @@ class TaskRunner {
   /// Takes up the moves that a killed agent left, and from now on new tasks.
   void resume(std::vector<migration::JournalEntry> interrupted);
 
-  /// True once it takes up tasks.
-  bool ready() const { return resumed_; }
-  const MoveTotals& totals() const { return totals_; }
-  /// The applications that are being moved away from here.
-  bool moving(const std::string& application) const { return moves_.contains(application); }
   /// Takes up nothing more, and rolls back the moves that can still go back, because of `why`.
   void wind_up(const std::string& why);
   /// Whether a task is under way here.
   bool busy() const;
 
+  /// True once it takes up tasks.
+  bool ready() const { return resumed_; }
+  const MoveTotals& totals() const { return totals_; }
+  /// The applications that are being moved away from here.
+  bool moving(const std::string& application) const { return moves_.contains(application); }
 
  private:
   using MovePtr = std::shared_ptr<migration::SourceMove>;
@@ -77,13 +82,13 @@ class TaskRunner {
   std::size_t max_moves_;
   bool resumed_ = false;
   bool forgetting_ = false;
+  bool ending_ = false;
   std::size_t move_tasks_ = 0;  ///< taken up and not ended
   std::set<Uuid> giving_back_;
   std::map<Uuid, bool> taken_;              ///< tasks this agent has taken up; true while they run
   std::map<std::string, TaskStatus> busy_;  ///< by application: the task that has it
   std::map<std::string, MovePtr> moves_;    ///< by application
   MoveTotals totals_;
-  bool ending_ = false;
 };
 
 }  // namespace homeport::agent

@@ -100,10 +100,15 @@ SourceEvent SourceMove::fail(const policy::Error& error) {
 
 asio::awaitable<MoveReport> SourceMove::run() {
   auto self = shared_from_this();
+  std::map<std::string_view, std::chrono::milliseconds> phases;
   while (machine_.action() != SourceAction::finish) {
     log::info(about(entry()), "move: {} to {}: {}", entry().application, entry().peer,
               to_string(machine_.state()));
+    const std::string_view phase = to_string(machine_.state());
+    const auto began = steady_clock::now();
     Event event = co_await carry_out(machine_.action());
+    phases[phase] +=
+        std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - began);
     if (event == Event::done && cancelled_ && machine_.cancellable()) {
       event = fail("cancelled on request");
     }
@@ -114,6 +119,7 @@ asio::awaitable<MoveReport> SourceMove::run() {
   report.cancelled = cancelled_ && !given_up_ && report.outcome == SourceOutcome::rolled_back;
   if (report.outcome != SourceOutcome::succeeded) report.error = error_;
   report.progress = progress();
+  report.phases = std::move(phases);
   report.device_state_bytes = device_state_bytes_;
   // In doubt the journal stays: the next start of the agent takes the move up again.
   if (report.outcome != SourceOutcome::in_doubt) context_->journal.remove(entry());

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +71,7 @@ struct MoveReport {
   std::string error;  ///< a sentence; empty where it succeeded
   MoveProgress progress;
   std::uint64_t device_state_bytes = 0;
+  std::map<std::string_view, std::chrono::milliseconds> phases;  ///< how long it was in each
 };
 
 /// Used on the control executor only.
@@ -86,10 +88,10 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
 
   /// Asks for the way back, if it is not too late; false if it is.
   bool cancel();
-
-  /// A person has decided that the application is the destination's, whatever became of it there:
   /// The same because of `why`, which nobody has asked for: a roll-back, not a cancellation.
   void give_up(std::string why);
+
+  /// A person has decided that the application is the destination's, whatever became of it there:
   /// once the move is committed, what is held here is let go.
   void leave_to_destination() { left_to_destination_ = true; }
 
@@ -140,9 +142,9 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::string error_;
   std::string doubt_;
   bool cancelled_ = false;
+  bool given_up_ = false;
   bool left_to_destination_ = false;
   std::chrono::steady_clock::time_point started_;
-  bool given_up_ = false;
   std::optional<std::chrono::steady_clock::time_point> stopped_at_;
   std::optional<std::chrono::microseconds> stopped_;
   std::uint64_t device_state_bytes_ = 0;

@@ -15,7 +15,7 @@ inline StatusModel fixed_model() {
   model.started =
       SystemTime(std::chrono::milliseconds(1'767'225'598'250));  // 2025-12-31T23:59:58.25
   model.now = model.started + std::chrono::seconds(90);
-  model.database = {DatabaseState::synchronized, "ssl:[2001:db8::1]:6650"};
+  model.database = {DatabaseState::synchronized, "ssl:[2001:db8::1]:6650", 3};
   model.peers = {{"hostB", true, {make_address("2001:db8::2")}, model.now},
                  {"hostC", false, {}, std::nullopt}};
   model.networks = {{"net1", 100, {"10.1.0.0/24", "fd01::/64"}, 1430},
@@ -50,7 +50,10 @@ inline StatusModel fixed_model() {
                     {"no device"},
                     {{"forwarded", 13}},
                     {{"unknown_address", 5}, {"unknown_port", 6}}};
-  model.moves = {{{"succeeded", 2}, {"rolled-back", 1}}, 1'000'000, 4'500, 250, 100, 150};
+  model.moves = {{{"succeeded", 2}, {"rolled-back", 1}}, 1'000'000, 4'500, 250, 100, 150, {}};
+  model.moves.phases = {{"copying", {2, 3'500}}, {"committing", {2, 20}}};
+  model.process = {1.25, 18'000'000, 200'000'000, 30, 65'536};
+  model.log = {{{"info", 41}, {"warn", 7}}, 5};
   return model;
 }
 

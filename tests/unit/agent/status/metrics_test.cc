@@ -5,8 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -22,10 +28,10 @@ struct Parsed {
 };
 
 Parsed parse(const std::string& text) {
-  static const std::regex help("# HELP (homeport_[a-z_]+) \\S.*\\.");
-  static const std::regex type("# TYPE (homeport_[a-z_]+) (counter|gauge|summary)");
+  static const std::regex help("# HELP ((?:homeport|process)_[a-z_]+) \\S.*\\.");
+  static const std::regex type("# TYPE ((?:homeport|process)_[a-z_]+) (counter|gauge|summary)");
   static const std::regex sample(
-      R"re((homeport_[a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\\\|\\"|\\n)*",?)+\})? (-?[0-9][0-9.e+]*))re");
+      R"re(((?:homeport|process)_[a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\\\|\\"|\\n)*",?)+\})? (-?[0-9][0-9.e+]*))re");
   Parsed parsed;
   std::string announced;
   std::istringstream lines(text);
@@ -68,21 +74,75 @@ TEST_F(StatusMetrics, FollowTheNamingConventions) {
   }
 }
 
+/// The names of the labels in "name{label="value",...}", as the page writes them.
+std::string labels_of(const std::string& sample) {
+  static const std::regex label("([a-z_]+)=\"");
+  std::string names;
+  for (std::sregex_iterator match(sample.begin(), sample.end(), label), end; match != end;
+       ++match) {
+    names += (names.empty() ? "`" : ", `") + std::string((*match)[1]) + "`";
+  }
+  return names;
+}
+
 TEST_F(StatusMetrics, AreAllDescribedInTheDocs) {
   std::ifstream page(HOMEPORT_STATUS_DOC);
-  static const std::regex row("\\| `(homeport_[a-z_]+)` \\| ([a-z]+) \\|.*");
-  std::map<std::string, std::string> described;
+  static const std::regex row(
+      "\\| `((?:homeport|process)_[a-z_]+)` \\| ([a-z]+) \\| ?([^|]*?) ?\\| \\S.*");
+  using Described = std::pair<std::string, std::string>;  // type and labels
+  std::map<std::string, Described> described, written;
   for (std::string line; std::getline(page, line);) {
     std::smatch match;
-    if (std::regex_match(line, match, row)) described[match[1]] = match[2];
+    if (std::regex_match(line, match, row)) described[match[1]] = {match[2], match[3]};
   }
-  EXPECT_EQ(described, parsed_.types);
+  for (const auto& [family, type] : parsed_.types) written[family].first = type;
+  for (const auto& [sample, value] : parsed_.samples) {
+    std::string family = sample.substr(0, sample.find('{'));
+    if (!written.contains(family)) {
+      family = std::regex_replace(family, std::regex("_(sum|count)$"), "");
+    }
+    written[family].second = labels_of(sample);
+  }
+  EXPECT_EQ(described, written);
+}
+
+/// The format again, as somebody else understands it: the parser of Prometheus' Python client.
+TEST_F(StatusMetrics, AreUnderstoodByPrometheus) {
+  const std::string script = R"(
+import sys
+from prometheus_client.parser import text_string_to_metric_families
+families = samples = 0
+for family in text_string_to_metric_families(sys.stdin.read()):
+    assert family.type in ("counter", "gauge", "summary"), family
+    assert family.documentation and family.samples, family
+    families += 1
+    samples += len(family.samples)
+print(families, samples)
+)";
+  const auto file =
+      std::filesystem::temp_directory_path() / ("homeport-metrics-" + std::to_string(::getpid()));
+  std::ofstream(file) << text_;
+  std::unique_ptr<FILE, int (*)(FILE*)> python(
+      ::popen(("/usr/bin/python3 -c '" + script + "' < " + file.string() + " 2>&1").c_str(), "r"),
+      ::pclose);
+  std::array<char, 4096> said{};
+  said[std::fread(said.data(), 1, said.size() - 1, python.get())] = 0;
+  std::filesystem::remove(file);
+  EXPECT_EQ(std::string(said.data()), std::to_string(parsed_.types.size()) + " " +
+                                          std::to_string(parsed_.samples.size()) + "\n");
 }
 
 TEST_F(StatusMetrics, CarryTheValues) {
   const auto& samples = parsed_.samples;
   EXPECT_EQ(samples.at("homeport_build_info{host=\"hostA\",version=\"0.1.0\"}"), "1");
-  EXPECT_EQ(samples.at("homeport_start_time_seconds"), "1767225598.25");
+  EXPECT_EQ(samples.at("process_start_time_seconds"), "1767225598.25");
+  EXPECT_EQ(samples.at("process_cpu_seconds_total"), "1.25");
+  EXPECT_EQ(samples.at("process_open_fds"), "30");
+  EXPECT_EQ(samples.at("homeport_database_disconnections_total"), "3");
+  EXPECT_EQ(samples.at("homeport_log_lines_total{level=\"warn\"}"), "7");
+  EXPECT_EQ(samples.at("homeport_log_suppressed_lines_total"), "5");
+  EXPECT_EQ(samples.at("homeport_move_phase_duration_seconds_sum{phase=\"copying\"}"), "3.5");
+  EXPECT_EQ(samples.at("homeport_move_phase_duration_seconds_count{phase=\"copying\"}"), "2");
   EXPECT_EQ(samples.at("homeport_ready"), "1");
   EXPECT_EQ(samples.at("homeport_database_synchronized"), "1");
   EXPECT_EQ(samples.at("homeport_peer_up{peer=\"hostC\"}"), "0");
