@@ -91,6 +91,11 @@ bool DatabaseServer::leads() const {
   return status.out.find("Role: leader") != std::string::npos;
 }
 
+void DatabaseServer::listen(const std::string& target) {
+  run_checked({"ovs-appctl", "-t", (place_.directory / "ovsdb-server.ctl").string(),
+               "ovsdb-server/add-remote", target});
+}
+
 Database::Database(Switch& management, std::filesystem::path directory, const std::string& prefix,
                    unsigned servers)
     : pki_(directory / "pki") {

@@ -35,7 +35,10 @@ class DatabaseServer {
   void go_on();
   /// Of a cluster: whether it is the one that decides.
   bool leads() const;
+  /// Listens at this as well, "ptcp:6640:127.0.0.1", without rights being asked for.
+  void listen(const std::string& target);
 
+  const Namespace& inside() const { return place_.inside; }
   std::string remote() const;        ///< "ssl:192.168.77.1:6650", what agents connect to
   std::string local_remote() const;  ///< "unix:...", without a role: for the operator's commands
 
@@ -64,6 +67,7 @@ class Database {
 
   /// The one that leads the cluster now.
   DatabaseServer& leader();
+  DatabaseServer& server(std::size_t number) { return *servers_.at(number); }
 
   /// All servers, separated by commas.
   std::string remote() const;

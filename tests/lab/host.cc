@@ -98,17 +98,18 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
   inside_.ip("addr add " + underlay_address_ + "/24 dev eth0");
   management_ = &management.connect(inside_, "mgmt0", {});
   inside_.ip("addr add 192.168.77." + std::to_string(number) + "/24 dev mgmt0");
-  write_configuration(database, database.issue(name_));
+  write_configuration(options.database.empty() ? database.remote() : options.database,
+                      database.issue(name_));
 }
 
 Host::~Host() = default;
 
-void Host::write_configuration(const Database& database, const fs::path& certificates) {
+void Host::write_configuration(const std::string& database, const fs::path& certificates) {
   auto quoted = [](const fs::path& path) { return "\"" + path.string() + "\"\n"; };
   std::ostringstream toml;
   toml << "host = " << quoted(name_)  //
        << "log_level = \"info\"\n"
-       << "\n[database]\nremotes = " << quoted(database.remote())  //
+       << "\n[database]\nremotes = " << quoted(database)  //
        << "\n[tls]\nca_certificate = " << quoted(certificates / "ca.pem")
        << "certificate = " << quoted(certificates / (name_ + ".pem"))
        << "private_key = " << quoted(certificates / (name_ + ".key"))

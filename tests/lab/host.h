@@ -19,6 +19,7 @@ struct HostOptions {
   LinkOptions underlay = {};
   std::uint64_t memory_mib = 2048;  ///< size of the tmpfs guests' memory comes from
   bool holdable = false;            ///< its agent can be held at a step of a move
+  std::string database = {};        ///< how it reaches the control database; empty: by TLS
 };
 
 class Host {
@@ -72,7 +73,7 @@ class Host {
   std::filesystem::path profile_directory() const { return directory_ / "launch.d"; }
 
  private:
-  void write_configuration(const Database& database, const std::filesystem::path& certificates);
+  void write_configuration(const std::string& database, const std::filesystem::path& certificates);
 
   std::string name_;
   unsigned number_;

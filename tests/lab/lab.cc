@@ -146,9 +146,13 @@ const Namespace& Lab::add_client(Host& host) {
   return *client_;
 }
 
-void Lab::add_guest(const GuestOptions& guest, Host& host, bool start) {
+void Lab::write_profile(const GuestOptions& guest, const std::string& name) {
   const std::string text = profile(guest_arguments(guest, prepare_guest_image()));
-  for (auto& each : hosts_) write_text(each->profile_directory() / (guest.name + ".toml"), text);
+  for (auto& each : hosts_) write_text(each->profile_directory() / (name + ".toml"), text);
+}
+
+void Lab::add_guest(const GuestOptions& guest, Host& host, bool start) {
+  write_profile(guest, guest.name);
   homeport_checked("app add " + guest.name + " --driver qemu --profile " + guest.name +
                    " --network net1 --mac " + guest.mac + " --ip " + guest.ipv4 + " --ip " +
                    guest.ipv6 + " --host " + host.name() + " --memory " +

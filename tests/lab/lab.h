@@ -53,6 +53,8 @@ class Lab {
   /// A container-style port: a namespace joined to `host` by a veth pair whose host end is the
   /// application's device. Returns the client's namespace.
   const Namespace& add_client(Host& host);
+  /// Writes the launch profile of such a guest on every host, by that name.
+  void write_profile(const GuestOptions& guest, const std::string& name);
   /// Writes the launch profile on every host, adds the application and starts it on `host`.
   /// `start` false leaves it added only.
   void add_guest(const GuestOptions& guest, Host& host, bool start = true);

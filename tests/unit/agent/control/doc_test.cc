@@ -1,4 +1,5 @@
-// docs/control-database.md against the schema and a server.
+// docs/control-database.md against the schema and a server, docs/controllers.md against the
+// programs that the lab runs.
 #include "agent/control/tables.h"
 #include "tests/unit/overlay/ovsdb/test_server.h"
 
@@ -7,6 +8,7 @@
 #include <boost/json/parse.hpp>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -18,7 +20,7 @@ namespace json = boost::json;
 using testing::HasSubstr;
 using testing::Not;
 
-std::string read_file(const char* path) {
+std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), {}};
 }
@@ -70,6 +72,19 @@ TEST(DocTest, GivesCommandsThatWork) {
   ASSERT_EQ(outputs.size(), 4u);
   EXPECT_THAT(outputs.back(), HasSubstr(R"("location":"h2")"));
   EXPECT_THAT(outputs.back(), HasSubstr(R"("generation":1)"));
+}
+
+TEST(DocTest, ShowsTheControllersThatTheLabRuns) {
+  const std::filesystem::path docs = std::filesystem::path(HOMEPORT_DOC).parent_path();
+  const auto text = read_file(docs / "controllers.md");
+  int shown = 0;
+  for (const auto& file : std::filesystem::directory_iterator(docs / "controllers")) {
+    const auto program = read_file(file.path());
+    EXPECT_TRUE(text.find("\n" + program + "```\n") != text.npos)
+        << file.path() << " is not what docs/controllers.md shows: put it there again";
+    ++shown;
+  }
+  EXPECT_EQ(shown, 3);
 }
 
 /// The columns that each record writes are the schema's, but for those of the other side.
