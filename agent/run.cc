@@ -10,6 +10,7 @@
 #include <boost/asio/signal_set.hpp>
 
 #include <csignal>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -29,6 +30,12 @@ log::Settings log_settings(const Config& config) {
   settings.format = config.log_format == "json" ? log::Format::json : log::Format::text;
   settings.for_journal = log::stderr_is_journal();
   return settings;
+}
+
+/// A move that is under way spans three threads, and nothing could end it in an order that is
+/// right; the next agent goes by the journal, as after kill -9.
+[[noreturn]] void leave_at_once() {
+  std::_Exit(0);
 }
 
 }  // namespace
@@ -75,10 +82,13 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
       if (error) return;
       log::info("ending on signal {}; guests and traffic stay as they are", number);
       // Whoever asks a second time does not want to wait.
-      signals.async_wait([&](boost::system::error_code again, int) {
-        if (!again) control.stop();
+      signals.async_wait([](boost::system::error_code again, int) {
+        if (!again) leave_at_once();
       });
-      agent->shut_down([&] { control.stop(); });
+      agent->shut_down([&](bool in_order) {
+        if (!in_order) leave_at_once();
+        control.stop();
+      });
     });
     agent = std::make_unique<Agent>(control, *config, std::move(hold));
     control.run();

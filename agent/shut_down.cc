@@ -18,7 +18,7 @@ namespace {
 /// Less than TimeoutStopSec= in deploy/homeportd.service.
 constexpr auto kPatience = 5s;
 
-asio::awaitable<void> wind_up(StartUp parts, std::function<void()> done) {
+asio::awaitable<void> wind_up(StartUp parts, std::function<void(bool in_order)> done) {
   const std::string why = fmt::format("the agent of {} is being ended", parts.identity.host.name);
   parts.identity.state = HostState::stopping;
   parts.tasks.wind_up(why);
@@ -40,12 +40,12 @@ asio::awaitable<void> wind_up(StartUp parts, std::function<void()> done) {
   if (under_way()) {
     log::warn("what is under way is left to the next agent of {}", parts.identity.host.name);
   }
-  done();
+  done(!under_way());
 }
 
 }  // namespace
 
-void shut_down(StartUp parts, std::function<void()> done) {
+void shut_down(StartUp parts, std::function<void(bool in_order)> done) {
   overlay::spawn(parts.executor, wind_up(parts, std::move(done)));
 }
 

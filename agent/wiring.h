@@ -21,7 +21,7 @@ class Agent {
   ~Agent();
 
   /// Ends what is under way as well as it can, for a few seconds at most, and calls `done`.
-  void shut_down(std::function<void()> done);
+  void shut_down(std::function<void(bool in_order)> done);
 
  private:
   struct Parts;

@@ -1,6 +1,7 @@
 #include "migration/move/destination.h"
 #include "overlay/log/log.h"
 #include "overlay/spawn.h"
+#include "policy/text.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,5 @@
-// The source's side of one move: what source_machine.h decides, carried out.
+// The source's side of one move: what source_machine.h decides, carried out. Its steps are in
+// source_copy.cc, while the guest is here, and source_commit.cc, when it is decided who has it.
 #pragma once
 
 #include "migration/move/edges.h"

@@ -1,0 +1,183 @@
+// From the beginning of a move to the destination that is ready: the source's side of it.
+#include "migration/move/about.h"
+#include "migration/move/peer_message.h"
+#include "migration/move/prepare_message.h"
+#include "migration/move/source_move.h"
+#include "overlay/link/tap.h"
+#include "policy/text.h"
+
+#include <fmt/format.h>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace homeport::migration {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+namespace {
+
+/// How long the guest gets to empty its own receive queue. What is left then is sent on after it.
+constexpr auto kDrainPatience = 500ms;
+/// How long an unreachable database may keep a copied guest waiting before the move goes back.
+constexpr auto kSessionPatience = 30s;
+
+}  // namespace
+
+template <class T>
+asio::awaitable<T> SourceMove::on_bulk(asio::awaitable<T> work) {
+  return asio::co_spawn(context_->bulk_executor, std::move(work), asio::use_awaitable);
+}
+
+// --- While the guest runs here.
+
+asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
+  if (auto written = context_->journal.write(entry()); !written) co_return fail(written.error());
+  co_await hold("requested");
+  if (auto movable = co_await vm_->check_movable(); !movable) co_return fail(movable.error());
+  if (auto ready = co_await vm_->prepare_for_move(); !ready) co_return fail(ready.error());
+  auto blocks = co_await vm_->ram_blocks();
+  if (!blocks) co_return fail(blocks.error());
+  auto pinned = co_await vm_->has_pinned_io();
+  if (!pinned) co_return fail(pinned.error());
+
+  CopierSetup setup;
+  for (const RamBlock& block : *blocks) {
+    auto file = vm_->open_ram(block);
+    if (!file) co_return fail(file.error());
+    setup.files.push_back(std::move(*file));
+  }
+  ToDestination message = prepare_message(request_, *blocks);
+  auto answer = co_await ask(std::move(message));
+  if (!answer) co_return fail(answer.error());
+  if (!answer->has_prepared()) {
+    co_return fail(answer->has_refused()
+                       ? fmt::format("{} refused: {}", entry().peer,
+                                     policy::printable(answer->refused().reason()))
+                       : fmt::format("{} did not say what it was asked", entry().peer));
+  }
+
+  setup.about = about(entry());
+  setup.pid = vm_->pid();
+  setup.blocks = std::move(*blocks);
+  setup.pinned_io = *pinned;
+  setup.limits = request_.limits;
+  setup.executor = context_->bulk_executor;
+  auto lanes = lane_endpoints_of(answer->prepared());
+  if (!lanes) co_return fail(policy::with_context(entry().peer, lanes.error()));
+  setup.lane_endpoints = std::move(*lanes);
+  setup.lane.expected_host = entry().peer;
+  setup.lane.purpose = overlay::Purpose::lane;
+  setup.lane.session = entry().move_id;
+  setup.lane.timeouts = context_->timeouts;
+  setup.tls = context_->tls;
+  setup.peer_check = context_->peer_check;
+  // Stop and go: no I/O that was under way before is still to land in guest memory.
+  setup.barrier = [vm = vm_, context = context_]() -> asio::awaitable<Result<void>> {
+    auto stop_and_go = [vm, context]() -> asio::awaitable<Result<void>> {
+      auto stopped = co_await vm->stop();
+      if (context->hold) co_await context->hold("barrier");
+      auto resumed = co_await vm->cont();
+      if (!stopped) co_return stopped.error();
+      co_return resumed;
+    };
+    co_return co_await asio::co_spawn(context->executor, stop_and_go, asio::use_awaitable);
+  };
+  copier_ = std::make_shared<MemoryCopier>(std::move(setup));
+  co_await hold("prepared");
+  co_return Event::done;
+}
+
+asio::awaitable<SourceEvent> SourceMove::copy_rounds() {
+  if (cancelled_) copier_->cancel();
+  co_await hold("copying");
+  auto copied = co_await on_bulk(copier_->copy_until_converged());
+  co_return copied ? Event::done : fail(copied.error());
+}
+
+asio::awaitable<SourceEvent> SourceMove::check_session() {
+  const auto deadline = steady_clock::now() + kSessionPatience;
+  bool waited = false;
+  while (!co_await context_->ownership.answers(1s)) {
+    if (cancelled_) co_return fail("cancelled on request");
+    if (steady_clock::now() > deadline) {
+      co_return fail(
+          "the control database does not answer, and without it the move cannot be "
+          "committed: move again when `homeport status` shows it synchronized");
+    }
+    waited = true;
+    co_await pause(100ms);
+  }
+  if (waited) co_return co_await copy_rounds();  // the guest has written since
+  co_return Event::done;
+}
+
+asio::awaitable<SourceEvent> SourceMove::redirect() {
+  auto redirected = context_->traffic.redirect(entry().application, entry().peer);
+  if (!redirected) co_return fail(redirected.error());
+  co_await hold("redirected");
+  co_return Event::done;
+}
+
+asio::awaitable<SourceEvent> SourceMove::drain_receive_queue() {
+  if (auto arrived = overlay::wait_for_frames_in_flight(); !arrived)
+    co_return fail(arrived.error());
+  const auto deadline = steady_clock::now() + kDrainPatience;
+  for (const PortSpec& port : entry().ports) {
+    auto queue = vm_->borrow_tap(port.device);
+    if (!queue) co_return fail(queue.error());
+    // When this is read, everything before it is in the guest's memory.
+    if (auto put = overlay::put_blank_frame(port.device); !put) co_return fail(put.error());
+    while (steady_clock::now() < deadline) {
+      auto empty = overlay::tap_queue_empty(queue->get());
+      if (!empty) co_return fail(empty.error());
+      if (*empty) break;
+      co_await pause(1ms);
+    }
+  }
+  co_return Event::done;
+}
+
+asio::awaitable<SourceEvent> SourceMove::stop_guest() {
+  stopped_at_ = steady_clock::now();
+  auto stopped = co_await vm_->stop();
+  co_await hold("stopped");
+  co_return stopped ? Event::done : fail(stopped.error());
+}
+
+// --- While the guest is stopped.
+
+asio::awaitable<SourceEvent> SourceMove::copy_rest() {
+  auto copied = co_await on_bulk(copier_->copy_rest());
+  co_return copied ? Event::done : fail(copied.error());
+}
+
+asio::awaitable<SourceEvent> SourceMove::send_device_state() {
+  if (!channel_) co_return fail(fmt::format("the channel to {} is lost", entry().peer));
+  auto channel = channel_;
+  StateSink sink = [channel](std::span<const std::byte> piece) -> asio::awaitable<Result<void>> {
+    ToDestination message;
+    message.mutable_device_state();
+    while (!piece.empty()) {
+      auto part = piece.first(std::min(piece.size(), std::size_t{overlay::kMaxFramePayload}));
+      if (auto sent = co_await channel->send(message, part); !sent) co_return sent.error();
+      piece = piece.subspan(part.size());
+    }
+    co_return Result<void>{};
+  };
+  auto saved = co_await vm_->save_device_state(sink);
+  if (!saved) co_return fail(saved.error());
+  device_state_bytes_ = saved->bytes;
+  co_await hold("device-state");
+  ToDestination end;
+  end.mutable_device_state_end()->set_size_bytes(saved->bytes);
+  auto answer = co_await ask(std::move(end));
+  if (!answer) co_return fail(answer.error());
+  if (answer->has_ready()) co_return Event::done;
+  co_return fail(fmt::format(
+      "{} could not load the guest: {}", entry().peer,
+      answer->has_failed() ? policy::printable(answer->failed().reason()) : "no reason given"));
+}
+
+}  // namespace homeport::migration
