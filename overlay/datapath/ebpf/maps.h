@@ -5,6 +5,7 @@
 
 #include <bpf/bpf_helpers.h>
 #include <linux/bpf.h>
+#include <linux/pkt_cls.h>
 
 /* Hashes are not preallocated: their limits are far above what most hosts hold. */
 struct {
@@ -77,4 +78,9 @@ __u32 hp_local_v6[4]; /* in network order; all 0: the routing chooses */
 static __always_inline void hp_count(__u32 counter) {
   __u64* value = bpf_map_lookup_elem(&hp_counters, &counter);
   if (value) ++*value;
+}
+
+static __always_inline int hp_drop(__u32 counter) {
+  hp_count(counter);
+  return TC_ACT_SHOT;
 }

@@ -7,7 +7,6 @@
 #include <linux/if_ether.h>
 #include <linux/in6.h>
 #include <linux/ipv6.h>
-#include <linux/pkt_cls.h>
 
 #define HP_ND_SOLICITATION 135
 #define HP_ND_ADVERTISEMENT 136
@@ -87,11 +86,6 @@ static __always_inline int hp_send_back(struct __sk_buff* skb, const void* frame
   }
   hp_count(counter);
   return bpf_redirect(skb->ifindex, 0);
-}
-
-static __always_inline int hp_drop(__u32 counter) {
-  hp_count(counter);
-  return TC_ACT_SHOT;
 }
 
 static __noinline int hp_answer_arp(struct __sk_buff* skb, __u32 vni) {
