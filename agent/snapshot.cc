@@ -92,11 +92,13 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
                         {"delivered_held", total->delivered_held},
                         {"neighbor_answers", total->neighbor_answers},
                         {"announcements", total->announcements},
+                        {"probes", total->probes},
                         {"too_big_answers", total->too_big_answers},
                         {"fragmented", total->fragmented}};
     snapshot.dropped_packets = {{"unknown_port", total->drop_unknown_port},
                                 {"unknown_address", total->drop_unknown_address},
                                 {"unknown_neighbor", total->drop_unknown_neighbor},
+                                {"forged_announcement", total->drop_forged_announcement},
                                 {"multicast", total->drop_multicast},
                                 {"unknown_network", total->drop_unknown_network},
                                 {"unknown_vtep", total->drop_unknown_vtep},

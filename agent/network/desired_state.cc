@@ -118,9 +118,15 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
 Desired desired_state(const Contents& contents, const LocalView& view) {
   Desired desired;
   std::set<policy::Vni> vnis_here;
+  std::map<policy::Vni, std::set<policy::IpAddress>> hosts_of;
   for (const auto& [name, binding] : contents.bindings) {
     auto entry = address_of(contents, view, binding, desired.problems);
-    if (entry) desired.state.addresses.push_back(std::move(*entry));
+    if (entry) {
+      if (const auto* host = std::get_if<RemoteHost>(&entry->location)) {
+        hosts_of[entry->vni].insert(host->vtep);
+      }
+      desired.state.addresses.push_back(std::move(*entry));
+    }
 
     const Standing standing = standing_of(view, binding);
     const std::string device = device_of(contents, binding);
@@ -143,7 +149,9 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
                         "they are dropped",
                         name));
       }
-      desired.state.networks.push_back({network.vni, mtu_of(network, view.mtu_limit)});
+      const auto& hosts = hosts_of[network.vni];
+      desired.state.networks.push_back(
+          {network.vni, mtu_of(network, view.mtu_limit), {hosts.begin(), hosts.end()}});
     }
   }
   for (const auto& [name, host] : contents.hosts) {

@@ -5,6 +5,9 @@
 namespace homeport::overlay {
 
 void normalize(DesiredState& state) {
+  for (NetworkEntry& network : state.networks) {
+    std::sort(network.hosts.begin(), network.hosts.end());
+  }
   for (AddressEntry& entry : state.addresses) std::sort(entry.ips.begin(), entry.ips.end());
   std::sort(state.networks.begin(), state.networks.end());
   std::sort(state.ports.begin(), state.ports.end());

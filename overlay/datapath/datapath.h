@@ -62,7 +62,10 @@ struct NetworkEntry {
   /// Largest IP packet that fits the tunnel, usually tunnel_mtu(underlay MTU). Bigger ones are
   /// answered with "too big", or fragmented outside where that is allowed. 0 does not check.
   std::uint32_t mtu = 0;
-  auto operator<=>(const NetworkEntry&) const = default;
+  /// VTEPs of the other hosts that have an application of it: announcements go there. At most
+  /// 1,024 of a network are carried.
+  std::vector<policy::IpAddress> hosts = {};
+  std::weak_ordering operator<=>(const NetworkEntry&) const = default;
 };
 
 struct DesiredState {
@@ -89,16 +92,18 @@ struct TotalCounters {
   std::uint64_t forwarded = 0;          ///< Sent on to another host, marked.
   std::uint64_t delivered_held = 0;     ///< Delivered to a held port.
   std::uint64_t neighbor_answers = 0;   ///< ARP requests and neighbor solicitations answered.
-  std::uint64_t announcements = 0;      ///< Gratuitous ARP, unsolicited NA: taken note of.
+  std::uint64_t announcements = 0;      ///< Gratuitous ARP, unsolicited NA, RARP passed on.
+  std::uint64_t probes = 0;             ///< Asked for one's own address: left unanswered.
   std::uint64_t too_big_answers = 0;    ///< ICMP "fragmentation needed" / ICMPv6 "too big" sent.
   std::uint64_t fragmented = 0;         ///< Too big, sent with outer fragmentation.
   std::uint64_t drop_unknown_port = 0;  ///< From a device that is no port.
   std::uint64_t drop_unknown_address = 0;
-  std::uint64_t drop_unknown_neighbor = 0;  ///< ARP or ND for an address nobody has.
-  std::uint64_t drop_multicast = 0;         ///< Other broadcast or multicast: never flooded.
-  std::uint64_t drop_unknown_network = 0;   ///< VNI without a network here.
-  std::uint64_t drop_unknown_vtep = 0;      ///< Outer source is no known host.
-  std::uint64_t drop_forwarded_twice = 0;   ///< Marked, and not for anyone here.
+  std::uint64_t drop_unknown_neighbor = 0;     ///< ARP or ND for an address nobody has.
+  std::uint64_t drop_forged_announcement = 0;  ///< Of an address that is not its sender's.
+  std::uint64_t drop_multicast = 0;            ///< Other broadcast or multicast: never flooded.
+  std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.
+  std::uint64_t drop_unknown_vtep = 0;         ///< Outer source is no known host.
+  std::uint64_t drop_forwarded_twice = 0;      ///< Marked, and not for anyone here.
   std::uint64_t drop_too_big = 0;    ///< Over IPv6, where neither an answer nor fragments help.
   std::uint64_t drop_malformed = 0;  ///< Too short, or no tunnel key.
   bool operator==(const TotalCounters&) const = default;

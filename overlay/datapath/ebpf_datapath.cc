@@ -106,9 +106,11 @@ Result<MapImage> EbpfDatapath::read_image() const {
     into = std::move(*contents);
     return {};
   };
-  for (auto done : {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
-                    read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
-                    read(object_.networks(), image.networks), read(object_.vteps(), image.vteps)}) {
+  for (auto done :
+       {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
+        read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
+        read(object_.networks(), image.networks),
+        read(object_.network_hosts(), image.network_hosts), read(object_.vteps(), image.vteps)}) {
     if (!done) return done.error();
   }
   return image;
@@ -127,6 +129,7 @@ void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
     }
   }
   // What others refer to first: a frame never finds an address before its port.
+  write_updates(object_.network_hosts(), current.network_hosts, desired.network_hosts, problems);
   write_updates(object_.networks(), current.networks, desired.networks, problems);
   write_updates(object_.vteps(), current.vteps, desired.vteps, problems);
   write_updates(object_.ports(), current.ports, desired.ports, problems);
@@ -143,6 +146,7 @@ void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
   write_removals(object_.ports(), current.ports, desired.ports, problems);
   write_removals(object_.vteps(), current.vteps, desired.vteps, problems);
   write_removals(object_.networks(), current.networks, desired.networks, problems);
+  write_removals(object_.network_hosts(), current.network_hosts, desired.network_hosts, problems);
 }
 
 void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t id,
@@ -177,7 +181,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
     devices[link.name] = {ifindex, link.kind == "veth" && link.peer_elsewhere};
     present.insert(ifindex);
   }
-  auto [image, problems] = compile(desired, devices, current->ports);
+  auto [image, problems] = compile(desired, devices, *current);
 
   object_.set_vxlan_ifindex(vxlan_ifindex);
   write_new(*current, image, problems);

@@ -25,6 +25,7 @@ class EbpfObject {
   BpfMap<__u32, hp_port> ports() const;
   BpfMap<hp_neighbor_key, hp_mac> neighbors() const;
   BpfMap<__u32, hp_network> networks() const;
+  BpfMap<hp_network_host_key, hp_vtep> network_hosts() const;
   BpfMap<hp_vtep, __u32> vteps() const;
   int port_counters_fd() const;
   int counters_fd() const;

@@ -71,9 +71,9 @@ bool valid(policy::Vni vni) {
 /// One compilation: the tables it looks things up in, and its result.
 class Compiler {
  public:
-  Compiler(const PortDevices& devices, const MapContents<__u32, hp_port>& current)
+  Compiler(const PortDevices& devices, const MapImage& current)
       : devices_(devices), current_(current) {
-    for (const auto& [ifindex, port] : current) used_slots_.insert(port.slot);
+    for (const auto& [ifindex, port] : current.ports) used_slots_.insert(port.slot);
   }
 
   void network(const NetworkEntry& network) {
@@ -81,7 +81,7 @@ class Compiler {
       return problem("A network has the VNI " + std::to_string(network.vni) +
                      ", which is not from 1 to 8388607.");
     }
-    result_.image.networks[network.vni] = {network.mtu};
+    result_.image.networks[network.vni] = {network.mtu, hosts(network)};
   }
 
   void port(const Port& port) {
@@ -149,6 +149,36 @@ class Compiler {
  private:
   void problem(std::string sentence) { result_.problems.push_back(std::move(sentence)); }
 
+  /// Where the network's announcements go. Returns how many indexes the programs look at.
+  std::uint32_t hosts(const NetworkEntry& network) {
+    std::set<hp_vtep, BytesLess> wanted;
+    for (const policy::IpAddress& host : network.hosts) wanted.insert(vtep_value(host));
+    if (wanted.size() > HP_MAX_NETWORK_HOSTS) {
+      problem("The network " + std::to_string(network.vni) + " has applications on " +
+              std::to_string(wanted.size()) + " other hosts; announcements reach only " +
+              std::to_string(HP_MAX_NETWORK_HOSTS) + " of them.");
+    }
+    auto& entries = result_.image.network_hosts;
+    std::uint32_t count = 0;
+    auto place = [&](std::uint32_t index, const hp_vtep& host) {
+      entries[{network.vni, index}] = host;
+      count = std::max(count, index + 1);
+    };
+    // The VNI comes first in the order of the keys.
+    for (auto entry = current_.network_hosts.lower_bound({network.vni, 0});
+         entry != current_.network_hosts.end() && entry->first.vni == network.vni; ++entry) {
+      const auto& [key, host] = *entry;
+      if (key.index < HP_MAX_NETWORK_HOSTS && wanted.erase(host) == 1) place(key.index, host);
+    }
+    std::uint32_t index = 0;
+    for (const hp_vtep& host : wanted) {
+      while (entries.contains({network.vni, index})) ++index;
+      if (index >= HP_MAX_NETWORK_HOSTS) break;
+      place(index, host);
+    }
+    return count;
+  }
+
   void neighbor(const AddressEntry& entry, const policy::IpAddress& ip) {
     const hp_neighbor_key key = neighbor_key(entry.vni, ip);
     auto [place, is_new] = result_.image.neighbors.emplace(key, mac_value(entry.mac));
@@ -166,7 +196,9 @@ class Compiler {
   }
 
   std::optional<std::uint32_t> slot_of(std::uint32_t ifindex) {
-    if (auto port = current_.find(ifindex); port != current_.end()) return port->second.slot;
+    if (auto port = current_.ports.find(ifindex); port != current_.ports.end()) {
+      return port->second.slot;
+    }
     if (auto port = result_.image.ports.find(ifindex); port != result_.image.ports.end()) {
       return port->second.slot;
     }
@@ -180,7 +212,7 @@ class Compiler {
   }
 
   const PortDevices& devices_;
-  const MapContents<__u32, hp_port>& current_;
+  const MapImage& current_;
   std::set<std::uint32_t> used_slots_;
   std::map<std::string, hp_delivery> deliveries_;
   MapContents<hp_neighbor_key, policy::Generation> owners_;
@@ -190,8 +222,8 @@ class Compiler {
 }  // namespace
 
 CompiledState compile(const DesiredState& desired, const PortDevices& devices,
-                      const MapContents<__u32, hp_port>& ports) {
-  Compiler compiler(devices, ports);
+                      const MapImage& current) {
+  Compiler compiler(devices, current);
   for (const NetworkEntry& network : desired.networks) compiler.network(network);
   for (const Port& port : desired.ports) compiler.port(port);
   for (const AddressEntry& entry : desired.addresses) compiler.address(entry);
@@ -206,7 +238,11 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
     return found == names.end() ? "#" + std::to_string(ifindex) : found->second;
   };
   DesiredState state;
-  for (const auto& [vni, network] : image.networks) state.networks.push_back({vni, network.mtu});
+  MapContents<__u32, std::vector<policy::IpAddress>> hosts;
+  for (const auto& [key, host] : image.network_hosts) hosts[key.vni].push_back(vtep_address(host));
+  for (const auto& [vni, network] : image.networks) {
+    state.networks.push_back({vni, network.mtu, std::move(hosts[vni])});
+  }
   for (const auto& [ifindex, port] : image.ports) {
     if (!attached.contains(ifindex)) continue;
     state.ports.push_back(

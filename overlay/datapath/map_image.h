@@ -31,6 +31,7 @@ struct MapImage {
   MapContents<__u32, hp_port> ports;  ///< By ifindex.
   MapContents<hp_neighbor_key, hp_mac> neighbors;
   MapContents<__u32, hp_network> networks;  ///< By VNI.
+  MapContents<hp_network_host_key, hp_vtep> network_hosts;
   MapContents<hp_vtep, __u32> vteps;
 };
 
@@ -71,10 +72,11 @@ struct CompiledState {
   std::vector<std::string> problems;  ///< One sentence for each thing left out.
 };
 
-/// `ports` is the current contents of hp_ports: a port that stays keeps its counter slot, a new one
-/// gets the lowest free slot. Of entries that contradict each other, the higher generation wins.
+/// `current` is what the maps hold: a port that stays keeps its counter slot and a network's host
+/// its index, new ones get the lowest that is free. Of entries that contradict each other, the
+/// higher generation wins.
 CompiledState compile(const DesiredState& desired, const PortDevices& devices,
-                      const MapContents<__u32, hp_port>& ports);
+                      const MapImage& current);
 
 /// The inverse. `names` has the name of each ifindex; one that is missing becomes "#<ifindex>".
 /// Only ports in `attached` are reported.

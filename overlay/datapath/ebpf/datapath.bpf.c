@@ -1,8 +1,8 @@
 /* The datapath's two programs, at tc ingress of every port and of the VXLAN device.
  * docs/life-of-a-packet.md walks through them. */
+#include "overlay/datapath/ebpf/announcement.h"
 #include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/maps.h"
-#include "overlay/datapath/ebpf/neighbor.h"
 #include "overlay/datapath/ebpf/too_big.h"
 
 /* A frame an application sent. */
@@ -22,7 +22,7 @@ int hp_from_port(struct __sk_buff* skb) {
   if ((void*)(ethernet + 1) > (void*)(long)skb->data_end) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
-  if (ethernet->h_dest[0] & 1) return hp_from_port_multicast(skb, port->vni);
+  if (ethernet->h_dest[0] & 1) return hp_from_port_multicast(skb, port);
 
   struct hp_address_key key = {.vni = port->vni};
   __builtin_memcpy(key.mac, ethernet->h_dest, 6);
@@ -70,7 +70,6 @@ static __always_inline int hp_same_vtep(const struct hp_vtep* a, const struct hp
 /* Why (vni, destination) is not known here. */
 static __always_inline int hp_drop_unknown(const struct hp_address_key* key) {
   if (!bpf_map_lookup_elem(&hp_networks, &key->vni)) return hp_drop(HP_COUNT_drop_unknown_network);
-  if (key->mac[0] & 1) return hp_drop(HP_COUNT_drop_multicast);
   return hp_drop(HP_COUNT_drop_unknown_address);
 }
 
@@ -89,7 +88,10 @@ int hp_from_tunnel(struct __sk_buff* skb) {
   struct hp_address_key key = {.vni = vni & ~HP_VNI_MARK};
   __builtin_memcpy(key.mac, ethernet->h_dest, 6);
   struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
-  if (!address) return hp_drop_unknown(&key);
+  if (!address) {
+    if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, vni, ethernet->h_source);
+    return hp_drop_unknown(&key);
+  }
   if (!address->remote) return hp_deliver(skb, &address->local);
 
   /* The application is elsewhere. If it is on its way here, what its owner has redirected waits

@@ -4,18 +4,21 @@
 #include "overlay/datapath/ebpf/maps.h"
 
 /* Counts on the way: one per packet and program, no more. */
-static __always_inline int hp_deliver(struct __sk_buff* skb, const struct hp_delivery* to) {
-  __u32 slot = to->slot;
+static __always_inline void hp_count_delivered(struct __sk_buff* skb, __u32 slot) {
   struct hp_port_counters* counters = bpf_map_lookup_elem(&hp_port_counters, &slot);
-  if (counters) {
-    counters->delivered_packets++;
-    counters->delivered_bytes += skb->len;
-  }
+  if (!counters) return;
+  counters->delivered_packets++;
+  counters->delivered_bytes += skb->len;
+}
+
+static __always_inline int hp_deliver(struct __sk_buff* skb, const struct hp_delivery* to) {
+  hp_count_delivered(skb, to->slot);
   return to->peer ? bpf_redirect_peer(to->ifindex, 0) : bpf_redirect(to->ifindex, 0);
 }
 
-static __always_inline int hp_send(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni,
-                                   __u32 vxlan_ifindex) {
+/* The outer headers the VXLAN device will add. 0 if that was possible. */
+static __always_inline long hp_set_tunnel(struct __sk_buff* skb, const struct hp_vtep* to,
+                                          __u32 vni) {
   struct bpf_tunnel_key key = {.tunnel_id = vni, .tunnel_ttl = 64};
   __u64 flags = BPF_F_ZERO_CSUM_TX;
   if (to->v6) {
@@ -26,8 +29,11 @@ static __always_inline int hp_send(struct __sk_buff* skb, const struct hp_vtep* 
     key.remote_ipv4 = to->words[0];
     key.local_ipv4 = hp_local_v4;
   }
-  if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags)) {
-    return hp_drop(HP_COUNT_drop_malformed);
-  }
+  return bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags);
+}
+
+static __always_inline int hp_send(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni,
+                                   __u32 vxlan_ifindex) {
+  if (hp_set_tunnel(skb, to, vni)) return hp_drop(HP_COUNT_drop_malformed);
   return bpf_redirect(vxlan_ifindex, 0);
 }

@@ -6,12 +6,14 @@
 
 #include <linux/types.h>
 
-#define HP_LAYOUT_VERSION 1
+#define HP_LAYOUT_VERSION 2
 
 #define HP_MAX_PORTS 4096       /* ports of this host */
 #define HP_MAX_ADDRESSES 262144 /* (network, MAC) and (network, IP) pairs */
 #define HP_MAX_NETWORKS 16384
 #define HP_MAX_VTEPS 16384
+#define HP_MAX_NETWORK_HOSTS 1024    /* hosts that one network's announcements go to */
+#define HP_MAX_ANNOUNCE_HOSTS 262144 /* the same, of all networks together */
 
 #define HP_VNI_MARK 0x800000u /* on the wire: a frame that was forwarded once */
 
@@ -68,6 +70,14 @@ struct hp_mac {
 /* hp_networks: value; the key is the VNI. */
 struct hp_network {
   __u32 mtu;
+  __u32 hosts; /* entries of hp_network_hosts to look at: the highest index and one */
+};
+
+/* hp_network_hosts: key; the value is struct hp_vtep. Not every index below the network's `hosts`
+ * has an entry: a host that stays keeps its index when another goes. */
+struct hp_network_host_key {
+  __u32 vni;
+  __u32 index;
 };
 
 /* hp_port_counters: per CPU, indexed by slot. */
@@ -79,21 +89,23 @@ struct hp_port_counters {
 };
 
 /* hp_counters: per CPU, one number each. The names are those of overlay::TotalCounters. */
-#define HP_COUNTERS(X)     \
-  X(forwarded)             \
-  X(delivered_held)        \
-  X(neighbor_answers)      \
-  X(announcements)         \
-  X(too_big_answers)       \
-  X(fragmented)            \
-  X(drop_unknown_port)     \
-  X(drop_unknown_address)  \
-  X(drop_unknown_neighbor) \
-  X(drop_multicast)        \
-  X(drop_unknown_network)  \
-  X(drop_unknown_vtep)     \
-  X(drop_forwarded_twice)  \
-  X(drop_too_big)          \
+#define HP_COUNTERS(X)        \
+  X(forwarded)                \
+  X(delivered_held)           \
+  X(neighbor_answers)         \
+  X(announcements)            \
+  X(probes)                   \
+  X(too_big_answers)          \
+  X(fragmented)               \
+  X(drop_unknown_port)        \
+  X(drop_unknown_address)     \
+  X(drop_unknown_neighbor)    \
+  X(drop_forged_announcement) \
+  X(drop_multicast)           \
+  X(drop_unknown_network)     \
+  X(drop_unknown_vtep)        \
+  X(drop_forwarded_twice)     \
+  X(drop_too_big)             \
   X(drop_malformed)
 
 enum hp_counter {

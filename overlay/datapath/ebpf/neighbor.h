@@ -17,8 +17,9 @@
 #define HP_ARP_ETHERNET 1
 #define HP_ARP_REQUEST 1
 #define HP_ARP_REPLY 2
+#define HP_RARP_REQUEST 3
 
-/* ARP for IPv4 over Ethernet. (<linux/if_arp.h> pulls in libc headers.) */
+/* ARP and RARP (RFC 903) for IPv4 over Ethernet. (<linux/if_arp.h> pulls in libc headers.) */
 struct hp_arp_frame {
   struct ethhdr ethernet;
   __be16 hardware;
@@ -95,11 +96,6 @@ static __noinline int hp_answer_arp(struct __sk_buff* skb, __u32 vni) {
       frame.hardware_length != 6 || frame.protocol_length != 4) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
-  /* A gratuitous request or reply asks nothing. Whoever needs to know learns it from the control
-   * database; there is nobody to pass it on to without flooding. */
-  if (__builtin_memcmp(frame.sender_ip, frame.target_ip, 4) == 0) {
-    return hp_drop(HP_COUNT_announcements);
-  }
   if (frame.operation != bpf_htons(HP_ARP_REQUEST)) return hp_drop(HP_COUNT_drop_multicast);
 
   struct hp_neighbor_key key = {.vni = vni, .ip = {[10] = 0xff, [11] = 0xff}};
@@ -107,9 +103,7 @@ static __noinline int hp_answer_arp(struct __sk_buff* skb, __u32 vni) {
   struct hp_mac* owner = bpf_map_lookup_elem(&hp_neighbors, &key);
   if (!owner) return hp_drop(HP_COUNT_drop_unknown_neighbor);
   /* A probe for one's own address (RFC 5227): silence means it is free. */
-  if (hp_same_mac(owner->mac, frame.sender_mac)) {
-    return hp_drop(HP_COUNT_announcements);
-  }
+  if (hp_same_mac(owner->mac, frame.sender_mac)) return hp_drop(HP_COUNT_probes);
 
   __builtin_memcpy(frame.ethernet.h_dest, frame.sender_mac, 6);
   __builtin_memcpy(frame.ethernet.h_source, owner->mac, 6);
@@ -131,7 +125,6 @@ static __noinline int hp_answer_nd(struct __sk_buff* skb, __u32 vni) {
   if (frame.ip.nexthdr != IPPROTO_ICMPV6 || frame.ip.hop_limit != 255 || frame.code != 0) {
     return hp_drop(HP_COUNT_drop_multicast);
   }
-  if (frame.type == HP_ND_ADVERTISEMENT) return hp_drop(HP_COUNT_announcements);
   if (frame.type != HP_ND_SOLICITATION) return hp_drop(HP_COUNT_drop_multicast);
 
   struct hp_neighbor_key key = {.vni = vni};
@@ -139,9 +132,7 @@ static __noinline int hp_answer_nd(struct __sk_buff* skb, __u32 vni) {
   struct hp_mac* owner = bpf_map_lookup_elem(&hp_neighbors, &key);
   if (!owner) return hp_drop(HP_COUNT_drop_unknown_neighbor);
   /* Duplicate address detection (RFC 4862) for one's own address: silence means it is free. */
-  if (hp_same_mac(owner->mac, frame.ethernet.h_source)) {
-    return hp_drop(HP_COUNT_announcements);
-  }
+  if (hp_same_mac(owner->mac, frame.ethernet.h_source)) return hp_drop(HP_COUNT_probes);
 
   struct in6_addr asker;
   __builtin_memcpy(&asker, &frame.ip.saddr, 16);
@@ -171,18 +162,4 @@ static __noinline int hp_answer_nd(struct __sk_buff* skb, __u32 vni) {
   /* The solicitation may have had no option (a probe) or more than one (a nonce). */
   if (bpf_skb_change_tail(skb, sizeof(frame), 0)) return hp_drop(HP_COUNT_drop_malformed);
   return hp_send_back(skb, &frame, sizeof(frame), HP_COUNT_neighbor_answers);
-}
-
-/* A broadcast or multicast frame from a port: answered, or dropped and counted; never flooded. */
-static __always_inline int hp_from_port_multicast(struct __sk_buff* skb, __u32 vni) {
-  switch (skb->protocol) {
-    case bpf_htons(ETH_P_ARP):
-      return hp_answer_arp(skb, vni);
-    case bpf_htons(ETH_P_IPV6):
-      return hp_answer_nd(skb, vni);
-    case bpf_htons(ETH_P_RARP): /* What virtual machine monitors announce a guest with. */
-      return hp_drop(HP_COUNT_announcements);
-    default:
-      return hp_drop(HP_COUNT_drop_multicast);
-  }
 }

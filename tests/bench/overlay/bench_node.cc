@@ -52,7 +52,7 @@ void set_up(const HostArguments& arguments) {
   const auto mac = policy::MacAddress::parse(arguments.mac).value();
   const auto remote_mac = policy::MacAddress::parse(arguments.remote_mac).value();
   overlay::DesiredState state;
-  state.networks = {{kVni, overlay::tunnel_mtu(arguments.underlay_mtu)}};
+  state.networks = {{kVni, overlay::tunnel_mtu(arguments.underlay_mtu), {peer}}};
   state.ports = {{arguments.port, kVni, mac, false}};
   state.addresses = {
       {kVni, mac, addresses(arguments.ips), overlay::LocalPort{arguments.port}, 1},

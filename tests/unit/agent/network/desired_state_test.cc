@@ -76,7 +76,8 @@ TEST_F(DesiredStateTest, WhatIsHereIsAPortAndWhatIsElsewhereARemoteAddress) {
   ASSERT_EQ(desired.state.ports.size(), 1u);
   EXPECT_EQ(desired.state.ports[0].device, tap_name("vm1"));
   EXPECT_FALSE(desired.state.ports[0].held);
-  EXPECT_THAT(desired.state.networks, ElementsAre(overlay::NetworkEntry{100, 1430}));
+  EXPECT_THAT(desired.state.networks,
+              ElementsAre(overlay::NetworkEntry{100, 1430, {ip("192.0.2.3")}}));
   EXPECT_THAT(desired.state.vteps, ElementsAre(ip("192.0.2.2"), ip("192.0.2.3")));
 }
 
@@ -100,6 +101,25 @@ TEST_F(DesiredStateTest, ARedirectedApplicationIsRemoteAndItsDeviceStaysAPort) {
   view.moves["vm1"] = {MoveView::Place::redirected, "hostB"};
   EXPECT_EQ(location("vm1"), Location(RemoteHost{ip("192.0.2.2")}));
   EXPECT_EQ(desired_state(contents, view).state.ports.size(), 1u);
+}
+
+TEST_F(DesiredStateTest, ANetworksHostsAreThoseThatHaveAnApplicationOfIt) {
+  add("vm2", "hostC", "02:00:00:00:00:03", "10.1.0.3", Driver::qemu);
+  Network other;
+  other.name = "net2";
+  other.vni = 200;
+  contents.networks["net2"] = other;
+  add("vm3", "hostB", "02:00:00:00:00:04", "10.1.0.4", Driver::qemu);
+  contents.bindings["vm3"].network = "net2";
+  auto hosts = [&] { return desired_state(contents, view).state.networks.at(0).hosts; };
+  EXPECT_THAT(hosts(), ElementsAre(ip("192.0.2.3")));
+  // On its way to a host is as good as there, for what follows this.
+  view.moves["vm1"] = {MoveView::Place::redirected, "hostB"};
+  EXPECT_THAT(hosts(), ElementsAre(ip("192.0.2.2"), ip("192.0.2.3")));
+  // Where it arrives, its old host is known before the guest runs and announces itself.
+  view.host = "hostB";
+  view.moves["vm1"] = {MoveView::Place::incoming, {}};
+  EXPECT_THAT(hosts(), ElementsAre(ip("192.0.2.1"), ip("192.0.2.3")));
 }
 
 TEST_F(DesiredStateTest, CurrentAddressesAreAnsweredToo) {

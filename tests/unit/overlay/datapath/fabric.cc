@@ -108,7 +108,9 @@ Fabric::Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay) {
   }
   for (int number = 1; number <= hosts; ++number) {
     for (int other = 1; other <= hosts; ++other) {
-      if (other != number) host(number).desired.vteps.push_back(host(other).vtep);
+      if (other == number) continue;
+      host(number).desired.vteps.push_back(host(other).vtep);
+      host(number).desired.networks[0].hosts.push_back(host(other).vtep);
     }
     App& app = add_app(number);
     host(number).desired.ports.push_back({app.device, kVni, app.mac, false});
@@ -173,6 +175,18 @@ AddressEntry& Fabric::desired_entry(int host_number, const App& app) {
     if (entry.mac == app.mac) return entry;
   }
   throw std::runtime_error("host " + std::to_string(host_number) + " does not know the app");
+}
+
+App& Fabric::join(int host_number, policy::Vni vni) {
+  App& app = add_app(host_number);
+  Host& home = host(host_number);
+  home.desired.ports.push_back({app.device, vni, app.mac, false});
+  for (int number = 1; number <= static_cast<int>(hosts_.size()); ++number) {
+    AddressEntry seen = entry(app, number, host_number);
+    seen.vni = vni;
+    host(number).desired.addresses.push_back(seen);
+  }
+  return app;
 }
 
 Port Fabric::held_port(const App& app, int host_number) {

@@ -98,6 +98,8 @@ class Fabric {
 
   /// Another application, plugged into that host; known nowhere yet.
   App& add_app(int host_number);
+  /// The same as a port of that network, desired by all hosts.
+  App& join(int host_number, policy::Vni vni = kVni);
   /// Where app is, seen from that host: its port, or the VTEP of its host.
   AddressEntry entry(const App& app, int seen_from, int located_at, policy::Generation g = 1);
   /// The entry of the app in that host's desired state, which must have one.

@@ -57,7 +57,7 @@ class Forwarding : public testing::TestWithParam<Underlay> {
   std::uint64_t unicast_from(int host) {
     const TotalCounters totals = fabric_.host(host).totals();
     return fabric_.host(host).port(fabric_.app(host)).received_packets - totals.neighbor_answers -
-           totals.announcements - totals.drop_multicast;
+           totals.announcements - totals.probes - totals.drop_multicast;
   }
 
   /// Application 2, of host 2, gets a held tap on host 3.

@@ -3,6 +3,8 @@
 
 #include "policy/address.h"
 
+#include <boost/asio/ip/address.hpp>
+
 #include <cstdint>
 #include <string>
 
@@ -63,6 +65,14 @@ inline std::string arp(Arp operation, const policy::MacAddress& sender,
                       bytes_of(sender_ip) + std::string(6, '\0') + bytes_of(target_ip));
 }
 
+/// RARP as virtual machine monitors announce a guest with it; `named` is the MAC address inside.
+inline std::string rarp(const policy::MacAddress& sender, const policy::MacAddress& named,
+                        const std::string& ip = std::string(4, '\0')) {
+  return ethernet(kBroadcast, sender, 0x8035,
+                  be16(1) + be16(0x0800) + std::string("\6\4", 2) + be16(3) + bytes_of(named) + ip +
+                      bytes_of(named) + ip);
+}
+
 /// An ICMPv6 message of neighbor discovery, its checksum right.
 inline std::string neighbor_discovery(const policy::MacAddress& to, const policy::MacAddress& from,
                                       const policy::IpAddress& source,
@@ -75,6 +85,22 @@ inline std::string neighbor_discovery(const policy::MacAddress& to, const policy
       ethernet(to, from, 0x86dd,
                std::string("\x60\0\0\0", 4) + be16(static_cast<unsigned>(message.size())) +
                    std::string("\x3a\xff", 2) + bytes_of(source) + bytes_of(destination) + message);
+  const unsigned checksum = icmp6_checksum(frame);
+  frame[56] = static_cast<char>(checksum >> 8);
+  frame[57] = static_cast<char>(checksum);
+  return frame;
+}
+
+inline constexpr policy::MacAddress kAllNodes = {{0x33, 0x33, 0, 0, 0, 1}};
+
+/// An unsolicited neighbor advertisement of `target` at `named`, with the override flag.
+inline std::string advertisement(const policy::MacAddress& sender, const policy::MacAddress& named,
+                                 const policy::IpAddress& source, const policy::IpAddress& target) {
+  const auto all_nodes = boost::asio::ip::make_address("ff02::1");
+  std::string frame = neighbor_discovery(kAllNodes, sender, source, all_nodes, 136, target,
+                                         std::string("\2\1", 2) + bytes_of(named));
+  frame[58] = 0x20;
+  frame[56] = frame[57] = 0;
   const unsigned checksum = icmp6_checksum(frame);
   frame[56] = static_cast<char>(checksum >> 8);
   frame[57] = static_cast<char>(checksum);

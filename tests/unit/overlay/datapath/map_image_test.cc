@@ -37,7 +37,7 @@ policy::MacAddress mac(std::uint8_t last) {
 /// Two networks, a port of each, one of them held, and an address of each kind.
 DesiredState example() {
   DesiredState state;
-  state.networks = {{7, 1430}, {8, 0}};
+  state.networks = {{7, 1430, {make_address("192.0.2.2"), make_address("2001:db8::2")}}, {8, 0}};
   state.ports = {{"tap1", 7, mac(1), false}, {"tap2", 8, mac(2), true}};
   state.addresses = {
       {7, mac(1), {make_address("10.0.0.1"), make_address("fd00::1")}, LocalPort{"tap1"}, 3},
@@ -85,7 +85,7 @@ TEST(MapImage, StayingPortsKeepTheirSlotsAndNewOnesGetFreeOnes) {
   more.ports.insert(more.ports.begin(), {"tap0", 7, mac(9), false});
   PortDevices devices = kDevices;
   devices["tap0"] = {10, false};
-  auto second = compile(more, devices, first.ports).image;
+  auto second = compile(more, devices, first).image;
   EXPECT_EQ(second.ports.at(11).slot, first.ports.at(11).slot);
   EXPECT_EQ(second.ports.at(12).slot, first.ports.at(12).slot);
   EXPECT_EQ(second.ports.at(10).slot, 2u);
@@ -137,13 +137,57 @@ TEST(MapImage, DifferenceIsWhatChangedAndNoMore) {
   DesiredState moved = example();
   moved.addresses[0].location = RemoteHost{make_address("192.0.2.2")};
   moved.addresses.pop_back();
-  auto after = compile(moved, kDevices, before.ports).image;
+  auto after = compile(moved, kDevices, before).image;
   auto changes = difference(before.addresses, after.addresses);
   ASSERT_EQ(changes.updates.size(), 1u);
   EXPECT_EQ(changes.updates[0].second.remote, 1u);
   ASSERT_EQ(changes.removals.size(), 1u);
   EXPECT_EQ(changes.removals[0].vni, 8u);
   EXPECT_TRUE(difference(before.ports, after.ports).updates.empty());
+}
+
+TEST(MapImage, StayingHostsOfANetworkKeepTheirIndexes) {
+  const auto host = [](int number) {
+    return policy::IpAddress(boost::asio::ip::address_v4(0xc0000200u + number));
+  };
+  DesiredState state;
+  state.networks = {{7, 0, {host(1), host(2), host(3), host(2)}}, {8, 0, {host(1)}}};
+  auto first = compile(state, {}, {}).image;
+  EXPECT_EQ(first.networks.at(7).hosts, 3u);
+  EXPECT_EQ(first.networks.at(8).hosts, 1u);
+  EXPECT_EQ(first.network_hosts.size(), 4u);
+
+  // One goes: nothing else is touched, and nothing is where it was.
+  state.networks = {{7, 0, {host(2), host(3)}}, {8, 0, {}}};
+  auto second = compile(state, {}, first).image;
+  EXPECT_THAT(difference(first.network_hosts, second.network_hosts).updates, IsEmpty());
+  EXPECT_EQ(difference(first.network_hosts, second.network_hosts).removals.size(), 2u);
+  EXPECT_EQ(second.networks.at(7).hosts, 3u);
+  EXPECT_EQ(second.networks.at(8).hosts, 0u);
+  EXPECT_THAT(decompile(second, {}, {}).networks[0].hosts, ElementsAre(host(2), host(3)));
+
+  // One comes, and takes that place.
+  state.networks = {{7, 0, {host(2), host(3), host(4)}}};
+  auto third = compile(state, {}, second).image;
+  EXPECT_EQ(difference(second.network_hosts, third.network_hosts).updates.size(), 1u);
+  EXPECT_EQ(third.networks.at(7).hosts, 3u);
+  // A host that is listed twice, as only somebody else can have written it.
+  auto tampered = third;
+  tampered.network_hosts[{7, 900}] = vtep_value(host(2));
+  EXPECT_EQ(compile(state, {}, tampered).image.network_hosts.size(), 3u);
+}
+
+TEST(MapImage, HostsBeyondTheLimitOfANetworkAreReported) {
+  NetworkEntry network{7, 0};
+  for (std::uint32_t i = 0; i < HP_MAX_NETWORK_HOSTS; ++i) {
+    network.hosts.push_back(boost::asio::ip::address_v4(0x0a000000u + i));
+  }
+  EXPECT_THAT(compile({{network}, {}, {}, {}}, {}, {}).problems, IsEmpty());
+  network.hosts.push_back(make_address("192.0.2.2"));
+  auto [image, problems] = compile({{network}, {}, {}, {}}, {}, {});
+  EXPECT_THAT(problems, ElementsAre(testing::AllOf(HasSubstr("1025"), HasSubstr("1024"))));
+  EXPECT_EQ(image.network_hosts.size(), std::size_t{HP_MAX_NETWORK_HOSTS});
+  EXPECT_EQ(image.networks.at(7).hosts, std::uint32_t{HP_MAX_NETWORK_HOSTS});
 }
 
 TEST(MapImage, VtepsOfBothFamiliesKeepTheirValue) {

@@ -55,8 +55,13 @@ class FromPort : public testing::Test {
   }
 
   void expect_dropped(const std::string& frame, std::uint64_t TotalCounters::*counter) {
+    expect_counted(frame, TC_ACT_SHOT, counter);
+  }
+
+  void expect_counted(const std::string& frame, int verdict,
+                      std::uint64_t TotalCounters::*counter) {
     const TotalCounters before = fabric_.host(1).totals();
-    EXPECT_EQ(run(frame).verdict, TC_ACT_SHOT);
+    EXPECT_EQ(run(frame).verdict, verdict);
     TotalCounters after = fabric_.host(1).totals();
     EXPECT_GE(after.*counter, before.*counter + 1);
     // Nothing else was counted, but for the multicast reports of the applications' kernels.
@@ -81,15 +86,63 @@ TEST_F(FromPort, ArpRequestIsAnsweredInPlace) {
   EXPECT_EQ(fabric_.host(1).totals().neighbor_answers, 1u);
 }
 
-TEST_F(FromPort, ArpThatAsksNothingIsTakenAsAnnouncement) {
-  expect_dropped(arp(Arp::request, one_.mac, one_.v4, one_.v4), &TotalCounters::announcements);
-  expect_dropped(arp(Arp::reply, one_.mac, one_.v4, one_.v4), &TotalCounters::announcements);
-  // A probe for one's own address (RFC 5227).
+TEST_F(FromPort, TrueAnnouncementsArePassed) {
+  const auto padding = std::string(18, '\0');  // To the 60 bytes of a frame on a wire.
+  for (const std::string& frame :
+       {arp(Arp::request, one_.mac, one_.v4, one_.v4), arp(Arp::reply, one_.mac, one_.v4, one_.v4),
+        arp(Arp::request, one_.mac, one_.v4, one_.v4) + padding, rarp(one_.mac, one_.mac),
+        rarp(one_.mac, one_.mac) + padding, rarp(one_.mac, one_.mac, bytes_of(one_.v4)),
+        advertisement(one_.mac, one_.mac, one_.v6, one_.v6),
+        advertisement(one_.mac, one_.mac, make_address("fe80::1"), one_.v6)}) {
+    expect_counted(frame, TC_ACT_STOLEN, &TotalCounters::announcements);
+  }
+}
+
+TEST_F(FromPort, ForgedAnnouncementsAreDropped) {
+  const auto none = make_address("10.0.0.99"), none6 = make_address("fd00::99");
+  std::string other_inside = arp(Arp::reply, one_.mac, one_.v4, one_.v4);
+  other_inside[27] = 2;  // The sender's MAC address, of ARP itself.
+  std::string other_target = rarp(one_.mac, one_.mac);
+  other_target[37] = 2;
+  for (const std::string& frame :
+       {// Another's address at one's own MAC address, and the other way round.
+        arp(Arp::request, one_.mac, two_.v4, two_.v4), arp(Arp::reply, one_.mac, two_.v4, two_.v4),
+        arp(Arp::request, two_.mac, two_.v4, two_.v4), arp(Arp::reply, two_.mac, one_.v4, one_.v4),
+        other_inside, arp(Arp::request, one_.mac, none, none),
+        arp(Arp::request, one_.mac, make_address("0.0.0.0"), make_address("0.0.0.0")),
+        rarp(two_.mac, two_.mac), rarp(one_.mac, two_.mac), rarp(two_.mac, one_.mac), other_target,
+        rarp(one_.mac, one_.mac, bytes_of(two_.v4)),
+        advertisement(two_.mac, two_.mac, two_.v6, two_.v6),
+        advertisement(one_.mac, one_.mac, two_.v6, two_.v6),
+        advertisement(one_.mac, one_.mac, one_.v6, two_.v6),
+        advertisement(one_.mac, one_.mac, two_.v6, one_.v6),
+        advertisement(one_.mac, two_.mac, one_.v6, one_.v6),
+        advertisement(two_.mac, one_.mac, one_.v6, one_.v6),
+        advertisement(one_.mac, one_.mac, none6, none6)}) {
+    expect_dropped(frame, &TotalCounters::drop_forged_announcement);
+  }
+}
+
+TEST_F(FromPort, WhatOnlyLooksLikeAnAnnouncementIsDropped) {
+  const std::string garp = arp(Arp::reply, one_.mac, one_.v4, one_.v4);
+  const std::string na = advertisement(one_.mac, one_.mac, one_.v6, one_.v6);
+  auto with = [](std::string frame, std::size_t at, char value) {
+    frame.at(at) = value;
+    return frame;
+  };
+  for (const std::string& frame :
+       {garp + std::string(60, 'x'),  // Somebody's data behind it.
+        na + "x", with(garp, 0, 0x03), with(garp, 21, 3), with(rarp(one_.mac, one_.mac), 21, 4),
+        rarp(one_.mac, one_.mac).substr(0, 30), with(rarp(one_.mac, one_.mac), 15, 6),
+        with(na, 5, 2), with(na, 53, 2), with(na, 21, 64), with(na, 19, 24), with(na, 55, 1),
+        with(na, 58, 0x60), with(na, 78, 1), with(na, 79, 2), na.substr(0, 85)}) {
+    expect_dropped(frame, &TotalCounters::drop_multicast);
+  }
+}
+
+TEST_F(FromPort, ProbeForOnesOwnAddressIsLeftUnanswered) {
   expect_dropped(arp(Arp::request, one_.mac, make_address("0.0.0.0"), one_.v4),
-                 &TotalCounters::announcements);
-  // What QEMU announces a guest with.
-  expect_dropped(ethernet(kBroadcast, one_.mac, 0x8035, std::string(28, '\0')),
-                 &TotalCounters::announcements);
+                 &TotalCounters::probes);
 }
 
 TEST_F(FromPort, ArpForNobodyOrBrokenIsDropped) {
@@ -134,14 +187,15 @@ TEST_F(FromPort, DuplicateAddressDetectionIsAnsweredToAllNodes) {
   // For one's own address: silence means it is free.
   expect_dropped(neighbor_discovery(group, one_.mac, unspecified, make_address("ff02::1:ff00:1"),
                                     135, one_.v6),
-                 &TotalCounters::announcements);
+                 &TotalCounters::probes);
 }
 
 TEST_F(FromPort, OtherNeighborDiscoveryIsToldApart) {
   const policy::MacAddress all = {{0x33, 0x33, 0, 0, 0, 1}};
   const auto all_ip = make_address("ff02::1");
+  // Advertises, but not at which MAC address.
   expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 136, one_.v6),
-                 &TotalCounters::announcements);
+                 &TotalCounters::drop_multicast);
   expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 133, one_.v6),
                  &TotalCounters::drop_multicast);
   expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 135, make_address("fd00::99")),

@@ -112,6 +112,20 @@ TEST_F(Restart, RestartsLoseNothing) {
   });
 }
 
+TEST_F(Restart, MapsOfTheFirstLayoutAreReplaced) {
+  // Where a network was an MTU alone. A map of that shape is refused under this layout's name.
+  const auto first = host_.options.pin_directory / "layout-1";
+  std::filesystem::create_directories(first);
+  UniqueFd networks(bpf_map_create(BPF_MAP_TYPE_HASH, "hp_networks", 4, 4, 16384, nullptr));
+  ASSERT_EQ(bpf_obj_pin(networks.get(), (first / "hp_networks").c_str()), 0);
+  host_.restart();
+  EXPECT_TRUE(std::filesystem::exists(first));
+  host_.apply().value();
+  EXPECT_FALSE(std::filesystem::exists(first));
+  EXPECT_EQ(host_.read_back().value(), desired());
+  expect_talk();
+}
+
 TEST_F(Restart, AnotherLayoutIsFilledBeforeItTakesOver) {
   // As if an agent of an older layout had been here, with a port that is no more wanted.
   App& gone = fabric_.add_app(2);
@@ -147,6 +161,7 @@ TEST_F(Restart, HandDeletedMapEntriesAreSeenAndRepaired) {
   delete_by_hand("hp_neighbors", neighbor_key(kVni, one_.v4));
   delete_by_hand("hp_ports", ifindex);
   delete_by_hand("hp_networks", std::uint32_t{kVni});
+  delete_by_hand("hp_network_hosts", hp_network_host_key{kVni, 0});
   delete_by_hand("hp_vteps", vtep_value(fabric_.host(1).vtep));
   EXPECT_FALSE(host_.read_back().value() == desired());
   host_.apply().value();

@@ -1,0 +1,180 @@
+/* Announcements: gratuitous ARP (RFC 5227, section 3), unsolicited neighbor advertisement (RFC
+ * 4861, section 7.2.6) and RARP, with which virtual machine monitors announce a guest. The only
+ * frames for a group that are passed, and only when they say what the bindings say. */
+#pragma once
+
+#include "overlay/datapath/ebpf/deliver.h"
+#include "overlay/datapath/ebpf/neighbor.h"
+
+enum hp_judgement { HP_NO_ANNOUNCEMENT, HP_TRUE_ANNOUNCEMENT, HP_FORGED_ANNOUNCEMENT };
+
+static __always_inline int hp_owns(const struct hp_neighbor_key* ip, const __u8* mac) {
+  struct hp_mac* owner = bpf_map_lookup_elem(&hp_neighbors, ip);
+  return owner && hp_same_mac(owner->mac, mac);
+}
+
+static __always_inline int hp_owns_v4(__u32 vni, const __u8* ip, const __u8* mac) {
+  struct hp_neighbor_key key = {.vni = vni, .ip = {[10] = 0xff, [11] = 0xff}};
+  __builtin_memcpy(key.ip + 12, ip, 4);
+  return hp_owns(&key, mac);
+}
+
+static __always_inline int hp_owns_v6(__u32 vni, const void* ip, const __u8* mac) {
+  struct hp_neighbor_key key = {.vni = vni};
+  __builtin_memcpy(key.ip, ip, 16);
+  return hp_owns(&key, mac);
+}
+
+static __always_inline int hp_unset_v4(const __u8* ip) {
+  return !(ip[0] | ip[1] | ip[2] | ip[3]);
+}
+
+/* `mac` is the MAC address the frame may speak for. */
+static __noinline int hp_judge_arp(struct __sk_buff* skb, __u32 vni, const __u8* mac) {
+  struct hp_arp_frame frame;
+  if (bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame))) return HP_NO_ANNOUNCEMENT;
+  const __u8 everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  if (!hp_same_mac(frame.ethernet.h_dest, everybody) ||
+      frame.hardware != bpf_htons(HP_ARP_ETHERNET) || frame.protocol != bpf_htons(ETH_P_IP) ||
+      frame.hardware_length != 6 || frame.protocol_length != 4) {
+    return HP_NO_ANNOUNCEMENT;
+  }
+  int is_own = hp_same_mac(frame.ethernet.h_source, mac) && hp_same_mac(frame.sender_mac, mac);
+  if (frame.ethernet.h_proto == bpf_htons(ETH_P_RARP)) {
+    /* Asks for the addresses of its own MAC address; usually has none to tell. */
+    if (frame.operation != bpf_htons(HP_RARP_REQUEST)) return HP_NO_ANNOUNCEMENT;
+    is_own = is_own && hp_same_mac(frame.target_mac, mac) &&
+             (hp_unset_v4(frame.sender_ip) || hp_owns_v4(vni, frame.sender_ip, mac)) &&
+             (hp_unset_v4(frame.target_ip) || hp_owns_v4(vni, frame.target_ip, mac));
+  } else {
+    if (__builtin_memcmp(frame.sender_ip, frame.target_ip, 4) != 0 ||
+        (frame.operation != bpf_htons(HP_ARP_REQUEST) &&
+         frame.operation != bpf_htons(HP_ARP_REPLY))) {
+      return HP_NO_ANNOUNCEMENT;
+    }
+    is_own = is_own && hp_owns_v4(vni, frame.sender_ip, mac);
+  }
+  return is_own ? HP_TRUE_ANNOUNCEMENT : HP_FORGED_ANNOUNCEMENT;
+}
+
+static __noinline int hp_judge_nd(struct __sk_buff* skb, __u32 vni, const __u8* mac) {
+  struct hp_nd_frame frame;
+  if (bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame))) return HP_NO_ANNOUNCEMENT;
+  const __u8 all_nodes_mac[6] = {0x33, 0x33, 0, 0, 0, 1};
+  struct in6_addr to, from, target;
+  __builtin_memcpy(&to, &frame.ip.daddr, 16);
+  __builtin_memcpy(&from, &frame.ip.saddr, 16);
+  __builtin_memcpy(&target, &frame.target, 16);
+  if (!hp_same_mac(frame.ethernet.h_dest, all_nodes_mac) ||
+      to.s6_addr32[0] != bpf_htonl(0xff020000) || to.s6_addr32[1] || to.s6_addr32[2] ||
+      to.s6_addr32[3] != bpf_htonl(1) || frame.ip.nexthdr != IPPROTO_ICMPV6 ||
+      frame.ip.hop_limit != 255 || frame.ip.payload_len != bpf_htons(HP_ND_MESSAGE_LENGTH) ||
+      frame.type != HP_ND_ADVERTISEMENT || frame.code != 0 ||
+      (frame.flags & HP_ND_FLAGS_SOLICITED) || frame.option_type != HP_ND_TARGET_LINK_ADDRESS ||
+      frame.option_length != 1) {
+    return HP_NO_ANNOUNCEMENT;
+  }
+  /* It may come from the announced address, another of the sender's, or a link-local one. */
+  const int link_local = (from.s6_addr32[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+  return hp_same_mac(frame.ethernet.h_source, mac) && hp_same_mac(frame.option_mac, mac) &&
+                 hp_owns_v6(vni, &target, mac) && (link_local || hp_owns_v6(vni, &from, mac))
+             ? HP_TRUE_ANNOUNCEMENT
+             : HP_FORGED_ANNOUNCEMENT;
+}
+
+/* Whether the frame is an announcement, and one that `mac` may make. */
+static __always_inline int hp_judge(struct __sk_buff* skb, __u32 vni, const __u8* mac) {
+  /* The biggest is the advertisement: nobody's payload travels behind a short one. Bindings say
+   * nothing about VLANs. */
+  if (skb->len > sizeof(struct hp_nd_frame) || skb->vlan_present) return HP_NO_ANNOUNCEMENT;
+  switch (skb->protocol) {
+    case bpf_htons(ETH_P_ARP):
+    case bpf_htons(ETH_P_RARP):
+      return hp_judge_arp(skb, vni, mac);
+    case bpf_htons(ETH_P_IPV6):
+      return hp_judge_nd(skb, vni, mac);
+    default:
+      return HP_NO_ANNOUNCEMENT;
+  }
+}
+
+struct hp_announcement {
+  struct __sk_buff* skb;
+  __u32 vni;
+  __u8 mac[6]; /* of the application that is announced */
+};
+
+/* For each port of this host. An application takes part where its address says that it is: not at a
+ * port that is held or that it has left. The one that is announced does not, neither at the port it
+ * sends from nor, after a move, where this host still believes it to be. */
+static long hp_announce_to_port(void* map, const __u32* ifindex, const struct hp_port* port,
+                                struct hp_announcement* announcement) {
+  if (port->vni != announcement->vni || hp_same_mac(port->mac, announcement->mac)) return 0;
+  struct hp_address_key key = {.vni = port->vni};
+  __builtin_memcpy(key.mac, port->mac, 6);
+  struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
+  /* No device has the index 0, which an address that is elsewhere has. */
+  if (!address || address->local.ifindex != *ifindex) return 0;
+  hp_count_delivered(announcement->skb, address->local.slot);
+  bpf_clone_redirect(announcement->skb, *ifindex, 0);
+  return 0;
+}
+
+/* For each index of the network's hosts. Marked, so that no host sends it on. */
+static long hp_announce_to_host(__u32 index, struct hp_announcement* announcement) {
+  struct hp_network_host_key key = {.vni = announcement->vni, .index = index};
+  struct hp_vtep* host = bpf_map_lookup_elem(&hp_network_hosts, &key);
+  if (host && hp_set_tunnel(announcement->skb, host, announcement->vni | HP_VNI_MARK) == 0) {
+    bpf_clone_redirect(announcement->skb, hp_vxlan_ifindex, 0);
+  }
+  return 0;
+}
+
+/* A broadcast or multicast frame from a port: passed if it is a true announcement, else answered or
+ * dropped; never flooded. */
+static __always_inline int hp_from_port_multicast(struct __sk_buff* skb,
+                                                  const struct hp_port* port) {
+  struct hp_announcement announcement = {.skb = skb, .vni = port->vni};
+  __builtin_memcpy(announcement.mac, port->mac, 6);
+  switch (hp_judge(skb, announcement.vni, announcement.mac)) {
+    case HP_FORGED_ANNOUNCEMENT:
+      return hp_drop(HP_COUNT_drop_forged_announcement);
+    case HP_TRUE_ANNOUNCEMENT: {
+      bpf_for_each_map_elem(&hp_ports, hp_announce_to_port, &announcement, 0);
+      struct hp_network* network = bpf_map_lookup_elem(&hp_networks, &announcement.vni);
+      if (network) bpf_loop(network->hosts, hp_announce_to_host, &announcement, 0);
+      hp_count(HP_COUNT_announcements);
+      return TC_ACT_STOLEN; /* Done with, not dropped: every copy is on its way. */
+    }
+  }
+  switch (skb->protocol) {
+    case bpf_htons(ETH_P_ARP):
+      return hp_answer_arp(skb, announcement.vni);
+    case bpf_htons(ETH_P_IPV6):
+      return hp_answer_nd(skb, announcement.vni);
+    default:
+      return hp_drop(HP_COUNT_drop_multicast);
+  }
+}
+
+/* The same from another host. It has judged by its bindings; here they may be different, and are
+ * what counts. Goes to ports only. */
+static __always_inline int hp_from_tunnel_multicast(struct __sk_buff* skb, __u32 marked_vni,
+                                                    const __u8* source) {
+  struct hp_announcement announcement = {.skb = skb, .vni = marked_vni & ~HP_VNI_MARK};
+  __builtin_memcpy(announcement.mac, source, 6);
+  if (!bpf_map_lookup_elem(&hp_networks, &announcement.vni)) {
+    return hp_drop(HP_COUNT_drop_unknown_network);
+  }
+  if (!(marked_vni & HP_VNI_MARK)) return hp_drop(HP_COUNT_drop_multicast);
+  const int judgement = hp_judge(skb, announcement.vni, announcement.mac);
+  if (judgement == HP_NO_ANNOUNCEMENT) return hp_drop(HP_COUNT_drop_multicast);
+
+  struct hp_address_key key = {.vni = announcement.vni};
+  __builtin_memcpy(key.mac, announcement.mac, 6);
+  if (!bpf_map_lookup_elem(&hp_addresses, &key)) return hp_drop(HP_COUNT_drop_unknown_address);
+  if (judgement == HP_FORGED_ANNOUNCEMENT) return hp_drop(HP_COUNT_drop_forged_announcement);
+  bpf_for_each_map_elem(&hp_ports, hp_announce_to_port, &announcement, 0);
+  hp_count(HP_COUNT_announcements);
+  return TC_ACT_STOLEN;
+}
