@@ -89,7 +89,14 @@ Result<int> init(Invocation& invocation, const DbArguments& given) {
       Endpoint endpoint = *parse_endpoint(given.listen);
       options.tls = {*identity, endpoint.address().to_string(), endpoint.port()};
     }
-    if (!given.cluster.empty()) options.cluster = {given.cluster, given.join, *identity};
+    if (!given.cluster.empty()) {
+      options.cluster.emplace();
+      options.cluster->local = *parse_endpoint(given.cluster);
+      for (const auto& other : given.join) {
+        options.cluster->join.push_back(*parse_endpoint(other));
+      }
+      options.cluster->files = *identity;
+    }
   }
   auto schema = SchemaFile::write();
   if (!schema) return schema.error();

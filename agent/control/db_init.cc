@@ -1,5 +1,6 @@
 #include "agent/control/db_init.h"
 
+#include "agent/control/cluster.h"
 #include "agent/control/server_rows.h"
 #include "agent/control/tool.h"
 
@@ -47,35 +48,6 @@ bool answers(const fs::path& socket_path) {
   return accepted;
 }
 
-bool is_clustered(const fs::path& database) {
-  auto told = run_tool({"ovsdb-tool", "db-is-clustered", database});
-  return told && told->status == 0;
-}
-
-policy::Result<void> check_cluster(const DatabaseServerOptions& options, const Files& files) {
-  auto wrong = [](std::string sentence) {
-    return policy::make_error(errc::invalid_argument, std::move(sentence));
-  };
-  if (options.cluster && options.tls) {
-    const auto address = boost::asio::ip::make_address(options.tls->address);
-    if (!address.is_unspecified() || options.tls->port == 0) {
-      return wrong(
-          fmt::format("the listener {} is one for all servers of the cluster: listen at "
-                      "0.0.0.0 or [::], with a port",
-                      options.tls->address));
-    }
-  }
-  if (!fs::exists(files.database)) return {};
-  const bool clustered = is_clustered(files.database);
-  if (clustered == options.cluster.has_value()) return {};
-  if (clustered) {
-    return wrong(fmt::format("{} is that of a server of a cluster: say so, as when it was made",
-                             files.database.string()));
-  }
-  return wrong(fmt::format("{} is that of a single server: choose another directory for a cluster",
-                           files.database.string()));
-}
-
 policy::Result<void> check_options(const DatabaseServerOptions& options, const Files& files) {
   if (files.socket.string().size() >= sizeof sockaddr_un{}.sun_path) {
     return policy::make_error(errc::filename_too_long,
@@ -99,7 +71,16 @@ policy::Result<void> check_options(const DatabaseServerOptions& options, const F
                                  ", needed to serve the database over TLS");
     }
   }
-  return check_cluster(options, files);
+  return {};
+}
+
+/// What has to be so before a server can be started.
+policy::Result<void> check_listeners(const DatabaseServerOptions& options) {
+  if (options.cluster) {
+    if (auto free = check_listener(options.cluster->local); !free) return free;
+  }
+  if (!options.tls) return {};
+  return check_listener({boost::asio::ip::make_address(options.tls->address), options.tls->port});
 }
 
 /// True when the file was made now.
@@ -108,20 +89,14 @@ policy::Result<bool> make_database(const DatabaseServerOptions& options, const F
     // Made beside and renamed, so that an interrupted run leaves no half of a database.
     auto draft = files.database;
     draft += ".new";
-    std::error_code ignored;
-    fs::remove(draft, ignored);
-    std::vector<std::string> command{"ovsdb-tool", "create", draft, options.schema};
-    if (options.cluster) {
-      const std::string local = "ssl:" + options.cluster->local;
-      command = {"ovsdb-tool", "create-cluster", draft, options.schema, local};
-      if (!options.cluster->join.empty()) {
-        command = {"ovsdb-tool", "join-cluster", draft, "Homeport", local};
-        for (const auto& other : options.cluster->join) command.push_back("ssl:" + other);
-      }
-    }
-    auto created = run_tool_successfully(std::move(command));
-    if (!created) return created.error();
     std::error_code error;
+    fs::remove(draft, error);
+    if (options.cluster) {
+      if (auto made = make_cluster_file(options, draft); !made) return made.error();
+    } else {
+      auto made = run_tool_successfully({"ovsdb-tool", "create", draft, options.schema});
+      if (!made) return made.error();
+    }
     fs::rename(draft, files.database, error);
     if (error) return policy::errno_error("cannot make " + files.database.string(), error.value());
     return true;
@@ -139,33 +114,6 @@ policy::Result<bool> make_database(const DatabaseServerOptions& options, const F
           "another directory, or stop the server, keep a copy and run `ovsdb-tool convert {} {}`",
           files.database.string(), *theirs, *ours, files.database.string(),
           options.schema.string()));
-}
-
-/// Waits until the server is in touch with a majority of its cluster, and looks at the schema that
-/// they have in common.
-policy::Result<void> wait_for_cluster(const DatabaseServerOptions& options,
-                                      const std::string& unix_remote) {
-  auto connected =
-      run_tool({"ovsdb-client", "--timeout=30", "wait", unix_remote, "Homeport", "connected"});
-  if (!connected) return connected.error();
-  if (connected->status != 0) {
-    return policy::make_error(
-        errc::timed_out,
-        fmt::format("the server runs at {} and has not found its cluster within 30 s: do most of "
-                    "the other servers run, and does each reach this one at {}?",
-                    unix_remote, options.cluster->local));
-  }
-  auto theirs = run_tool_successfully(
-      {"ovsdb-client", "--no-leader-only", "get-schema-version", unix_remote, "Homeport"});
-  if (!theirs) return theirs.error();
-  auto ours = run_tool_successfully({"ovsdb-tool", "schema-version", options.schema});
-  if (!ours) return ours.error();
-  if (*theirs == *ours) return {};
-  return policy::make_error(
-      errc::wrong_protocol_type,
-      fmt::format("the cluster has schema version {}, this program's is {}, and it was left as it "
-                  "is: see `ovsdb-client convert`",
-                  *theirs, *ours));
 }
 
 policy::Result<void> start_server(const DatabaseServerOptions& options, const Files& files) {
@@ -212,6 +160,20 @@ policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& option
   auto folder = fs::absolute(options.directory, error);
   Files files(folder);
   if (auto checked = check_options(options, files); !checked) return checked.error();
+  auto found = membership(files.database);
+  if (!found) return found.error();
+  if (auto checked = check_cluster(options, files.database, *found); !checked) {
+    return checked.error();
+  }
+  if (*found == Membership::joining) {
+    // The servers to join are written into the file: they may be others now.
+    if (auto stopped = stop_database(folder); !stopped) return stopped.error();
+    fs::remove(files.database, error);
+  }
+  const bool running = answers(files.socket);
+  if (!running) {
+    if (auto free = check_listeners(options); !free) return free.error();
+  }
   if (fs::create_directories(folder, error)) {
     fs::permissions(folder, fs::perms(0750), error);
   }
@@ -223,12 +185,13 @@ policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& option
   auto created = make_database(options, files);
   if (!created) return created.error();
   server.created = *created;
-  if (!answers(files.socket)) {
+  if (!running) {
     if (auto started = start_server(options, files); !started) return started.error();
     server.started = true;
   }
   if (options.cluster) {
-    if (auto found = wait_for_cluster(options, server.unix_remote); !found) return found.error();
+    auto in_touch = wait_for_cluster(options, server.unix_remote, files.log);
+    if (!in_touch) return in_touch.error();
     server.joined = true;
   }
   auto rows = write_server_rows(server.unix_remote, options.tls, options.cluster.has_value());
@@ -243,7 +206,7 @@ policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& option
                   server.started ? "was started and listens" : "runs already", server.unix_remote);
   if (server.joined) {
     server.summary += fmt::format(" It is a server of a cluster, which reaches it at {}.",
-                                  options.cluster->local);
+                                  to_string(options.cluster->local));
   }
   if (rows->rights_changed) server.summary += " The rights of hosts were written.";
   if (server.tls_port) {

@@ -5,9 +5,11 @@
 // The server is the distribution's ovsdb-server, detached: it outlives the caller.
 #pragma once
 
+#include "agent/control/records.h"
 #include "overlay/ovsdb/session.h"
 #include "policy/error.h"
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -29,10 +31,10 @@ struct DatabaseServerOptions {
   std::optional<Tls> tls;
   /// One server of a RAFT cluster (ovsdb(7)) instead of a single server.
   struct Cluster {
-    std::string local;              ///< "192.0.2.1:6651": where the other servers reach this one
-    std::vector<std::string> join;  ///< such addresses of servers that are there; none: begins one
-    overlay::ovsdb::TlsFiles
-        files;  ///< between the servers, and for `tls`: not kept in the database
+    Endpoint local;              ///< Where the other servers reach this one.
+    std::vector<Endpoint> join;  ///< Such addresses of servers that are there; none: begins one.
+    overlay::ovsdb::TlsFiles files;     ///< Between servers and for `tls`; not in the database.
+    std::chrono::seconds patience{30};  ///< How long to wait for the others.
   };
   std::optional<Cluster> cluster;
 };
@@ -49,7 +51,8 @@ struct DatabaseServer {
 /// Creates the database if there is none, starts the server if it is not running, and writes the
 /// rights (RBAC) and, with TLS, the listener. Run again, it changes only what differs. Blocking:
 /// for the command line. An existing database of another schema version is left as it is and
-/// refused.
+/// refused. A server that has not found its cluster in time goes on looking for it: the command can
+/// be repeated, with other servers to join as well.
 policy::Result<DatabaseServer> init_database(const DatabaseServerOptions& options);
 
 /// Stops the server of that directory and waits until it is gone; true when it was running.

@@ -2,7 +2,7 @@
 #include "agent/control/db_init.h"
 
 #include "agent/control/database.h"
-#include "tests/unit/overlay/ovsdb/test_server.h"
+#include "tests/unit/agent/control/server_fixture.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -20,33 +20,6 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using testing::HasSubstr;
 using testing::Not;
-
-void must(const std::vector<std::string>& command) {
-  auto done = test::run_command(command);
-  if (done.status != 0) throw std::runtime_error(command.front() + ": " + done.text);
-}
-
-/// A CA and certificates signed by it.
-class Certificates {
- public:
-  explicit Certificates(fs::path folder) : folder_(std::move(folder)) {
-    fs::create_directories(folder_);
-    must({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-          "-nodes", "-days", "1", "-subj", "/CN=Test CA", "-keyout", file("ca.key"), "-out",
-          file("ca.pem")});
-  }
-  overlay::ovsdb::TlsFiles issue(const std::string& name) const {
-    must({"openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-          "-subj", "/CN=" + name, "-keyout", file(name + ".key"), "-out", file(name + ".csr")});
-    must({"openssl", "x509", "-req", "-in", file(name + ".csr"), "-CA", file("ca.pem"), "-CAkey",
-          file("ca.key"), "-CAcreateserial", "-days", "1", "-out", file(name + ".pem")});
-    return {file(name + ".key"), file(name + ".pem"), file("ca.pem")};
-  }
-
- private:
-  std::string file(const std::string& name) const { return (folder_ / name).string(); }
-  fs::path folder_;
-};
 
 class DbInitTest : public testing::Test {
  protected:
@@ -107,8 +80,10 @@ TEST_F(DbInitTest, LeavesADatabaseOfAnotherVersionAlone) {
 
 TEST_F(DbInitTest, DoesNotMixASingleServerAndACluster) {
   ASSERT_TRUE(init_database(options));
-  const auto files = Certificates(directory.path() / "pki").issue("database");
-  options.cluster = {"127.0.0.1:1", {}, files};
+  const auto files = test::certificates().issue("database");
+  options.cluster.emplace();
+  options.cluster->local = *parse_endpoint("127.0.0.1:1");
+  options.cluster->files = files;
   EXPECT_THAT(init_database(options).error().message, HasSubstr("single server"));
   options.tls = {files, "192.0.2.1", 6650};
   EXPECT_THAT(init_database(options).error().message, HasSubstr("0.0.0.0"));
@@ -130,7 +105,8 @@ TEST_F(DbInitTest, SaysWhatIsMissing) {
 class RightsTest : public DbInitTest {
  protected:
   void SetUp() override {
-    options.tls = DatabaseServerOptions::Tls{certificates.issue("database"), "127.0.0.1", 0};
+    options.tls =
+        DatabaseServerOptions::Tls{test::certificates().issue("database"), "127.0.0.1", 0};
     auto made = init_database(options);
     ASSERT_TRUE(made) << made.error().message;
     ASSERT_TRUE(made->tls_port);
@@ -153,7 +129,6 @@ class RightsTest : public DbInitTest {
                      "--ca-cert=" + files.ca_certificate.string()});
   }
 
-  Certificates certificates{directory.path() / "pki"};
   std::string local, remote;
 };
 
@@ -161,7 +136,7 @@ TEST_F(RightsTest, LetAHostWriteItsOwn) {
   asio::io_context io;
   DatabaseOptions database_options;
   database_options.session.remotes = remote;
-  database_options.session.tls = certificates.issue("a");
+  database_options.session.tls = test::certificates().issue("a");
   database_options.operation_timeout = 10s;
   ControlDatabase database(io.get_executor(), database_options);
   database.start();
@@ -211,7 +186,7 @@ TEST_F(RightsTest, LetAHostWriteItsOwn) {
 }
 
 TEST_F(RightsTest, LetAHostWriteNothingElse) {
-  auto a = certificates.issue("a");
+  auto a = test::certificates().issue("a");
   EXPECT_THAT(as(a, R"({"op":"insert","table":"Host","row":{"name":"a"}})"),
               Not(HasSubstr("error")));
   const char* forbidden[] = {
@@ -235,7 +210,7 @@ TEST_F(RightsTest, LetAHostWriteNothingElse) {
 }
 
 TEST_F(RightsTest, TurnAwayCertificatesOfAnotherCa) {
-  Certificates others(directory.path() / "other-pki");
+  test::Certificates others;
   auto stranger = others.issue("a");
   EXPECT_THAT(as(stranger, R"({"op":"select","table":"Host","where":[]})"), HasSubstr("failed"));
 }
