@@ -38,7 +38,7 @@ class Limiter {
   /// What was left out in periods that are over by `now` and have not been told of.
   std::vector<LeftOut> over(Time now);
 
-  static constexpr std::size_t kMostTasks = 1000;
+  static constexpr std::size_t kMostTasks = 500;
 
  private:
   using Key = std::tuple<std::string_view, std::uint32_t, std::string>;  // file, line, task
