@@ -32,12 +32,6 @@ log::Settings log_settings(const Config& config) {
   return settings;
 }
 
-/// A move that is under way spans three threads, and nothing could end it in an order that is
-/// right; the next agent goes by the journal, as after kill -9.
-[[noreturn]] void leave_at_once() {
-  std::_Exit(0);
-}
-
 }  // namespace
 
 int run_agent(int argc, char** argv, migration::HoldPoint hold) {
@@ -78,20 +72,24 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
     boost::asio::io_context control{1};
     boost::asio::signal_set signals(control, SIGTERM, SIGINT);
     std::unique_ptr<Agent> agent;
+    bool all_ended = false;
     signals.async_wait([&](boost::system::error_code error, int number) {
       if (error) return;
       log::info("ending on signal {}; guests and traffic stay as they are", number);
       // Whoever asks a second time does not want to wait.
-      signals.async_wait([](boost::system::error_code again, int) {
-        if (!again) leave_at_once();
+      signals.async_wait([&](boost::system::error_code again, int) {
+        if (!again) control.stop();
       });
-      agent->shut_down([&](bool in_order) {
-        if (!in_order) leave_at_once();
+      agent->shut_down([&](bool ended) {
+        all_ended = ended;
         control.stop();
       });
     });
     agent = std::make_unique<Agent>(control, *config, std::move(hold));
     control.run();
+    // Coroutines in the middle of a move hold what belongs to each other's executors, and cannot be
+    // taken apart in any order. The next agent takes up what they were at, as after a kill.
+    if (!all_ended) std::_Exit(0);
   } catch (const std::exception& error) {
     log::error("{}", error.what());
     return 1;

@@ -18,7 +18,7 @@ namespace {
 /// Less than TimeoutStopSec= in deploy/homeportd.service.
 constexpr auto kPatience = 5s;
 
-asio::awaitable<void> wind_up(StartUp parts, std::function<void(bool in_order)> done) {
+asio::awaitable<void> wind_up(StartUp parts, std::function<void(bool)> done) {
   const std::string why = fmt::format("the agent of {} is being ended", parts.identity.host.name);
   parts.identity.state = HostState::stopping;
   parts.tasks.wind_up(why);
@@ -45,7 +45,7 @@ asio::awaitable<void> wind_up(StartUp parts, std::function<void(bool in_order)> 
 
 }  // namespace
 
-void shut_down(StartUp parts, std::function<void(bool in_order)> done) {
+void shut_down(StartUp parts, std::function<void(bool)> done) {
   overlay::spawn(parts.executor, wind_up(parts, std::move(done)));
 }
 

@@ -8,8 +8,9 @@
 namespace homeport::agent {
 
 /// Takes up nothing more, rolls back the moves that can go back, and lets those that cannot, and
-/// what else is under way, come to their end, for a few seconds at most; then calls `done`. What is
-/// not done by then is for the next agent: the journal says how far it is.
-void shut_down(StartUp parts, std::function<void(bool in_order)> done);
+/// what else is under way, come to their end, for a few seconds at most; then calls `done`, with
+/// false if something is under way still. That is for the next agent: the journal says how far it
+/// is.
+void shut_down(StartUp parts, std::function<void(bool all_ended)> done);
 
 }  // namespace homeport::agent

@@ -146,7 +146,7 @@ struct Agent::Parts {
 Agent::Agent(asio::io_context& control, const Config& config, migration::HoldPoint hold)
     : parts_(std::make_unique<Parts>(control, config, std::move(hold))) {}
 
-void Agent::shut_down(std::function<void(bool in_order)> done) {
+void Agent::shut_down(std::function<void(bool)> done) {
   agent::shut_down(parts_->all(), std::move(done));
 }
 

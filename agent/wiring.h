@@ -20,8 +20,9 @@ class Agent {
   Agent(boost::asio::io_context& control, const Config& config, migration::HoldPoint hold = {});
   ~Agent();
 
-  /// Ends what is under way as well as it can, for a few seconds at most, and calls `done`.
-  void shut_down(std::function<void(bool in_order)> done);
+  /// Ends what is under way as well as it can, for a few seconds at most, and calls `done`, with
+  /// false if something is under way still: the agent must then not be destroyed.
+  void shut_down(std::function<void(bool all_ended)> done);
 
  private:
   struct Parts;

@@ -211,5 +211,19 @@ TEST_F(Restart, ThatIsStuckInAMoveIsTakenUpByTheNextAgent) {
   fleet_->wait_settled(here);
 }
 
+TEST_F(Restart, ThatIsAskedForTwiceDoesNotWait) {
+  Host& here = fleet_->wait_somewhere();
+  here.hold_at("commit-sent");
+  auto waiting = fleet_->start_move(fleet_->other_than(here));
+  here.wait_held();
+  here.agent().send_signal(SIGTERM);
+  here.agent().wait_for_log("ending on signal", 5s);
+  EXPECT_LT(end(here), 3s);
+  here.release();
+  start(here);
+  EXPECT_THAT(fleet_->wait_ended().state, testing::AnyOf("succeeded", "rolled-back"));
+  fleet_->wait_settled(fleet_->wait_somewhere());
+}
+
 }  // namespace
 }  // namespace homeport::lab
