@@ -208,6 +208,19 @@ std::string Host::get(const std::string& path, Clock::duration timeout) const {
   return reply;
 }
 
+void Host::follow(const std::string& path, const std::function<bool(const std::string& line)>& last,
+                  Clock::duration timeout) const {
+  inside_.run([&] {
+    boost::asio::ip::tcp::iostream stream;
+    stream.expires_after(timeout);
+    stream.connect("127.0.0.1", kRestPort);
+    stream << "GET " << path << " HTTP/1.0\r\nHost: localhost\r\n\r\n" << std::flush;
+    for (std::string line; std::getline(stream, line);) {
+      if (last(line)) return;
+    }
+  });
+}
+
 std::vector<std::string> Host::complaints(const std::vector<std::string>& expected) const {
   // "[time] [homeportd] [warning] text"
   static const std::regex level(R"(^\[[^\]]*\] \[homeportd\] \[(warning|error|critical)\])");

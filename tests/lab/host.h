@@ -56,6 +56,9 @@ class Host {
   pid_t guest_pid(const std::string& application) const;
   /// GET of the agent's REST endpoint from inside the namespace; the whole reply.
   std::string get(const std::string& path, Clock::duration timeout = 5s) const;
+  /// The same, line by line as they come, until `last` returns true.
+  void follow(const std::string& path, const std::function<bool(const std::string& line)>& last,
+              Clock::duration timeout = 60s) const;
 
   /// Warnings and errors in the agent's logs that match none of `expected` (regular expressions).
   std::vector<std::string> complaints(const std::vector<std::string>& expected) const;

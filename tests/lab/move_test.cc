@@ -1,6 +1,7 @@
 // A live VM moves between two hosts, and its clients do not notice.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <boost/json/parse.hpp>
 
 #include "tests/lab/fleet.h"
 
@@ -124,6 +125,28 @@ TEST_F(Move, CancelledTooLateIsDoneAllTheSame) {
   fleet_->lab().homeport("task cancel " + fleet_->last_task().id);
   here.release();
   EXPECT_EQ(fleet_->wait_ended().state, "succeeded");
+  fleet_->wait_settled(there);
+}
+
+TEST_F(Move, IsToldStepByStepToWhoFollowsTheEventsOfAnyHost) {
+  Host& here = fleet_->wait_somewhere();
+  Host& there = fleet_->other_than(here);
+  here.hold_at("copying");
+  auto waiting = fleet_->start_move(there);
+  here.wait_held();
+  const std::string id = fleet_->last_task().id;
+  std::vector<std::string> states;  // of that task, one for each event
+  fleet_->c().follow("/v1/events", [&](const std::string& line) {
+    if (!line.starts_with("data: {\"id\":\"" + id)) return false;
+    const auto task = boost::json::parse(line.substr(6)).as_object();
+    states.emplace_back(task.at("state").as_string());
+    if (states.size() == 1) here.release();
+    return states.back() != "running";
+  });
+  ASSERT_GE(states.size(), 2u);
+  EXPECT_EQ(states.front(), "running");
+  EXPECT_EQ(states.back(), "succeeded");
+  EXPECT_EQ(waiting->wait(10s), 0);
   fleet_->wait_settled(there);
 }
 
