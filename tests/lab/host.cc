@@ -224,6 +224,8 @@ void Host::follow(const std::string& path, const std::function<bool(const std::s
 std::vector<std::string> Host::complaints(const std::vector<std::string>& expected) const {
   // "[time] [homeportd] [warning] text"
   static const std::regex level(R"(^\[[^\]]*\] \[homeportd\] \[(warning|error|critical)\])");
+  // The reports of an agent that is built with sanitizers.
+  static const std::regex sanitizer(R"(Sanitizer: |: runtime error: )");
   std::vector<std::regex> allowed(expected.begin(), expected.end());
   std::vector<std::string> found;
   std::istringstream log(read_text(directory_ / "homeportd.log"));
@@ -232,7 +234,7 @@ std::vector<std::string> Host::complaints(const std::vector<std::string>& expect
                       std::any_of(allowed.begin(), allowed.end(), [&](const std::regex& pattern) {
                         return std::regex_search(line, pattern);
                       });
-    if (!fine) found.push_back(name_ + ": " + line);
+    if (!fine || std::regex_search(line, sanitizer)) found.push_back(name_ + ": " + line);
   }
   return found;
 }
