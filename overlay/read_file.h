@@ -1,4 +1,4 @@
-// A small file as text: configuration, launch profiles, the journal of moves.
+// Small files as text: configuration, launch profiles, the journal of moves, those of /proc.
 #pragma once
 
 #include "policy/error.h"
@@ -13,6 +13,18 @@
 #include <string_view>
 
 namespace homeport::overlay {
+
+/// What a file below /proc says; as much as could be read where its process ends meanwhile. Never
+/// throws, as stream iterators do then.
+inline std::string read_proc(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  std::string text;
+  std::array<char, 4096> piece;
+  while (stream.read(piece.data(), piece.size()) || stream.gcount() > 0) {
+    text.append(piece.data(), static_cast<std::size_t>(stream.gcount()));
+  }
+  return text;
+}
 
 /// All of `file`; an error says "cannot read <what> <file>: why". Never throws, not even where the
 /// file turns out to be a directory, as stream iterators do.

@@ -3,6 +3,7 @@
 #include "agent/control/cluster.h"
 #include "agent/control/server_rows.h"
 #include "agent/control/tool.h"
+#include "overlay/read_file.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -230,8 +231,7 @@ policy::Result<bool> stop_database(const fs::path& directory) {
   int handle = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (handle < 0 && errno == ESRCH) return false;
   if (handle < 0) return policy::errno_error(fmt::format("cannot open process {}", pid));
-  std::ifstream command_line(fmt::format("/proc/{}/cmdline", pid));
-  std::string command(std::istreambuf_iterator<char>(command_line), {});
+  const std::string command = overlay::read_proc(fmt::format("/proc/{}/cmdline", pid));
   policy::Result<bool> result = false;
   if (command.find(files.database.string()) != std::string::npos) {
     result = true;

@@ -5,6 +5,7 @@
 #include "migration/vm/process.h"
 #include "migration/vm/vm_state.h"
 #include "overlay/directory.h"
+#include "overlay/read_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,8 +13,6 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <fstream>
-#include <iterator>
 
 namespace homeport::migration {
 
@@ -25,11 +24,6 @@ using policy::make_error;
 using policy::Result;
 
 namespace {
-
-std::string read_file(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 std::string proc(pid_t pid, std::string_view entry) {
   return fmt::format("/proc/{}/{}", pid, entry);
@@ -200,7 +194,7 @@ asio::awaitable<Result<std::vector<RamBlock>>> Vm::ram_blocks() {
   auto state = state_;
   auto backends = co_await state->backends();
   if (!backends) co_return backends.error();
-  auto mappings = parse_shared_mappings(read_file(proc(state->pid, "maps")));
+  auto mappings = parse_shared_mappings(overlay::read_proc(proc(state->pid, "maps")));
   if (!mappings) co_return mappings.error();
   if (is_gone(state->pidfd.get())) {
     co_return state->explain(make_error(errc::no_such_process, state->name + " has ended"));
@@ -216,7 +210,7 @@ asio::awaitable<Result<std::vector<RamBlock>>> Vm::ram_blocks() {
 }
 
 Result<overlay::UniqueFd> Vm::open_ram(const RamBlock& block) const {
-  auto mappings = parse_shared_mappings(read_file(proc(pid(), "maps")));
+  auto mappings = parse_shared_mappings(overlay::read_proc(proc(pid(), "maps")));
   if (!mappings) return mappings.error();
   for (const SharedMapping& mapping : *mappings) {
     if (mapping.address != block.host_address || mapping.size != block.size) continue;
@@ -263,7 +257,7 @@ Result<overlay::UniqueFd> Vm::borrow_tap(const std::string& device) const {
   std::error_code failed;
   std::string wanted = "iff:\t" + device + "\n";
   for (const auto& entry : overlay::entries_of(proc(pid(), "fdinfo"), failed)) {
-    if (read_file(entry).find(wanted) == std::string::npos) continue;
+    if (overlay::read_proc(entry).find(wanted) == std::string::npos) continue;
     int number = -1;
     std::string digits = entry.filename();
     std::from_chars(digits.data(), digits.data() + digits.size(), number);
