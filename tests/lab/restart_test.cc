@@ -15,14 +15,19 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// What an emulated guest on a busy machine does to a datagram by itself.
-constexpr double kLongestGapMs = 150;
+/// An emulated guest shares two processors with an agent that starts: 10 to 100 ms were measured,
+/// 364 once beside other builds. The tests of the datapath show that nothing is missed between two
+/// packets.
+constexpr double kLongestGapMs = 500;
 /// An agent that is asked to end does so within this, whatever it was at.
 constexpr auto kEnds = 8s;
 
 /// What the log says about what is done to it here.
-const std::vector<std::string> kExpected = {"the agent of host[ABC] is being ended", "rolled-back",
-                                            "is left to the next agent", "it refuses this host",
+const std::vector<std::string> kExpected = {"the agent of host[ABC] is being ended",
+                                            "rolled-back",
+                                            "is left to the next agent",
+                                            "is not known; it is held",
+                                            "it refuses this host",
                                             "of the channel protocol"};
 
 class Restart : public testing::Test {
@@ -49,6 +54,15 @@ class Restart : public testing::Test {
     host.agent().send_signal(SIGTERM);
     EXPECT_EQ(host.agent().wait(kEnds), 0) << host.agent().log_tail();
     return Clock::now() - asked;
+  }
+
+  /// SIGTERM, and waits until it is heeded.
+  static void ask_to_end(Host& host) {
+    const auto log = host.agent().log();
+    const std::size_t before = read_text(log).size();
+    host.agent().send_signal(SIGTERM);
+    wait_until([&] { return read_text(log).find("ending on signal", before) != std::string::npos; },
+               5s, host.name() + " to end", [&] { return host.agent().log_tail(); });
   }
 
   static void start(Host& host, const std::string& program = {}) {
@@ -166,8 +180,7 @@ TEST_P(EndDuringMove, EndsItOrGoesBack) {
   here.hold_at(step);
   auto waiting = fleet_->start_move(there);
   here.wait_held();
-  ended.agent().send_signal(SIGTERM);
-  ended.agent().wait_for_log("ending on signal", 5s);
+  ask_to_end(ended);
   here.release();
   EXPECT_EQ(ended.agent().wait(kEnds), 0) << ended.agent().log_tail();
 
@@ -216,8 +229,7 @@ TEST_F(Restart, ThatIsAskedForTwiceDoesNotWait) {
   here.hold_at("commit-sent");
   auto waiting = fleet_->start_move(fleet_->other_than(here));
   here.wait_held();
-  here.agent().send_signal(SIGTERM);
-  here.agent().wait_for_log("ending on signal", 5s);
+  ask_to_end(here);
   EXPECT_LT(end(here), 3s);
   here.release();
   start(here);
