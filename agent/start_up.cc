@@ -63,6 +63,18 @@ asio::awaitable<void> keep_published(ControlDatabase& database, Host host) {
   }
 }
 
+/// Waits until what is read here is not older than this agent. A server that lags (a follower, a
+/// relay) has caught up when it has taken a write; before that, its rows say where guests used to
+/// be.
+asio::awaitable<void> catch_up(StartUp& parts) {
+  while (true) {
+    auto told = co_await parts.database.publish_status(parts.identity.status());
+    if (told) co_return;
+    log::warn("the control database takes no writes yet: {}", told.error().message);
+    co_await pause(1s);
+  }
+}
+
 /// Until it is read back: an older sign of life may be on its way, and the row may be of an earlier
 /// agent. The first sign of life makes the row.
 asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& identity) {
@@ -103,6 +115,7 @@ asio::awaitable<void> begin(StartUp parts) {
   while (!co_await parts.database.wait_synced(10s)) {
     log::warn("waiting for the control database; what is programmed goes on forwarding");
   }
+  co_await catch_up(parts);
   overlay::spawn(parts.executor, keep_published(parts.database, parts.identity.host));
   auto status = [&identity = parts.identity] { return identity.status(); };
   overlay::spawn(parts.executor, parts.database.keep_alive(status));

@@ -1,5 +1,7 @@
 #include "agent/control/tables.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 namespace homeport::agent {
@@ -38,6 +40,7 @@ Tables::Tables() {
   keep(contents_.reservations, &Reservation::uuid);
   keep(contents_.storages, &Storage::name);
   keep(contents_.path_status, &PathStatus::uuid);
+  keep_highest_generation();
   tables_[Global::kTable] = [this](const RowChange& change) -> policy::Result<void> {
     if (!change.row) {
       if (contents_.global.uuid == change.uuid) contents_.global = {};
@@ -47,6 +50,32 @@ Tables::Tables() {
     if (!global) return global.error();
     contents_.global = *std::move(global);
     return {};
+  };
+}
+
+/// A server that lags (a relay, an older copy that was restored) may know less than has been seen
+/// here. Bindings do not go back.
+void Tables::keep_highest_generation() {
+  tables_[Binding::kTable] = [apply = std::move(tables_[Binding::kTable]),
+                              seen = std::map<Uuid, policy::Generation>()](
+                                 const RowChange& change) mutable -> policy::Result<void> {
+    if (!change.row) {
+      seen.erase(change.uuid);
+      return apply(change);
+    }
+    auto binding = parse<Binding>(*change.row);
+    if (!binding) return apply(change);
+    auto& highest = seen[change.uuid];
+    if (binding->generation < highest) {
+      return policy::make_error(
+          boost::system::errc::protocol_error,
+          fmt::format("this server of the control database has generation {} of binding {}, and "
+                      "generation {} was seen before, which is kept: it lags, or an older copy was "
+                      "restored, and then restart the agent",
+                      binding->generation, binding->name, highest));
+    }
+    highest = binding->generation;
+    return apply(change);
   };
 }
 

@@ -28,6 +28,7 @@ class Tables {
   /// is reported stays.
   template <class Record, class Key>
   void keep(std::map<Key, Record>& rows, Key Record::*key);
+  void keep_highest_generation();
 
   using Apply = std::function<policy::Result<void>(const overlay::ovsdb::RowChange&)>;
   Contents contents_;

@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kPort = "6650";
 constexpr const char* kClusterPort = "6651";
+constexpr const char* kRelayAddress = "192.168.77.9";
 
 std::string address_of(unsigned server) {
   return "192.168.77." + std::to_string(server + 1);
@@ -167,4 +168,37 @@ std::string Database::local_remote() const {
   return all;
 }
 
+Relay::Relay(Switch& management, const std::filesystem::path& lab_directory,
+             const std::string& prefix, const Database& source)
+    : machine_(prefix + "relay"), log_(lab_directory / "relay.log") {
+  management.connect(machine_, "mgmt0", {});
+  machine_.ip("addr add " + std::string(kRelayAddress) + "/24 dev mgmt0");
+  const auto pki = lab_directory / "db" / "pki";
+  auto file = [&](const char* option, const char* name) {
+    return std::string(option) + (pki / name).string();
+  };
+  command_ = {"ovsdb-server",
+              "--no-self-confinement",
+              "-vsyslog:off",
+              "--unixctl=" + (lab_directory / "relay.ctl").string(),
+              "--remote=db:Homeport,Global,connections",
+              file("--private-key=", "database.key"),
+              file("--certificate=", "database.pem"),
+              file("--ca-cert=", "ca.pem"),
+              "relay:Homeport:" + source.local_remote()};
+  start();
+}
+
+void Relay::start() {
+  server_.reset();
+  server_ = std::make_unique<Process>(command_, ProcessOptions{.inside = &machine_, .log = log_});
+}
+
+void Relay::kill() {
+  server_->kill();
+}
+
+std::string Relay::remote() const {
+  return std::string("ssl:") + kRelayAddress + ":" + kPort;
+}
 }  // namespace homeport::lab

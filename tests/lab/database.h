@@ -39,6 +39,7 @@ class DatabaseServer {
   void listen(const std::string& target);
 
   const Namespace& inside() const { return place_.inside; }
+  const std::string& address() const { return place_.address; }
   std::string remote() const;        ///< "ssl:192.168.77.1:6650", what agents connect to
   std::string local_remote() const;  ///< "unix:...", without a role: for the operator's commands
 
@@ -77,6 +78,24 @@ class Database {
   std::filesystem::path pki_;
   std::vector<std::unique_ptr<Namespace>> machines_;
   std::vector<std::unique_ptr<DatabaseServer>> servers_;
+};
+
+/// A relay on a machine of its own: an ovsdb-server that serves a copy of the database to hosts,
+/// with their rights, and passes on what they write.
+class Relay {
+ public:
+  Relay(Switch& management, const std::filesystem::path& lab_directory, const std::string& prefix,
+        const Database& source);
+
+  void start();
+  void kill();
+  std::string remote() const;
+
+ private:
+  Namespace machine_;
+  Command command_;
+  std::filesystem::path log_;
+  std::unique_ptr<Process> server_;
 };
 
 }  // namespace homeport::lab

@@ -94,6 +94,7 @@ Lab::~Lab() {
   client_link_.reset();
   client_.reset();
   hosts_.clear();
+  relay_.reset();
   database_.reset();
 }
 
@@ -104,6 +105,12 @@ Host& Lab::add_host(const std::string& name, HostOptions options) {
                                           *management_, *database_, options));
   watches_.push_back(std::make_unique<TapWatch>(hosts_.back()->inside(), taps_));
   return *hosts_.back();
+}
+
+Relay& Lab::add_relay() {
+  const std::string prefix = kPrefix + std::to_string(getpid()) + "-";
+  relay_ = std::make_unique<Relay>(*management_, directory_, prefix, *database_);
+  return *relay_;
 }
 
 Host& Lab::host(const std::string& name) {

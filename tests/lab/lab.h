@@ -74,6 +74,8 @@ class Lab {
   std::vector<std::string> leftovers();
 
   Database& database() { return *database_; }
+  /// Makes a relay of the database; hosts may be told to reach it there.
+  Relay& add_relay();
   Switch& underlay() { return *underlay_; }
   Switch& management() { return *management_; }
   const Namespace& client() const { return *client_; }
@@ -86,6 +88,7 @@ class Lab {
   Cleanup cleanup_;
   std::unique_ptr<Switch> underlay_, management_;
   std::unique_ptr<Database> database_;
+  std::unique_ptr<Relay> relay_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unique_ptr<Namespace> client_;
   std::unique_ptr<Link> client_link_;

@@ -88,6 +88,29 @@ TEST_F(DatabaseTest, SetsRowsAsideThatDoNotParse) {
   EXPECT_TRUE(view.database.bindings().contains("vm1/b"));
 }
 
+/// A relay or an older copy may know less than was seen before.
+TEST_F(DatabaseTest, DoesNotGoBackToALowerGeneration) {
+  View view(io, server.remote());
+  sync(view);
+  auto write = [&](const char* location, int generation) {
+    server.transact(
+        fmt::format(R"({{"op":"update","table":"Binding","where":[["name","==","vm1/a"]],)"
+                    R"("row":{{"location":"{}","generation":{}}}}})",
+                    location, generation));
+  };
+  auto binding = [&] { return view.database.bindings().at("vm1/a"); };
+  write("h2", 5);
+  test::run(io, view.changed.wait([&] { return binding().generation == 5; }));
+  write("h1", 3);
+  test::run(io, view.changed.wait([&] { return !view.database.contents().problems.empty(); }));
+  EXPECT_EQ(binding().generation, 5u);
+  EXPECT_EQ(binding().location, "h2");
+  write("h1", 6);
+  test::run(io, view.changed.wait([&] { return binding().generation == 6; }));
+  EXPECT_EQ(binding().location, "h1");
+  EXPECT_TRUE(view.database.contents().problems.empty());
+}
+
 TEST_F(DatabaseTest, CommitsAMoveOfAllBindingsAtOnce) {
   View view(io, server.remote());
   sync(view);

@@ -181,8 +181,10 @@ TEST_P(Announcement, OfAnApplicationThatJustMovedSparesItsFormerPort) {
 TEST_P(Announcement, FromTheTunnelIsJudgedAgainAndNeverSentOn) {
   Host& host = fabric_.host(2);
   const std::string frame = gratuitous_arp(one_);
+  // At least, because the applications' own multicast reports are counted too.
+  const TotalCounters before = host.totals();
   auto counted = [&](std::uint64_t TotalCounters::*counter) {
-    return eventually([&] { return host.totals().*counter == 1; });
+    return eventually([&] { return host.totals().*counter > before.*counter; });
   };
   inject(kVni | policy::kVniForwardedBit, frame);
   EXPECT_TRUE(passed(2, 1));
@@ -210,10 +212,14 @@ TEST_P(Announcement, FromTheTunnelIsJudgedAgainAndNeverSentOn) {
 
 TEST_P(Announcement, OtherGroupFramesFromTheTunnelAreNotDelivered) {
   const std::string broadcast = ethernet(kBroadcast, one_.mac, 0x0800, std::string(64, 'b'));
+  const std::uint64_t before = fabric_.host(2).totals().drop_multicast;
   inject(kVni | policy::kVniForwardedBit, broadcast);
   inject(kVni | policy::kVniForwardedBit, arp(Arp::request, one_.mac, one_.v4, two_.v4));
-  EXPECT_TRUE(eventually([&] { return fabric_.host(2).totals().drop_multicast == 2; }));
-  EXPECT_EQ(delivered(2, two_), 0u);
+  inject(kVni | policy::kVniForwardedBit, gratuitous_arp(one_));
+  // At least, because the applications' own multicast reports are counted too.
+  EXPECT_TRUE(eventually([&] { return fabric_.host(2).totals().drop_multicast >= before + 2; }));
+  EXPECT_TRUE(passed(2, 1));
+  EXPECT_EQ(delivered(2, two_), 1u);
 }
 
 TEST_P(Announcement, TaggedForAVlanIsNotPassed) {
