@@ -54,8 +54,7 @@ std::vector<Cell> all_cells() {
 /// once.
 bool is_core(const Cell& cell) {
   static const std::set<std::string> core = {"requested destination_agent_kill",
-                                             "prepared source_guest_freeze",
-                                             "prepared data_link_one_way",
+                                             "prepared database_link_blink",
                                              "copying source_agent_kill",
                                              "copying destination_agent_kill",
                                              "copying destination_guest_kill",
@@ -65,18 +64,15 @@ bool is_core(const Cell& cell) {
                                              "redirected database_kill",
                                              "redirected data_link_blink",
                                              "stopped source_agent_kill",
-                                             "stopped source_guest_kill",
-                                             "device-state database_link_cut",
+                                             "device-state source_guest_kill",
                                              "commit source_agent_kill",
-                                             "commit destination_guest_kill",
-                                             "commit database_leader_kill",
                                              "commit-sent database_freeze",
-                                             "commit-sent source_agent_kill",
-                                             "committed source_agent_kill",
+                                             "commit-sent database_leader_kill",
                                              "committed destination_agent_kill",
-                                             "committed data_link_cut",
                                              "resumed data_link_loss",
-                                             "settled source_agent_kill"};
+                                             "resumed data_link_one_way",
+                                             "settled source_agent_kill",
+                                             "settled source_guest_freeze"};
   return core.contains(cell.step + " " + cell.fault.name());
 }
 
