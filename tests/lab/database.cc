@@ -2,6 +2,7 @@
 
 #include <csignal>
 
+#include <set>
 #include <utility>
 
 #include "tests/lab/failure.h"
@@ -85,11 +86,20 @@ void DatabaseServer::stop() {
   std::filesystem::remove(place_.directory / "ovsdb-server.pid");
 }
 
+std::string DatabaseServer::cluster_status() const {
+  return run_command({"ovs-appctl", "-t", (place_.directory / "ovsdb-server.ctl").string(),
+                      "cluster/status", "Homeport"})
+      .out;
+}
+
 bool DatabaseServer::leads() const {
-  const auto status =
-      run_command({"ovs-appctl", "-t", (place_.directory / "ovsdb-server.ctl").string(),
-                   "cluster/status", "Homeport"});
-  return status.out.find("Role: leader") != std::string::npos;
+  return cluster_status().find("Role: leader") != std::string::npos;
+}
+
+std::string DatabaseServer::term() const {
+  const std::string status = cluster_status();
+  const auto at = status.find("Term: ");
+  return at == std::string::npos ? "" : status.substr(at, status.find('\n', at) - at);
 }
 
 void DatabaseServer::listen(const std::string& target) {
@@ -154,6 +164,21 @@ DatabaseServer& Database::leader() {
       },
       30s, "the cluster to have a leader");
   return *found;
+}
+
+void Database::wait_agreed() {
+  if (servers_.size() == 1) return;
+  wait_until(
+      [&] {
+        std::set<std::string> terms;
+        std::size_t leaders = 0;
+        for (auto& server : servers_) {
+          terms.insert(server->term());
+          leaders += server->leads() ? 1 : 0;
+        }
+        return leaders == 1 && terms.size() == 1;
+      },
+      30s, "the cluster to agree on a leader");
 }
 
 std::string Database::remote() const {

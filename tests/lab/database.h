@@ -33,8 +33,9 @@ class DatabaseServer {
   /// SIGSTOP: connections stay and nothing is answered, until go_on().
   void pause();
   void go_on();
-  /// Of a cluster: whether it is the one that decides.
+  /// Of a cluster: whether it is the one that decides, and since which election.
   bool leads() const;
+  std::string term() const;
   /// Listens at this as well, "ptcp:6640:127.0.0.1", without rights being asked for.
   void listen(const std::string& target);
 
@@ -45,6 +46,7 @@ class DatabaseServer {
 
  private:
   pid_t process() const;  ///< 0 when there is none
+  std::string cluster_status() const;
 
   Place place_;
 };
@@ -68,6 +70,9 @@ class Database {
 
   /// The one that leads the cluster now.
   DatabaseServer& leader();
+  /// Waits until the servers of a cluster agree on who leads: one that was frozen says for a moment
+  /// that it still does, and what it knew then.
+  void wait_agreed();
   DatabaseServer& server(std::size_t number) { return *servers_.at(number); }
 
   /// All servers, separated by commas.

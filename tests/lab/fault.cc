@@ -173,6 +173,7 @@ void repair(HeldMove move) {
   }
   move.fleet.lab().database().go_on();
   move.fleet.lab().database().start();
+  move.fleet.lab().database().wait_agreed();
   move.fleet.lab().start_agents();
 }
 

@@ -78,8 +78,10 @@ class Soak {
     const HeldMove move{fleet_, source, fleet_.other_than(source)};
     SoakMove done;
     done.started = Clock::now();
+    const unsigned victim = below(100) < options_.kill_percent ? below(4) : kNobody;
+    if (victim == kDestinationGuest) source.hold_at("copying");
     auto waiting = fleet_.start_move(move.destination);
-    if (below(100) < options_.kill_percent) done.killed = kill_somebody(move);
+    if (victim != kNobody) done.killed = kill(victim, move);
     done.state = end_of_move(move);
     waiting->kill();
     fleet_.wait_settled(fleet_.wait_somewhere(60s), 60s);
@@ -92,21 +94,23 @@ class Soak {
     return done;
   }
 
-  /// At any moment of the move; all but the guest itself, whose end no move survives.
-  std::string kill_somebody(const HeldMove& move) {
+  static constexpr unsigned kDestinationGuest = 2, kNobody = 4;
+
+  /// At any moment of the move; all but the guest itself, whose end no move survives. That is why
+  /// the one made at the destination is killed while the move is held before it takes over.
+  std::string kill(unsigned victim, const HeldMove& move) {
+    if (victim == kDestinationGuest) {
+      move.source.wait_held();
+      ::kill(move.destination.guest_pid(fleet_.options().name), SIGKILL);
+      move.source.release();
+      return "the guest made at the destination";
+    }
     let_pass(std::chrono::milliseconds(below(2500)));
-    switch (below(4)) {
+    switch (victim) {
       case 0:
         return restart(move.source);
       case 1:
         return restart(move.destination);
-      case 2: {
-        // Where it has taken over, it is the guest itself by now.
-        const pid_t guest = move.destination.guest_pid(fleet_.options().name);
-        if (guest < 0 || fleet_.last_task().phase != "copying") return "";
-        ::kill(guest, SIGKILL);
-        return "the guest made at the destination";
-      }
       default:
         lab().database().stop();
         lab().database().start();
@@ -127,7 +131,7 @@ class Soak {
 
   SoakOptions options_;
   std::mt19937_64 random_;
-  Fleet fleet_{{.name = "soak", .rate_mbit = 1000}};
+  Fleet fleet_{{.name = "soak", .rate_mbit = 1000, .holdable = true}};
   GuestStatus before_;
   std::unique_ptr<StreamClient> stream_;
   std::unique_ptr<DatagramClient> datagrams_;
