@@ -65,7 +65,7 @@ TEST_F(Decision, IsNobodysWhileTheOutcomeIsUnknown) {
 TEST_F(Decision, ForTheSourceWhenTheDestinationIsGone) {
   commit_and_hold();
   fleet_.b().kill_agent();
-  ASSERT_EQ(::kill(fleet_.b().guest_pid("vm1"), SIGKILL), 0);
+  ASSERT_TRUE(fleet_.b().signal_guest("vm1", SIGKILL));
   fleet_.a().release();
   wait_in_doubt();
   EXPECT_EQ(fleet_.lab().location("vm1"), "hostB");

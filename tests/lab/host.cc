@@ -196,6 +196,11 @@ pid_t Host::guest_pid(const std::string& application) const {
   return -1;
 }
 
+bool Host::signal_guest(const std::string& application, int signal) const {
+  const pid_t pid = guest_pid(application);
+  return pid > 0 && ::kill(pid, signal) == 0;
+}
+
 std::string Host::get(const std::string& path, Clock::duration timeout) const {
   std::string reply;
   inside_.run([&] {

@@ -54,6 +54,8 @@ class Host {
 
   /// The guest's process on this host, found by its command line; -1 for none.
   pid_t guest_pid(const std::string& application) const;
+  /// Sends it a signal; false when there is none.
+  bool signal_guest(const std::string& application, int signal) const;
   /// GET of the agent's REST endpoint from inside the namespace; the whole reply.
   std::string get(const std::string& path, Clock::duration timeout = 5s) const;
   /// The same, line by line as they come, until `last` returns true.

@@ -183,7 +183,7 @@ TEST(Refusal, GuestsThatEndLeaveNothing) {
   // While nobody watches it.
   fleet.lab().homeport_checked("app start vm1 --wait");
   fleet.b().kill_agent();
-  ASSERT_EQ(::kill(fleet.b().guest_pid("vm1"), SIGKILL), 0);
+  ASSERT_TRUE(fleet.b().signal_guest("vm1", SIGKILL));
   fleet.b().start_agent();
   fleet.b().wait_ready();
   expect_no_trace(fleet);

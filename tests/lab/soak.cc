@@ -101,7 +101,7 @@ class Soak {
   std::string kill(unsigned victim, const HeldMove& move) {
     if (victim == kDestinationGuest) {
       move.source.wait_held();
-      ::kill(move.destination.guest_pid(fleet_.options().name), SIGKILL);
+      move.destination.signal_guest(fleet_.options().name, SIGKILL);
       move.source.release();
       return "the guest made at the destination";
     }
