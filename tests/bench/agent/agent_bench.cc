@@ -29,11 +29,11 @@ boost::json::array measure_idle(Fleet& fleet, Clock::duration duration) {
   const double seconds = std::chrono::duration<double>(duration).count();
   for (std::size_t i = 0; i < hosts.size(); ++i) {
     const pid_t pid = hosts[i]->agent().pid();
-    all.push_back(boost::json::object{
-        {"host", hosts[i]->name()},
-        {"processor_percent", (processor_ms(pid) - before[i]) / 10 / seconds},
-        {"rss_mib", memory_mib(pid, "Rss:")},
-        {"private_mib", private_mib(pid)}});
+    all.push_back(
+        boost::json::object{{"host", hosts[i]->name()},
+                            {"processor_percent", (processor_ms(pid) - before[i]) / 10 / seconds},
+                            {"rss_mib", memory_mib(pid, "Rss:")},
+                            {"private_mib", private_mib(pid)}});
   }
   return all;
 }
