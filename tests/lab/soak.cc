@@ -80,7 +80,7 @@ class Soak {
     done.started = Clock::now();
     const unsigned victim = below(100) < options_.kill_percent ? below(4) : kNobody;
     if (victim == kDestinationGuest) source.hold_at("copying");
-    auto waiting = fleet_.start_move(move.destination);
+    auto waiting = ask_for_move(move.destination);
     if (victim != kNobody) done.killed = kill(victim, move);
     done.state = end_of_move(move);
     waiting->kill();
@@ -92,6 +92,20 @@ class Soak {
       lives_[host->name()].back().push_back(private_mib(host->agent().pid()));
     }
     return done;
+  }
+
+  /// A database that has just been started again has not heard of every host yet, and a move to one
+  /// that is silent is refused.
+  std::unique_ptr<Process> ask_for_move(const Host& to) {
+    const std::size_t before = fleet_.tasks().size();
+    std::unique_ptr<Process> waiting;
+    wait_until(
+        [&] {
+          waiting = fleet_.start_move(to);
+          return fleet_.tasks().size() > before;
+        },
+        60s, "a move to be accepted", [&] { return waiting->log_tail(); });
+    return waiting;
   }
 
   static constexpr unsigned kDestinationGuest = 2, kNobody = 4;
