@@ -79,8 +79,9 @@ class Cluster : public testing::Test {
   static void SetUpTestSuite() {
     lab_ = std::make_unique<Lab>("cluster", 3);
     relay_ = &lab_->add_relay();
-    lab_->add_host("hostA");
-    lab_->add_host("hostB", {.database = relay_->remote()});
+    const LinkOptions slow{.rate_mbit = 300, .mtu = 1500};  // for a copy to last
+    lab_->add_host("hostA", {.underlay = slow});
+    lab_->add_host("hostB", {.underlay = slow, .database = relay_->remote()});
     Host& c = lab_->add_host("hostC");
     lab_->add_network();
     lab_->start_agents();
@@ -95,6 +96,10 @@ class Cluster : public testing::Test {
   /// A move, with `harm` done while it copies.
   void move_through(const std::function<void()>& harm) {
     Host& to = there();
+    // What starts anew is told of its hosts one by one, and a move to one that is silent is
+    // refused.
+    wait_until([&] { return to.get("/metrics").find("homeport_ready 1") != std::string::npos; },
+               20s, to.name() + " to be ready");
     Process move(lab_->homeport_command("move vm1 --to " + to.name() + " --wait"),
                  {.log = lab_->directory() / "move.log"});
     wait_until(
@@ -110,7 +115,7 @@ class Cluster : public testing::Test {
   static bool served_by_another(const Host& host, const std::string& address) {
     const std::string connections = run_checked(
         {"ss", "-Htn", "state", "established", "dport", "=", ":6650"}, {.inside = &host.inside()});
-    return !connections.empty() && connections.find(address) == std::string::npos &&
+    return !connections.empty() && connections.find(address + ":6650") == std::string::npos &&
            host.get("/metrics").find("homeport_database_synchronized 1") != std::string::npos;
   }
 
