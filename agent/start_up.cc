@@ -105,9 +105,18 @@ asio::awaitable<void> begin(StartUp parts) {
   for (const policy::Error& problem : interrupted.unreadable) {
     log::error("{}", problem.message);
   }
-  for (const migration::JournalEntry& entry : interrupted.entries) {
-    if (entry.role == migration::JournalEntry::Role::source &&
-        entry.phase == migration::JournalPhase::under_way) {
+  std::vector<migration::JournalEntry> outgoing;
+  std::set<std::string> incoming;
+  for (migration::JournalEntry& entry : interrupted.entries) {
+    if (entry.role == migration::JournalEntry::Role::destination) {
+      incoming.insert(entry.application);
+      parts.destination.enter(std::move(entry));
+    } else {
+      outgoing.push_back(std::move(entry));
+    }
+  }
+  for (const migration::JournalEntry& entry : outgoing) {
+    if (entry.phase == migration::JournalPhase::under_way) {
       co_await parts.guests.resume_interrupted(entry.application);
     }
   }
@@ -120,15 +129,9 @@ asio::awaitable<void> begin(StartUp parts) {
   auto status = [&identity = parts.identity] { return identity.status(); };
   overlay::spawn(parts.executor, parts.database.keep_alive(status));
 
-  std::vector<migration::JournalEntry> outgoing;
-  std::set<std::string> incoming;
-  for (migration::JournalEntry& entry : interrupted.entries) {
-    if (entry.role == migration::JournalEntry::Role::destination) {
-      incoming.insert(entry.application);
-      co_await parts.destination.recover(std::move(entry));
-    } else {
-      outgoing.push_back(std::move(entry));
-    }
+  // Each for itself: a guest that hangs holds up nobody else's.
+  for (const std::string& application : incoming) {
+    overlay::spawn(parts.executor, parts.destination.take_up(application));
   }
   co_await parts.guests.adopt(incoming);
   report_owners(parts.database.contents(), parts.destination);

@@ -58,8 +58,10 @@ struct Agent::Parts {
             .timeouts = {.dead_peer = config.limits.dead_peer},
             .endpoints_of = [this](const auto& host) { return control_endpoints(database, host); },
             .departed = [this](const auto& application) { guests.departed(application); },
+            .reconnect = [this](auto application) { return guests.reconnect(application); },
             .hold = std::move(hold)})),
-        tasks(executor, database, guests, source, config.host, config.limits.moves),
+        tasks(executor, database, guests, source, config.host, config.limits.moves,
+              [this](const auto& application) { return destination.expects(application); }),
         destination(migration::DestinationContext{
             .executor = executor,
             .host = config.host,

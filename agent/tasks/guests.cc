@@ -110,8 +110,21 @@ asio::awaitable<void> Guests::settle(std::string application) {
   }
 }
 
-/// Its monitor, where the application's row or the driver says.
+asio::awaitable<std::shared_ptr<Vm>> Guests::reconnect(std::string application) {
+  guests_.erase(application);
+  co_await settle(application);
+  auto found = guests_.find(application);
+  if (found == guests_.end()) co_return nullptr;
+  co_return found->second;
+}
+
+/// Its monitor: one of a guest that was started here is the driver's, whatever its row says, which
+/// may speak of the host that it came from.
 asio::awaitable<Result<Vm>> Guests::reach(std::string application) {
+  const auto known = driver_.known();
+  if (std::find(known.begin(), known.end(), application) != known.end()) {
+    co_return co_await driver_.adopt(application);
+  }
   auto row = database_.applications().find(application);
   if (row != database_.applications().end() && !row->second.qmp_socket.empty()) {
     co_return co_await driver_.adopt(application, row->second.qmp_socket);
@@ -128,6 +141,7 @@ asio::awaitable<bool> Guests::look_for(std::string application) {
     log::info({{"application", application}}, "guest {} runs here (process {})", application,
               vm->pid());
     add(application, std::make_shared<Vm>(std::move(*vm)));
+    obey();  // it may have been given up here meanwhile
     co_return true;
   }
   const auto known = driver_.known();
@@ -156,11 +170,18 @@ asio::awaitable<Result<void>> Guests::start(std::string application) {
         errc::operation_not_supported,
         fmt::format("{} is a network device, not a VM: it is not started", application));
   }
+  const Application description = row->second;
+  const bool certain = co_await look_for(application);
+  if (!certain) {
+    co_return policy::make_error(
+        errc::device_or_resource_busy,
+        fmt::format("a guest of {} is here and does not answer: end its process first",
+                    application));
+  }
   if (running(application)) {
     co_return policy::make_error(errc::operation_in_progress,
                                  fmt::format("{} runs already", application));
   }
-  const Application description = row->second;
   auto needs = needs_of(description);
   if (!needs) co_return needs.error();
   auto ports = ports_of(application);
@@ -256,9 +277,7 @@ void Guests::obey() {
       }
       continue;
     }
-    const bool elsewhere = owner.kind == Ownership::Kind::owned && owner.location != host_ &&
-                           !network_.move_of(application);
-    if (!elsewhere) {
+    if (!elsewhere(application)) {
       fenced_.erase(application);
       continue;
     }
@@ -267,11 +286,29 @@ void Guests::obey() {
                "{} runs here, but the control database says that it is at {} by generation {}: "
                "stopping it here",
                application, owner.location, owner.generation);
-    overlay::spawn(executor_, [vm = vm]() -> asio::awaitable<void> {
-      if (auto stopped = co_await vm->stop(); !stopped) {
-        log::error({{"application", vm->name()}}, "{}: {}", vm->name(), stopped.error().message);
-      }
-    });
+    overlay::spawn(executor_, fence(application));
+  }
+}
+
+/// Whether the control database says so, and no move that is under way here knows better.
+bool Guests::elsewhere(const std::string& application) const {
+  const Ownership owner = ownership(database_.contents(), application);
+  return owner.kind == Ownership::Kind::owned && owner.location != host_ &&
+         !network_.move_of(application);
+}
+
+/// Stops a guest that is another host's, however often its program does not answer.
+asio::awaitable<void> Guests::fence(std::string application) {
+  while (true) {
+    auto found = guests_.find(application);
+    if (found == guests_.end() || !elsewhere(application)) co_return;
+    std::shared_ptr<Vm> vm = found->second;
+    auto stopped = co_await vm->stop();
+    if (stopped || vm->exited()) co_return;
+    log::error({{"application", application}}, "{}: {}", application, stopped.error().message);
+    if (!vm->qmp().connected()) co_await reconnect(application);
+    asio::steady_timer timer(executor_, std::chrono::seconds(1));
+    co_await timer.async_wait(asio::use_awaitable);
   }
 }
 

@@ -42,6 +42,8 @@ class Guests {
   boost::asio::awaitable<policy::Result<std::shared_ptr<migration::Vm>>> find(
       std::string application);
   bool running(const std::string& application) const { return guests_.contains(application); }
+  /// Drops a lost connection and waits as settle() does; nullptr when the guest has ended.
+  boost::asio::awaitable<std::shared_ptr<migration::Vm>> reconnect(std::string application);
 
   /// A guest came to run here by a move.
   void add(const std::string& application, std::shared_ptr<migration::Vm> vm);
@@ -60,6 +62,8 @@ class Guests {
  private:
   boost::asio::awaitable<policy::Result<migration::Vm>> reach(std::string application);
   boost::asio::awaitable<bool> look_for(std::string application);
+  bool elsewhere(const std::string& application) const;
+  boost::asio::awaitable<void> fence(std::string application);
   void watch(std::string application, std::shared_ptr<migration::Vm> vm);
   void clean_up(const std::string& application);
 

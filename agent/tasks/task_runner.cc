@@ -74,13 +74,15 @@ TaskState state_of(const MoveReport& report) {
 
 TaskRunner::TaskRunner(asio::any_io_executor executor, ControlDatabase& database, Guests& guests,
                        std::shared_ptr<const migration::SourceContext> moves, std::string host,
-                       std::size_t max_moves)
+                       std::size_t max_moves,
+                       std::function<bool(const std::string& application)> arriving)
     : executor_(std::move(executor)),
       database_(database),
       guests_(guests),
       context_(std::move(moves)),
       host_(std::move(host)),
-      max_moves_(max_moves) {}
+      max_moves_(max_moves),
+      arriving_(std::move(arriving)) {}
 
 TaskStatus TaskRunner::status_of(const Task& task) const {
   TaskStatus status;
@@ -154,7 +156,8 @@ void TaskRunner::forget_deleted() {
 /// A person has said that an application which was committed to this host, and cannot run here,
 /// goes back to where its memory still is. The source waits for exactly that.
 void TaskRunner::give_back(const Task& task) {
-  if (giving_back_.contains(task.uuid)) return;
+  // A move that has not come to its end here runs the guest, or gives it back itself.
+  if (giving_back_.contains(task.uuid) || arriving_(task.application)) return;
   auto status = database_.task_status().find(task.uuid);
   if (task.kind != TaskKind::move || status == database_.task_status().end() ||
       status->second.state != TaskState::in_doubt || status->second.destination != host_ ||
@@ -190,23 +193,34 @@ void TaskRunner::take_up(const Task& task) {
   overlay::spawn(executor_, carry_out);
 }
 
-void TaskRunner::ended(const Uuid& task, const std::string& application) {
+/// Before it can be read that the task has ended: whoever reads that may ask for the next one.
+void TaskRunner::release(const Uuid& task, const std::string& application) {
   auto busy = busy_.find(application);
   if (busy != busy_.end() && busy->second.task == task) busy_.erase(busy);
+}
+
+void TaskRunner::ended(const Uuid& task, const std::string& application) {
+  release(task, application);
   taken_[task] = false;
   on_database_change();  // others may have waited for this one
 }
 
-/// Tasks that this host was at when its agent was ended, and that nothing is known of any more.
+/// Tasks that this host was at when its agent was ended, and of which its journal knows nothing:
+/// what became of a move the bindings say.
 void TaskRunner::end_interrupted() {
   for (const auto& [uuid, status] : database_.task_status()) {
-    if (status.host != host_ || status.state != TaskState::running || taken_.contains(uuid)) {
-      continue;
-    }
+    const bool open = status.state == TaskState::running || status.state == TaskState::in_doubt;
+    if (status.host != host_ || !open || taken_.contains(uuid)) continue;
     taken_[uuid] = false;
-    overlay::spawn(executor_,
-                   finish(status, TaskState::failed,
-                          fmt::format("the agent of {} was ended during the task", host_)));
+    const Ownership owner = ownership(database_.contents(), status.application);
+    TaskState state = TaskState::failed;
+    std::string error = fmt::format("the agent of {} was ended during the task", host_);
+    if (status.kind == TaskKind::move && owner.kind == Ownership::Kind::owned &&
+        owner.location == status.destination) {
+      state = TaskState::succeeded;
+      error.clear();
+    }
+    overlay::spawn(executor_, finish(status, state, std::move(error)));
   }
 }
 
@@ -276,7 +290,11 @@ asio::awaitable<void> TaskRunner::run(Task task) {
     co_return;
   }
   Result<void> done{};
-  if (task.kind == TaskKind::start) {
+  if (arriving_(task.application)) {
+    done = policy::make_error(
+        errc::device_or_resource_busy,
+        fmt::format("{} is being moved to {}: wait for that", task.application, host_));
+  } else if (task.kind == TaskKind::start) {
     done = co_await guests_.start(task.application);
   } else {
     done = co_await guests_.stop(task.application);
@@ -289,6 +307,7 @@ asio::awaitable<void> TaskRunner::run(Task task) {
     state = TaskState::failed;
     error = done.error().message;
   }
+  release(task.uuid, task.application);
   co_await finish(std::move(status), state, std::move(error));
 }
 
@@ -344,11 +363,13 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
 asio::awaitable<void> TaskRunner::run_move(Task task, TaskStatus status) {
   auto request = co_await request_of(task);
   if (!request) {
+    release(task.uuid, task.application);
     co_await finish(std::move(status), TaskState::failed, request.error().message);
     co_return;
   }
   auto vm = co_await guests_.find(task.application);
   if (!vm) {
+    release(task.uuid, task.application);
     co_await finish(std::move(status), TaskState::failed, vm.error().message);
     co_return;
   }
@@ -414,6 +435,7 @@ asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
       totals_.worst_downtime = std::max(totals_.worst_downtime.value_or(0ms), *status.downtime);
     }
   }
+  release(status.task, status.application);
   co_await finish(std::move(status), state, std::move(report.error));
 }
 

@@ -37,7 +37,7 @@ class TaskRunner {
  public:
   TaskRunner(boost::asio::any_io_executor executor, ControlDatabase& database, Guests& guests,
              std::shared_ptr<const migration::SourceContext> moves, std::string host,
-             std::size_t max_moves);
+             std::size_t max_moves, std::function<bool(const std::string& application)> arriving);
 
   /// Takes up new tasks and requests to cancel. Does nothing before resume() was called.
   void on_database_change();
@@ -64,6 +64,7 @@ class TaskRunner {
   void end_interrupted();
   void forget_deleted();
   policy::Result<void> claim(const TaskStatus& status);
+  void release(const Uuid& task, const std::string& application);
   void ended(const Uuid& task, const std::string& application);
   boost::asio::awaitable<void> run(Task task);
   boost::asio::awaitable<void> run_move(Task task, TaskStatus status);
@@ -80,6 +81,7 @@ class TaskRunner {
   std::shared_ptr<const migration::SourceContext> context_;
   std::string host_;
   std::size_t max_moves_;
+  std::function<bool(const std::string& application)> arriving_;
   bool resumed_ = false;
   bool forgetting_ = false;
   bool ending_ = false;

@@ -58,6 +58,11 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
                                              "when one of them is done",
                                              context_->host, under_way));
   }
+  if (context_->runs(request.application())) {
+    co_return policy::make_error(
+        errc::device_or_resource_busy,
+        fmt::format("{} still has a guest of {}", context_->host, request.application()));
+  }
   if (find(request.move_id())) {
     co_return policy::make_error(errc::invalid_argument,
                                  fmt::format("{} has a move {} already", context_->host,
@@ -182,10 +187,21 @@ asio::awaitable<void> Destination::serve(overlay::Channel connected) {
   if (move) co_await move->on(DestinationEvent::channel_lost);
 }
 
-asio::awaitable<void> Destination::recover(JournalEntry entry) {
+void Destination::enter(JournalEntry entry) {
   auto move = std::make_shared<IncomingMove>(context_, std::move(entry), false);
-  moves_[move->entry().application] = move;
+  moves_[move->entry().application] = std::move(move);
+}
+
+asio::awaitable<void> Destination::take_up(std::string application) {
+  auto move = moves_.at(application);
   co_await move->take_up();
+  // What the control database has said meanwhile was not for it.
+  if (auto owner = context_->ownership.last_seen(application)) on_owner(application, *owner);
+}
+
+bool Destination::expects(const std::string& application) const {
+  auto move = moves_.find(application);
+  return move != moves_.end() && !move->second->finished();
 }
 
 void Destination::wind_up(const std::string& why) {

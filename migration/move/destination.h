@@ -24,13 +24,18 @@ class Destination {
   /// Serves one control channel of a source until it ends.
   boost::asio::awaitable<void> serve(overlay::Channel channel);
 
-  /// Takes up what an agent that was killed left behind.
-  boost::asio::awaitable<void> recover(JournalEntry entry);
+  /// Knows from now on that an agent which was killed has left this behind. Before anything else is
+  /// said here: to a source that asks, what is not known is not there.
+  void enter(JournalEntry entry);
+  /// Finds out what became of it, and goes on. Needs the control database.
+  boost::asio::awaitable<void> take_up(std::string application);
 
   /// Admits nothing more and gives up what is not complete, because of `why`.
   void wind_up(const std::string& why);
   /// Whether a move is under way here.
   bool busy() const;
+  /// Whether one of this application is.
+  bool expects(const std::string& application) const;
 
   /// The control database says this about an application.
   void on_owner(const std::string& application, const Owner& owner);

@@ -33,6 +33,9 @@ enum class CommitOutcome {
 };
 
 /// The fence against two owners: the conditional transactions on an application's bindings.
+/// How long bindings that name no single owner may be half read, before they are taken for gone.
+inline constexpr std::chrono::seconds kBindingsPatience{10};
+
 class Ownership {
  public:
   virtual ~Ownership() = default;

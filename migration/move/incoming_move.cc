@@ -246,7 +246,13 @@ asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
         errc::bad_message,
         fmt::format("{} broke off the device state after {} bytes", entry_.peer, received));
   };
-  auto loaded = co_await vm_->load_device_state(source);
+  auto vm = vm_;  // it may have ended meanwhile, or the move may have been called off
+  if (!vm || machine_.state() != DestinationState::receiving) {
+    co_return policy::make_error(
+        errc::operation_not_permitted,
+        fmt::format("{} does not receive {} any more", context_->host, entry_.application));
+  }
+  auto loaded = co_await vm->load_device_state(source);
   if (!loaded) {
     co_await on(DestinationEvent::failed);
     co_return loaded.error();
@@ -300,11 +306,19 @@ void IncomingMove::take_addresses() {
   }
 }
 
+/// Of a guest that was told to go on, maybe without effect.
+asio::awaitable<bool> IncomingMove::never_ran(Vm& vm) {
+  auto status = co_await vm.status();
+  co_return status && !status->running &&
+      (status->state == "inmigrate" || status->state == "prelaunch" || status->state == "paused");
+}
+
 /// Says why the guest certainly has not run here; empty: it runs, or may have run.
 asio::awaitable<std::string> IncomingMove::run_guest() {
   bool asked = entry_.phase == JournalPhase::running;  // by an agent that was ended then
   std::string problem = fmt::format("the guest of {} has ended", entry_.application);
   for (auto vm = vm_; vm && !vm->exited(); vm = vm_) {
+    const bool before = asked;
     if (!vm->qmp().connected()) {
       if (!asked) co_return problem;
       if (auto again = co_await context_->driver.adopt(entry_.application)) {
@@ -320,8 +334,10 @@ asio::awaitable<std::string> IncomingMove::run_guest() {
     }
     auto resumed = co_await vm->cont();
     if (resumed) co_return std::string();
-    const bool refused = resumed.error().code == errc::protocol_error;
-    if (refused) co_return resumed.error().message;
+    if (resumed.error().code == errc::protocol_error) {  // it was refused
+      if (!before || co_await never_ran(*vm)) co_return resumed.error().message;
+      co_return std::string();
+    }
     if (std::exchange(problem, resumed.error().message) != problem) {
       log::error(about(entry_), "move: {} is to run here and its program does not answer: {}",
                  entry_.application, problem);
@@ -357,13 +373,25 @@ asio::awaitable<void> IncomingMove::activate() {
 asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
   log::warn(about(entry_), "move: {} cannot run here and is handed back to {}: {}",
             entry_.application, entry_.peer, reason);
+  // It has not run: the next agent, should this one be ended now, must know that too.
+  entry_.phase = JournalPhase::decided;
+  while (true) {
+    auto written = context_->journal.write(entry_);
+    if (written) break;
+    log::error(about(entry_), "move: {}", written.error().message);
+    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
   co_await end_guest();  // before the source may run it
   const Generation ours = entry_.generation + 1;
+  const auto deadline = std::chrono::steady_clock::now() + kBindingsPatience;
   while (true) {
     auto owner = co_await context_->ownership.owner(entry_.application);
-    if (!owner || owner->generation > ours) break;
-    // The source has told us before the database has.
-    if (owner->generation == ours && owner->host == context_->host) {
+    if (!owner && owner.error().cancelled()) co_return;
+    if (owner && owner->generation > ours) break;
+    if (!owner && std::chrono::steady_clock::now() > deadline) break;  // they are gone
+    // The source may have told us before the database has; bindings may be half read.
+    if (owner && owner->generation == ours && owner->host == context_->host) {
       auto outcome =
           co_await context_->ownership.pass(entry_.application, context_->host, entry_.peer, ours);
       if (outcome == CommitOutcome::committed) break;

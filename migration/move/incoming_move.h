@@ -82,6 +82,7 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   boost::asio::awaitable<Result<void>> make_room(const Prepare& request);
   boost::asio::awaitable<void> activate();
   boost::asio::awaitable<std::string> run_guest();
+  boost::asio::awaitable<bool> never_ran(Vm& vm);
   boost::asio::awaitable<void> discard();
   boost::asio::awaitable<void> hand_back(std::string reason);
   boost::asio::awaitable<void> end_guest();

@@ -20,6 +20,8 @@ namespace {
 
 /// How long a destination that owns the guest may be silent before a person is asked.
 constexpr auto kHandOverPatience = 20s;
+/// How long a guest may refuse to go on before a person is asked.
+constexpr auto kResumePatience = 2s;
 
 }  // namespace
 
@@ -185,13 +187,16 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
   if (auto back = context_->traffic.reinstate(entry().application); !back) {
     log::error(about(entry()), "move: {}", back.error().message);
   }
-  for (int attempt = 0; vm_ && !vm_->exited(); ++attempt) {
+  const auto deadline = steady_clock::now() + kResumePatience;
+  while (vm_ && !vm_->exited()) {
+    if (!vm_->qmp().connected()) vm_ = co_await context_->reconnect(entry().application);
+    if (!vm_) break;
     auto resumed = co_await vm_->cont();
     if (resumed) {
       doubt_.clear();
       co_return Event::done;
     }
-    if (attempt < 20) {
+    if (steady_clock::now() < deadline) {
       co_await pause(100ms);
       continue;
     }
@@ -223,9 +228,16 @@ asio::awaitable<SourceEvent> SourceMove::abort_destination() {
 }
 
 asio::awaitable<SourceEvent> SourceMove::advance_generation() {
+  const auto deadline = steady_clock::now() + kBindingsPatience;
   while (true) {
     auto owner = co_await context_->ownership.owner(entry().application);
-    if (!owner || owner->host != context_->host || owner->generation != entry().generation) {
+    if (!owner && owner.error().cancelled()) co_return Event::done;
+    if (!owner && steady_clock::now() < deadline) {  // the bindings disagree, or are half read
+      co_await pause(100ms);
+      continue;
+    }
+    if (!owner) co_return Event::done;  // they are gone
+    if (owner->host != context_->host || owner->generation != entry().generation) {
       co_return Event::done;
     }
     auto outcome = co_await context_->ownership.pass(entry().application, context_->host,

@@ -46,6 +46,8 @@ struct SourceContext {
   std::function<std::vector<boost::asio::ip::tcp::endpoint>(const std::string& host)> endpoints_of;
   /// The guest has left this host: forget it and remove what is left of it.
   std::function<void(const std::string& application)> departed;
+  /// Reaches the guest again whose monitor's connection was lost; nullptr when it has ended.
+  std::function<boost::asio::awaitable<std::shared_ptr<Vm>>(std::string application)> reconnect;
   HoldPoint hold;  ///< empty outside of tests
 };
 
