@@ -16,9 +16,10 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 /// An emulated guest shares two processors with an agent that starts: 10 to 100 ms were measured,
-/// 364 once beside other builds. The tests of the datapath show that nothing is missed between two
+/// more than 800 beside builds, with and without a restart. This is only to notice one that takes
+/// traffic along. The tests of the datapath show that nothing is missed between two
 /// packets.
-constexpr double kLongestGapMs = 500;
+constexpr double kLongestGapMs = 3000;
 /// An agent that is asked to end does so within this, whatever it was at.
 constexpr auto kEnds = 8s;
 

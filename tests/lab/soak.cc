@@ -88,6 +88,8 @@ class Soak {
     fleet_.guest().check_memory();
     datagrams_->wait_progress(100, 30s);
     done.ended = Clock::now();
+    // Ended tasks would be most of what an agent remembers.
+    if (moves_.size() % 10 == 9) lab().homeport_checked("task remove --ended");
     for (Host* host : lab().hosts()) {
       lives_[host->name()].back().push_back(private_mib(host->agent().pid()));
     }
@@ -165,6 +167,10 @@ void Soak::attribute_losses(const DatagramReport& numbered, std::uint64_t guest_
     const std::uint64_t excused = std::min(places.inside_guest, guest_drops);
     guest_drops -= excused;
     moves_[i].lost = places.all() - excused;
+    if (moves_[i].lost == 0) continue;
+    fmt::print("move {}{}: lost {}\n", i + 1,
+               moves_[i].killed.empty() ? "" : " (" + moves_[i].killed + " was killed)",
+               places.to_string());
   }
 }
 
