@@ -1,6 +1,8 @@
 #include "agent/run.h"
 
 #include "agent/config.h"
+#include "agent/network/underlay.h"
+#include "agent/start_up.h"
 #include "agent/wiring.h"
 #include "overlay/log/log.h"
 #include "policy/version.h"
@@ -14,6 +16,7 @@
 #include <iostream>
 #include <memory>
 #include <sstream>
+#include <vector>
 
 namespace homeport::agent {
 
@@ -32,7 +35,46 @@ log::Settings log_settings(const Config& config) {
   return settings;
 }
 
+/// What an agent with this configuration would refuse to start for, as far as that can be seen from
+/// the files and addresses of this host.
+std::vector<std::string> problems_here(const Config& config) {
+  std::vector<std::string> problems;
+  if (auto tls = overlay::TlsContext::load(config.tls); !tls) {
+    problems.push_back(tls.error().message);
+  } else {
+    try {
+      identity_of(config, *tls);
+    } catch (const boost::system::system_error& error) {
+      problems.push_back(why_not_started(error));
+    }
+  }
+  if (auto mtu = tunnel_mtu_of(config.underlay.vtep); !mtu) problems.push_back(mtu.error().message);
+  return problems;
+}
+
+int check(const std::string& file, const Config& config) {
+  const std::vector<std::string> problems = problems_here(config);
+  for (const std::string& problem : problems) {
+    std::cerr << "homeportd: " << file << ": " << problem << '\n';
+  }
+  if (!problems.empty()) return kWrongUse;
+  std::cout << file << " is in order\n";
+  return 0;
+}
+
 }  // namespace
+
+std::string why_not_started(const boost::system::system_error& error) {
+  std::string sentence = error.what();
+  const std::string added = ": " + error.code().what();
+  if (sentence.ends_with(added)) sentence.resize(sentence.size() - added.size());
+  if (error.code() == boost::system::errc::address_in_use) {
+    sentence +=
+        "; is another homeportd running? end it, or set listen.control, listen.lanes or "
+        "listen.status";
+  }
+  return sentence;
+}
 
 int run_agent(int argc, char** argv, migration::HoldPoint hold) {
   CLI::App app{"The Homeport agent: one on every compute node."};
@@ -40,7 +82,7 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
   bool check_only = false, show_only = false;
   app.add_option("-c,--config", file, "Configuration file, see homeportd(8)")
       ->capture_default_str();
-  app.add_flag("--check-config", check_only, "Check the configuration file and exit");
+  app.add_flag("--check-config", check_only, "Check the configuration and what it names, and exit");
   app.add_flag("--show-config", show_only, "Print every key with its value in effect and exit");
   app.set_version_flag("--version", "homeportd " + std::string(policy::kVersion));
   try {
@@ -61,10 +103,7 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
     std::cout << to_toml(*config);
     return 0;
   }
-  if (check_only) {
-    std::cout << file << " is in order\n";
-    return 0;
-  }
+  if (check_only) return check(file, *config);
   log::set_up(log_settings(*config));
   std::signal(SIGPIPE, SIG_IGN);
 
@@ -90,6 +129,9 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
     // Coroutines in the middle of a move hold what belongs to each other's executors, and cannot be
     // taken apart in any order. The next agent takes up what they were at, as after a kill.
     if (!all_ended) std::_Exit(0);
+  } catch (const boost::system::system_error& error) {
+    log::error("{}", why_not_started(error));
+    return 1;
   } catch (const std::exception& error) {
     log::error("{}", error.what());
     return 1;
