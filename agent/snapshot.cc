@@ -4,6 +4,9 @@
 #include "overlay/log/log.h"
 #include "policy/version.h"
 
+#include <net/if.h>
+
+#include <algorithm>
 #include <chrono>
 
 namespace homeport::agent {
@@ -26,6 +29,13 @@ std::uint64_t amount(std::int64_t value) {
   return static_cast<std::uint64_t>(std::max(value, std::int64_t{0}));
 }
 
+bool has_device(const Contents& contents, const std::string& application) {
+  const auto bindings = contents.bindings_of(application);
+  return std::all_of(bindings.begin(), bindings.end(), [&](const Binding* binding) {
+    return ::if_nametoindex(device_of(contents, *binding).c_str()) != 0;
+  });
+}
+
 std::string state_of(const SnapshotSources& sources, const Application& application,
                      const Ownership& owner) {
   if (sources.tasks.moving(application.name)) return "moving";
@@ -33,7 +43,9 @@ std::string state_of(const SnapshotSources& sources, const Application& applicat
   if (move && move->place == MoveView::Place::incoming) return "incoming";
   if (owner.location.empty()) return "nowhere";
   if (owner.location != sources.host) return "remote";
-  if (application.driver == Driver::netdev) return "attached";
+  if (application.driver == Driver::netdev) {
+    return has_device(sources.database.contents(), application.name) ? "attached" : "detached";
+  }
   return sources.guests.running(application.name) ? "running" : "stopped";
 }
 

@@ -6,7 +6,9 @@
 #include <boost/json.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <algorithm>
 #include <stdexcept>
+#include <vector>
 
 namespace homeport::agent {
 namespace {
@@ -44,12 +46,29 @@ std::string applications(const json::value& status) {
   return table.to_string();
 }
 
+constexpr std::size_t kEndedShown = 5;
+
+/// Those that have not ended, and the last to begin of the others; `homeport task list` has all.
+std::vector<const json::value*> tasks_of_interest(const json::value& status) {
+  std::vector<const json::value*> open, ended;
+  for (const json::value& task : status.at("tasks").as_array()) {
+    (task.at("finished").is_null() ? open : ended).push_back(&task);
+  }
+  // Times are in RFC 3339 and UTC, so that text is in the order of time.
+  std::sort(ended.begin(), ended.end(), [](const json::value* a, const json::value* b) {
+    return text(a->at("started")) > text(b->at("started"));
+  });
+  ended.resize(std::min(ended.size(), kEndedShown));
+  open.insert(open.end(), ended.begin(), ended.end());
+  return open;
+}
+
 std::string tasks(const json::value& status) {
   Table table({{"TASK"}, {"KIND"}, {"APPLICATION"}, {"STATE"}, {"PHASE"}, {"SENT", true}});
-  for (const json::value& task : status.at("tasks").as_array()) {
-    table.add({text(task.at("id")), text(task.at("kind")), text(task.at("application")),
-               text(task.at("state")), text(task.at("phase")),
-               format_bytes(task.at("bytes_sent").to_number<std::uint64_t>())});
+  for (const json::value* task : tasks_of_interest(status)) {
+    table.add({text(task->at("id")), text(task->at("kind")), text(task->at("application")),
+               text(task->at("state")), text(task->at("phase")),
+               format_bytes(task->at("bytes_sent").to_number<std::uint64_t>())});
   }
   return table.to_string();
 }
@@ -70,6 +89,9 @@ std::string page(const json::value& status) {
       text(status.at("database").at("remote")), text(status.at("database").at("state")));
   for (const json::value& reason : status.at("not_ready").as_array()) {
     result += "  not ready: " + text(reason) + "\n";
+  }
+  for (const json::value& problem : status.at("datapath").at("problems").as_array()) {
+    result += "  problem: " + text(problem) + "\n";
   }
   if (!status.at("peers").as_array().empty()) result += "\n" + peers(status);
   if (!status.at("applications").as_array().empty()) result += "\n" + applications(status);

@@ -58,6 +58,15 @@ std::optional<Location> local(const LocalView& view, const std::string& device,
   return LocalPort{device};
 }
 
+/// Without its tap a VM does not run, which is no problem: it has not been started, or is stopped.
+bool is_off(const Contents& contents, const LocalView& view, const Binding& binding) {
+  auto application = contents.applications.find(binding.application);
+  return application != contents.applications.end() && application->second.driver == Driver::qemu &&
+         binding.location == view.host && !move_of(view, binding) &&
+         !view.devices.contains(tap_name(binding.name)) &&
+         contents.networks.contains(binding.network);
+}
+
 }  // namespace
 
 std::string tap_name(const std::string& binding) {
@@ -120,6 +129,7 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
   std::set<policy::Vni> vnis_here;
   std::map<policy::Vni, std::set<policy::IpAddress>> hosts_of;
   for (const auto& [name, binding] : contents.bindings) {
+    if (is_off(contents, view, binding)) continue;
     auto entry = address_of(contents, view, binding, desired.problems);
     if (entry) {
       if (const auto* host = std::get_if<RemoteHost>(&entry->location)) {

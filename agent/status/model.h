@@ -65,10 +65,11 @@ struct PortSnapshot {
 };
 
 /// What an application's state may be, as seen from this host.
-inline constexpr std::array<std::string_view, 7> kApplicationStates{
+inline constexpr std::array<std::string_view, 8> kApplicationStates{
     "running",   ///< Its guest runs here.
     "stopped",   ///< It belongs here and its guest does not run.
     "attached",  ///< It is here as a network device, which is all this host knows of it.
+    "detached",  ///< It belongs here and its network device is not here.
     "moving",    ///< It is being moved away from here.
     "incoming",  ///< It is being moved to here.
     "remote",    ///< It is on another host.

@@ -1,3 +1,5 @@
+#include "agent/cli/status_view.h"
+#include "agent/status/json.h"
 #include "agent/status/server.h"
 #include "tests/unit/agent/cli/run_command.h"
 #include "tests/unit/agent/status/fixed_model.h"
@@ -15,6 +17,7 @@ namespace {
 
 using test::run_command;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 class StatusCommand : public ::testing::Test {
  protected:
@@ -57,6 +60,23 @@ TEST_F(StatusCommand, PassesJsonOn) {
   auto ran = run_command({"status", "--agent", address_, "--json"});
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_EQ(ran.json().at("tasks").at(0).at("phase"), "copying");
+}
+
+TEST(StatusPage, ShowsProblemsAndTheLastTasks) {
+  StatusModel model = test::fixed_model();
+  for (int number = 1; number <= 7; ++number) {
+    TaskSnapshot ended = model.tasks.front();
+    ended.id = "ended-" + std::to_string(number);
+    ended.started = model.started + std::chrono::seconds(number);
+    ended.finished = model.now;
+    model.tasks.push_back(ended);
+  }
+  const std::string page = *status_page(to_json(model));
+  EXPECT_THAT(page, HasSubstr("  problem: no device\n"));
+  EXPECT_THAT(page, HasSubstr(model.tasks.front().id));
+  EXPECT_THAT(page, HasSubstr("ended-7"));
+  EXPECT_THAT(page, HasSubstr("ended-3"));
+  EXPECT_THAT(page, Not(HasSubstr("ended-2")));
 }
 
 TEST(StatusCommandAlone, SaysWhenNobodyAnswers) {

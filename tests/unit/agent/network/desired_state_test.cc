@@ -131,16 +131,28 @@ TEST_F(DesiredStateTest, CurrentAddressesAreAnsweredToo) {
 }
 
 TEST_F(DesiredStateTest, SaysWhatCannotBeProgrammedAndGoesOn) {
+  add("here", "hostA", "02:00:00:00:00:03", "10.1.0.3", Driver::netdev);
+  contents.applications["here"].properties["device"] = "here0";
   view.devices.clear();
   contents.hosts["hostC"].vteps.clear();
   Desired desired = desired_state(contents, view);
   EXPECT_THAT(desired.problems,
               testing::UnorderedElementsAre(HasSubstr("client is at host hostC"),
-                                            HasSubstr("vm1 is here, but its device")));
+                                            HasSubstr("here is here, but its device here0")));
   EXPECT_THAT(desired.state.addresses, IsEmpty());
   contents.bindings["vm1"].network = "nowhere";
   EXPECT_THAT(desired_state(contents, view).problems,
               testing::Contains(HasSubstr("network nowhere")));
+}
+
+TEST_F(DesiredStateTest, AGuestThatDoesNotRunIsNoProblem) {
+  view.devices.clear();
+  Desired desired = desired_state(contents, view);
+  EXPECT_THAT(desired.problems, IsEmpty());
+  EXPECT_THAT(desired.state.ports, IsEmpty());
+  view.moves["vm1"] = {MoveView::Place::here, {}};
+  EXPECT_THAT(desired_state(contents, view).problems,
+              ElementsAre(HasSubstr("vm1 is here, but its device")));
 }
 
 TEST_F(DesiredStateTest, ANetworksMtuCanOnlyBeSmallerThanTheUnderlayAllows) {
