@@ -68,7 +68,12 @@ policy::Result<void> check_addresses(const DatabaseServerOptions& options) {
 }  // namespace
 
 policy::Result<Membership> membership(const fs::path& database) {
-  if (!fs::exists(database)) return Membership::none;
+  std::error_code error;
+  if (!fs::exists(database, error)) {
+    if (!error) return Membership::none;
+    return policy::errno_error(fmt::format("cannot look for {}, try as root", database.string()),
+                               error.value());
+  }
   auto clustered = ask_tool("db-is-clustered", database);
   if (!clustered) return clustered.error();
   if (!*clustered) return Membership::single;

@@ -26,10 +26,15 @@ policy::Error cancelled() {
                             "the operation on the database was cancelled");
 }
 
+constexpr char kRightsHint[] =
+    "; a host's certificate may only read, but for the host's own rows: run this on the database's "
+    "machine, or through its socket";
+
 policy::Error server_error(const std::string& message) {
   bool rights = message.find("permission error") != std::string::npos;
-  return policy::make_error(rights ? errc::permission_denied : errc::operation_not_permitted,
-                            "the control database did not accept the change: " + message);
+  return policy::make_error(
+      rights ? errc::permission_denied : errc::operation_not_permitted,
+      "the control database did not accept the change: " + message + (rights ? kRightsHint : ""));
 }
 
 }  // namespace

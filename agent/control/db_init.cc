@@ -86,11 +86,11 @@ policy::Result<void> check_listeners(const DatabaseServerOptions& options) {
 
 /// True when the file was made now.
 policy::Result<bool> make_database(const DatabaseServerOptions& options, const Files& files) {
-  if (!fs::exists(files.database)) {
+  std::error_code error;
+  if (!fs::exists(files.database, error)) {
     // Made beside and renamed, so that an interrupted run leaves no half of a database.
     auto draft = files.database;
     draft += ".new";
-    std::error_code error;
     fs::remove(draft, error);
     if (options.cluster) {
       if (auto made = make_cluster_file(options, draft); !made) return made.error();

@@ -55,11 +55,12 @@ Result<overlay::UniqueFd> enter_cgroup(const fs::path& parent, const std::string
     existing = existing.parent_path();
   }
   if (kind.f_type != CGROUP2_SUPER_MAGIC) {
-    return make_error(errc::invalid_argument,
-                      fmt::format("{} is not in a cgroup v2 hierarchy; set the guests' cgroup to a "
-                                  "folder below where cgroup2 is mounted, such as "
-                                  "/sys/fs/cgroup/unified",
-                                  parent.string()));
+    return make_error(
+        errc::invalid_argument,
+        fmt::format("{} is not in a cgroup v2 hierarchy; set directories.guest_cgroup to a "
+                    "folder below where cgroup2 is mounted, such as "
+                    "/sys/fs/cgroup/unified/homeport-guests",
+                    parent.string()));
   }
   std::error_code failed;
   fs::create_directories(parent / name, failed);

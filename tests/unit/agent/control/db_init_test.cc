@@ -37,6 +37,13 @@ class DbInitTest : public testing::Test {
       .directory = directory.path() / "db", .schema = HOMEPORT_SCHEMA, .tls = {}, .cluster = {}};
 };
 
+TEST_F(DbInitTest, SaysWhereItMayNotLook) {
+  // A folder that leads to itself; root may look everywhere else.
+  fs::create_symlink("db", options.directory);
+  EXPECT_THAT(init_database(options).error().message,
+              HasSubstr("cannot look for " + (options.directory / "homeport.db").string()));
+}
+
 TEST_F(DbInitTest, MakesStartsAndStops) {
   auto made = init_database(options);
   ASSERT_TRUE(made) << made.error().message;

@@ -106,6 +106,7 @@ TEST_F(ReachTest, GivesAHostsCommandLineNoMoreRightsThanTheHost) {
                         false);
   EXPECT_EQ(refused.code, 1);
   EXPECT_THAT(refused.err, HasSubstr("permission error"));
+  EXPECT_THAT(refused.err, HasSubstr("run this on the database's machine"));
 }
 
 TEST_F(ReachTest, GoesOnThroughARelayThatLosesItsServer) {

@@ -234,7 +234,8 @@ TEST_F(QemuDriverTest, ProgramThatNeverAnswersIsKilled) {
 TEST_F(QemuDriverTest, FolderOutsideACgroupHierarchyIsRefused) {
   options_.cgroup_dir = directory_ / "cgroup";
   driver_ = QemuDriver(options_);
-  EXPECT_THAT(refused(spec("vm1")).message, HasSubstr("cgroup v2"));
+  EXPECT_THAT(refused(spec("vm1")).message,
+              HasSubstr("cgroup v2 hierarchy; set directories.guest_cgroup"));
 }
 
 TEST_F(QemuDriverTest, OutOfMemoryIsFoundOutBeforeTheStart) {
