@@ -43,21 +43,6 @@ std::string check_status(const std::string& text) {
   return endpoint ? "" : endpoint.error().message;
 }
 
-std::string check_remotes(const std::string& remotes) {
-  for (std::size_t begin = 0; begin <= remotes.size();) {
-    const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
-    const std::string_view remote = std::string_view(remotes).substr(begin, end - begin);
-    begin = end + 1;
-    const bool good = remote.starts_with("unix:/") ||
-                      ((remote.starts_with("ssl:") || remote.starts_with("tcp:")) &&
-                       !split_endpoint(remote.substr(4)).first.empty());
-    if (!good) {
-      return fmt::format("\"{}\" is not ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/PATH", remote);
-    }
-  }
-  return "";
-}
-
 /// Every key of the file, with its section, its place in Config and what it may be.
 template <class Visitor, class AnyConfig>
 void visit_keys(Visitor& file, AnyConfig& config) {
@@ -101,6 +86,21 @@ void visit_keys(Visitor& file, AnyConfig& config) {
 }
 
 }  // namespace
+
+std::string check_remotes(const std::string& remotes) {
+  for (std::size_t begin = 0; begin <= remotes.size();) {
+    const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
+    const std::string_view remote = std::string_view(remotes).substr(begin, end - begin);
+    begin = end + 1;
+    const bool good = remote.starts_with("unix:/") ||
+                      ((remote.starts_with("ssl:") || remote.starts_with("tcp:")) &&
+                       !split_endpoint(remote.substr(4)).first.empty());
+    if (!good) {
+      return fmt::format("\"{}\" is not ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/PATH", remote);
+    }
+  }
+  return "";
+}
 
 Result<Config> parse_config(std::string_view text, const std::string& source) {
   toml::table root;

@@ -61,6 +61,9 @@ struct Config {
   std::string log_format = "text";  ///< text, json
 };
 
+/// What is wrong with where the control database is said to be; empty when nothing.
+std::string check_remotes(const std::string& remotes);
+
 /// Parses and checks. An error has one line for everything that is wrong, which names `source`, the
 /// line and the key, and what is allowed; what is not TOML is found one at a time, with its column.
 policy::Result<Config> parse_config(std::string_view text, const std::string& source);

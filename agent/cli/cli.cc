@@ -1,6 +1,7 @@
 #include "agent/cli/cli.h"
 
 #include "agent/cli/commands.h"
+#include "agent/cli/output.h"
 
 #include <CLI/CLI.hpp>
 
@@ -33,6 +34,19 @@ void add_global_options(CLI::App& app, GlobalOptions& global) {
   }
 }
 
+/// CLI11 only misses a command where there is one that it does not know.
+std::string usage_error(const CLI::App* app, const CLI::Error& error) {
+  const CLI::App* group = app;
+  while (!group->get_subcommands().empty()) group = group->get_subcommands().front();
+  std::vector<std::string> known;
+  for (const CLI::App* command : group->get_subcommands({})) known.push_back(command->get_name());
+  const std::vector<std::string> rest = app->remaining(true);
+  if (!known.empty() && !rest.empty() && !rest.front().starts_with('-')) {
+    return "homeport: " + unknown_name("command", rest.front(), known) + "\n";
+  }
+  return "homeport: " + CLI::FailureMessage::simple(app, error);
+}
+
 int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocation) {
   CLI::App app(
       "Moves running applications between hosts while they keep their addresses.\n"
@@ -43,6 +57,7 @@ int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocat
   // Global options may also come after the command.
   app.fallthrough();
   app.require_subcommand(1);
+  app.failure_message(usage_error);
   add_global_options(app, invocation.global);
   add_db_commands(app, invocation);
   add_pki_commands(app, invocation);

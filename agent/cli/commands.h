@@ -16,7 +16,7 @@ namespace homeport::agent {
 
 struct GlobalOptions {
   std::string database;  ///< --db, else HOMEPORT_DB, else the first line of kDatabaseFile, else
-                         ///< kDatabaseSocket.
+                         ///< kDatabaseHome.
   bool json = false;
   std::chrono::duration<double> timeout{30};
   std::string ca_certificate, certificate, private_key;
@@ -25,7 +25,7 @@ struct GlobalOptions {
 /// Holds the remote of the control database on one line, such as "ssl:192.0.2.1:6650".
 inline constexpr char kDatabaseFile[] = "/etc/homeport/database";
 /// Where `homeport db init` puts it when it is not told otherwise.
-inline constexpr char kDatabaseSocket[] = "/var/lib/homeport/homeport.sock";
+inline constexpr char kDatabaseHome[] = "/var/lib/homeport";
 
 /// One run of the program. A command's callback sets `action`, which runs once the whole command
 /// line has been found valid, and returns an ExitCode.

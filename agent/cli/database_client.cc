@@ -1,9 +1,13 @@
 #include "agent/cli/database_client.h"
 
+#include "agent/config.h"
+
 #include <fmt/format.h>
+#include <sys/un.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <exception>
@@ -18,26 +22,58 @@ namespace asio = boost::asio;
 using boost::system::errc::errc_t;
 using policy::Result;
 
-Result<std::string> find_remote(const GlobalOptions& global) {
-  // The Open vSwitch libraries look for a relative path below their own directory.
-  constexpr std::string_view kUnix = "unix:";
-  if (global.database.starts_with(kUnix) && global.database.find(',') == std::string::npos) {
-    return std::string(kUnix) +
-           std::filesystem::absolute(global.database.substr(kUnix.size())).string();
-  }
-  if (!global.database.empty()) return global.database;
-  std::string line;
-  std::ifstream file(kDatabaseFile);
-  if (std::getline(file, line) && !line.empty()) return line;
-  // On the database's own machine nothing needs to be said.
-  std::error_code ignored;
-  if (std::filesystem::exists(kDatabaseSocket, ignored))
-    return "unix:" + std::string(kDatabaseSocket);
+constexpr std::string_view kUnix = "unix:";
+
+policy::Error unknown_place() {
   return policy::make_error(
       errc_t::destination_address_required,
       fmt::format("Nothing says where the control database is; use --db, set HOMEPORT_DB or write "
                   "it into {}, for example ssl:192.0.2.1:6650 or unix:/PATH/homeport.sock.",
                   kDatabaseFile));
+}
+
+/// Somebody serves `socket`: nobody wants to wait for a server that has not been started.
+Result<void> check_socket(const std::filesystem::path& path) {
+  sockaddr_un address{};
+  if (path.native().size() >= sizeof address.sun_path) return {};
+  asio::io_context context{1};
+  asio::local::stream_protocol::socket socket(context);
+  boost::system::error_code error;
+  socket.connect(asio::local::stream_protocol::endpoint(path.native()), error);
+  if (!error) return {};
+  if (error == errc_t::permission_denied) {
+    return policy::Error{error,
+                         fmt::format("This user may not open {}: run as root.", path.string())};
+  }
+  const std::filesystem::path database = path.parent_path() / "homeport.db";
+  std::error_code ignored;
+  if (std::filesystem::exists(database, ignored)) {
+    return policy::Error{error, fmt::format("The server of {} does not run: start it with the "
+                                            "`homeport db init` that made it.",
+                                            database.string())};
+  }
+  return policy::Error{error, fmt::format("Nobody serves a control database at {}: {}.",
+                                          path.string(), error.message())};
+}
+
+Result<std::string> find_remote(const GlobalOptions& global) {
+  std::string remote = global.database;
+  std::string line;
+  std::ifstream file(kDatabaseFile);
+  if (remote.empty() && std::getline(file, line)) remote = line;
+  // On the database's own machine nothing needs to be said.
+  if (remote.empty()) return local_remote(kDatabaseHome);
+  const bool one_socket = remote.starts_with(kUnix) && remote.find(',') == std::string::npos;
+  if (one_socket) {
+    // The Open vSwitch libraries look for a relative path below their own directory.
+    const auto path = std::filesystem::absolute(remote.substr(kUnix.size()));
+    if (auto served = check_socket(path); !served) return served.error();
+    return std::string(kUnix) + path.string();
+  }
+  if (const std::string wrong = check_remotes(remote); !wrong.empty()) {
+    return policy::make_error(errc_t::invalid_argument, "The control database: " + wrong + ".");
+  }
+  return remote;
 }
 
 Result<DatabaseOptions> database_options(const GlobalOptions& global) {
@@ -77,6 +113,16 @@ asio::awaitable<Result<int>> run_when_synced(DatabaseClient& client, const Datab
 }
 
 }  // namespace
+
+Result<std::string> local_remote(const std::filesystem::path& home) {
+  const std::filesystem::path socket = home / "homeport.sock";
+  auto served = check_socket(socket);
+  if (served) return std::string(kUnix) + socket.string();
+  // No such folder and an empty one say nothing; one that this user may not look into does.
+  std::error_code error;
+  const bool there = std::filesystem::exists(home / "homeport.db", error);
+  return there || error ? served.error() : unknown_place();
+}
 
 DatabaseClient::DatabaseClient(asio::any_io_executor executor, DatabaseOptions options)
     : database_(executor, std::move(options)),

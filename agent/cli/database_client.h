@@ -7,9 +7,13 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <filesystem>
 #include <functional>
 
 namespace homeport::agent {
+
+/// Where the control database that `home` is the folder of is served, if it is.
+policy::Result<std::string> local_remote(const std::filesystem::path& home);
 
 class DatabaseClient {
  public:

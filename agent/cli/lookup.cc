@@ -42,12 +42,17 @@ bool is_open(const Contents& contents, const Task& task) {
   return status->state == TaskState::running || status->state == TaskState::in_doubt;
 }
 
-bool last_seen_running(const Contents& contents, std::string_view application) {
+const TaskStatus* last_success(const Contents& contents, std::string_view application) {
   const TaskStatus* last = nullptr;
   for (const auto& [uuid, status] : contents.task_status) {
     if (status.application != application || status.state != TaskState::succeeded) continue;
     if (!last || status.finished > last->finished) last = &status;
   }
+  return last;
+}
+
+bool last_seen_running(const Contents& contents, std::string_view application) {
+  const TaskStatus* last = last_success(contents, application);
   return last && last->kind != TaskKind::stop;
 }
 

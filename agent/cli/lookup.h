@@ -27,7 +27,11 @@ const TaskStatus* status_of(const Contents& contents, const Uuid& task);
 /// Whether a task still has work to do or a decision to wait for.
 bool is_open(const Contents& contents, const Task& task);
 
-/// Whether the last task of an application that succeeded leaves it running.
+/// The last task of an application that succeeded, or nullptr: it tells whether the application
+/// runs.
+const TaskStatus* last_success(const Contents& contents, std::string_view application);
+
+/// Whether that task leaves it running. One that has none was never started.
 bool last_seen_running(const Contents& contents, std::string_view application);
 
 /// The open task of an application, or nullptr.

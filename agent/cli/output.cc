@@ -84,6 +84,10 @@ std::string format_duration(std::chrono::milliseconds duration) {
   return fmt::format("{} h {:02} min", seconds / 3'600, seconds % 3'600 / 60);
 }
 
+std::string counted(std::uint64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
 std::vector<std::string> near_matches(std::string_view name,
                                       const std::vector<std::string>& known) {
   std::size_t tolerance = std::max<std::size_t>(1, name.size() / 3);

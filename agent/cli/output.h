@@ -35,6 +35,9 @@ std::string format_bytes(std::uint64_t bytes);
 /// "143 ms", "12.3 s", "2 min 05 s", "3 h 07 min".
 std::string format_duration(std::chrono::milliseconds duration);
 
+/// "1 round", "3 rounds".
+std::string counted(std::uint64_t count, std::string_view noun);
+
 /// Those of `known` that somebody who typed `name` may have meant, best first, at most three.
 std::vector<std::string> near_matches(std::string_view name, const std::vector<std::string>& known);
 

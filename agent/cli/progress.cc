@@ -47,8 +47,8 @@ std::string task_summary(const TaskSnapshot& task) {
     std::string text =
         fmt::format("{} moved from {} to {}", task.application, task.source, task.destination);
     if (task.total_ms) text += fmt::format(" in {}", format_duration(ms(*task.total_ms)));
-    text += fmt::format("; {} sent for {} of memory in {} rounds", format_bytes(task.bytes_sent),
-                        format_bytes(task.ram_bytes), task.rounds);
+    text += fmt::format("; {} sent for {} of memory in {}", format_bytes(task.bytes_sent),
+                        format_bytes(task.ram_bytes), counted(task.rounds, "round"));
     if (task.downtime_ms) {
       text += fmt::format("; stopped for {}", format_duration(ms(*task.downtime_ms)));
     }

@@ -96,8 +96,8 @@ asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation
   table.add({"phase", view.phase});
   table.add({"started", view.started ? to_rfc3339(*view.started) : ""});
   table.add({"finished", view.finished ? to_rfc3339(*view.finished) : ""});
-  table.add({"sent", fmt::format("{} for {} of memory in {} rounds", format_bytes(view.bytes_sent),
-                                 format_bytes(view.ram_bytes), view.rounds)});
+  table.add({"sent", fmt::format("{} for {} of memory in {}", format_bytes(view.bytes_sent),
+                                 format_bytes(view.ram_bytes), counted(view.rounds, "round"))});
   table.add({"took", optional_ms(view.total_ms)});
   table.add({"application stopped for", optional_ms(view.downtime_ms)});
   if (const TaskStatus* status = status_of(contents, *id)) {
@@ -244,14 +244,29 @@ asio::awaitable<Result<int>> wait(DatabaseClient& client, Invocation& invocation
   co_return co_await wait_for_task(client, invocation, *id);
 }
 
-/// Deletes one task, or all that have ended.
+/// Those that have ended. The last success of an application that is there stays: `app remove`
+/// would otherwise take one that runs for one that was never started.
+std::vector<Uuid> ended_tasks(const Contents& contents, std::size_t& kept) {
+  std::vector<Uuid> ended;
+  for (const auto& [uuid, task] : contents.tasks) {
+    if (is_open(contents, task)) continue;
+    const TaskStatus* last = last_success(contents, task.application);
+    if (last && last->task == uuid && contents.applications.contains(task.application)) {
+      ++kept;
+    } else {
+      ended.push_back(uuid);
+    }
+  }
+  return ended;
+}
+
+/// Deletes one task, or those that have ended.
 asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocation,
                                     const std::string& text) {
   std::vector<Uuid> chosen;
+  std::size_t kept = 0;
   if (text.empty()) {
-    for (const auto& [uuid, task] : client.contents().tasks) {
-      if (!is_open(client.contents(), task)) chosen.push_back(uuid);
-    }
+    chosen = ended_tasks(client.contents(), kept);
   } else {
     auto id = find_task(client.contents(), text);
     if (!id) co_return id.error();
@@ -271,10 +286,16 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
     removed.emplace_back(to_string(task));
   }
   if (invocation.global.json) {
-    invocation.terminal.out << json::serialize(json::object{{"removed", removed}}) << "\n";
+    invocation.terminal.out << json::serialize(json::object{{"removed", removed}, {"kept", kept}})
+                            << "\n";
   } else {
-    invocation.terminal.out << fmt::format("Removed {} task{}.\n", removed.size(),
-                                           removed.size() == 1 ? "" : "s");
+    invocation.terminal.out << fmt::format("Removed {}.", counted(removed.size(), "task"));
+    if (kept != 0) {
+      invocation.terminal.out << fmt::format(
+          " Kept {}, the last that succeeded of each application: they tell what runs.",
+          counted(kept, "task"));
+    }
+    invocation.terminal.out << "\n";
   }
   co_return kExitDone;
 }
@@ -333,13 +354,15 @@ void add_task_commands(CLI::App& app, Invocation& invocation) {
   resolve_command->add_option("--to", arguments->to, "source or destination")
       ->check(CLI::IsMember({"source", "destination"}))
       ->needs(resolve_task);
-  CLI::App* remove_command = add("remove", "Delete a task that has ended, or all of them",
-                                 [](auto& client, auto& call, const TaskArguments& given) {
-                                   return remove(client, call, given.task);
-                                 });
+  CLI::App* remove_command =
+      add("remove", "Delete a task that has ended, or all but each application's last success",
+          [](auto& client, auto& call, const TaskArguments& given) {
+            return remove(client, call, given.task);
+          });
   CLI::Option_group* which = remove_command->add_option_group("which");
   add_task_argument(which);
-  which->add_flag("--ended", arguments->ended, "All that have ended");
+  which->add_flag("--ended", arguments->ended,
+                  "All that have ended, but for the last success of each application");
   which->require_option(1);
   add_task_argument(add("wait", "Watch a task until it has ended",
                         [](auto& client, auto& call, const TaskArguments& given) {

@@ -126,6 +126,15 @@ TEST_F(DatabaseCommands, DbInitAgainChangesNothing) {
   EXPECT_EQ(again.json().at("started"), false);
 }
 
+TEST_F(DatabaseCommands, AServerThatDoesNotRunIsNamed) {
+  EXPECT_EQ(*local_remote(directory_), global_.database);
+  ASSERT_TRUE(stop_database(directory_));
+  const std::string words = "The server of " + directory_ + "/homeport.db does not run";
+  EXPECT_THAT(local_remote(directory_).error().message, HasSubstr(words));
+  refused("task list", words);
+  EXPECT_THAT(local_remote(directory_ + "/none").error().message, HasSubstr("Nothing says where"));
+}
+
 TEST_F(DatabaseCommands, NetworksComeAndGo) {
   checked("network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64 --mtu 1400");
   refused("network add net1 --vni 101", "There is a network net1 already");
@@ -251,7 +260,13 @@ TEST_F(DatabaseCommands, TasksThatHaveEndedAreRemoved) {
   refused("task remove " + id, "homeport task cancel " + id);
   EXPECT_EQ(checked("task remove --ended --json").json().at("removed").as_array().size(), 0u);
   report(id, TaskState::succeeded);
-  EXPECT_EQ(checked("task remove --ended --json").json().at("removed").at(0).as_string(), id);
+  const std::string failed = ask_for_move();
+  report(failed, TaskState::failed);
+  EXPECT_EQ(checked("task remove --ended --json").json().at("removed").at(0).as_string(), failed);
+  EXPECT_THAT(checked("task remove --ended").out, HasSubstr("Removed 0 tasks. Kept 1 task"));
+  refused("app remove vm1", "homeport app stop vm1");
+  checked("app remove vm1 --force");
+  EXPECT_EQ(checked("task remove --ended").out, "Removed 1 task.\n");
   EXPECT_TRUE(checked("task list --json").json().as_array().empty());
   EXPECT_EQ(homeport("task remove").code, 2);
 }

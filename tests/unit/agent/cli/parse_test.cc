@@ -11,6 +11,7 @@ namespace {
 using test::run_command;
 using test::words;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class HelpOf : public ::testing::TestWithParam<const char*> {};
 
@@ -43,6 +44,7 @@ class WrongUsage : public ::testing::TestWithParam<Usage> {};
 TEST_P(WrongUsage, IsStatus2WithAReason) {
   auto ran = run_command(words(GetParam().arguments));
   EXPECT_EQ(ran.code, 2) << ran.out;
+  EXPECT_THAT(ran.err, StartsWith("homeport: "));
   EXPECT_THAT(ran.err, HasSubstr(GetParam().message));
 }
 
@@ -50,9 +52,11 @@ INSTANTIATE_TEST_SUITE_P(
     All, WrongUsage,
     ::testing::Values(
         Usage{"", "subcommand is required"}, Usage{"network", "subcommand is required"},
-        Usage{"nonsense", "subcommand is required"}, Usage{"move vm1", "--to is required"},
-        Usage{"move --to hostB", "APP is required"}, Usage{"--timeout 0 task list", "--timeout"},
-        Usage{"network add net1", "--vni is required"},
+        Usage{"nonsense", "There is no command \"nonsense\""},
+        Usage{"mvoe vm1 --to hostB", "There is no command \"mvoe\"; did you mean move?"},
+        Usage{"task lst", "There is no command \"lst\"; did you mean list?"},
+        Usage{"move vm1", "--to is required"}, Usage{"move --to hostB", "APP is required"},
+        Usage{"--timeout 0 task list", "--timeout"}, Usage{"network add net1", "--vni is required"},
         Usage{"network add net1 --vni 8388608", "--vni"},
         Usage{"network add net1 --vni 0", "--vni"},
         Usage{"network add net1 --vni 1 --subnet 10.1.0.1/24", "is not a prefix"},
@@ -82,9 +86,18 @@ TEST(CommandLine, SslNeedsCertificates) {
 }
 
 TEST(CommandLine, AnAbsentDatabaseIsReportedInTime) {
-  auto ran = run_command(words("--db unix:/nonexistent/db.sock --timeout 0.2 task list"));
+  auto ran = run_command(words("--db tcp:127.0.0.1:1 --timeout 0.2 task list"));
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.err, HasSubstr("does not answer within 0.2 s"));
+}
+
+TEST(CommandLine, WhatCannotBeADatabaseIsNotWaitedFor) {
+  auto ran = run_command(words("--db unix:/nonexistent/db.sock task list"));
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.err, HasSubstr("Nobody serves a control database at /nonexistent/db.sock"));
+  ran = run_command(words("--db foo task list"));
+  EXPECT_EQ(ran.code, 1);
+  EXPECT_THAT(ran.err, HasSubstr("\"foo\" is not ssl:ADDRESS:PORT"));
 }
 
 class PkiCommands : public ::testing::Test {

@@ -81,6 +81,8 @@ TEST(TaskSummary, SaysHowItEnded) {
   EXPECT_EQ(task_summary(task),
             "vm1 moved from hostA to hostB in 12.3 s; 240.0 MiB sent for 512.0 MiB of memory in 3 "
             "rounds; stopped for 143 ms.");
+  task.rounds = 1;
+  EXPECT_THAT(task_summary(task), HasSubstr("in 1 round; stopped"));
   task.error = "No memory.";
   task.state = "failed";
   EXPECT_EQ(task_summary(task), "The move of vm1 failed: No memory.");
