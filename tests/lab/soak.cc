@@ -185,7 +185,7 @@ bool Soak::print_memory(boost::json::object& figures) const {
     std::size_t longest = 0;
     double first = 0, last = 0;
     for (const Life& life : lives) {
-      if (life.size() < 2 * kWarm) continue;
+      if (life.size() < 4 * kWarm) continue;  // too short to tell growth from noise
       const auto moves = static_cast<double>(life.size() - kWarm);
       worst = std::max(worst, (life.back() - life[kWarm - 1]) / moves);
       if (life.size() <= longest) continue;
