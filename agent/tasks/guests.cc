@@ -99,7 +99,10 @@ asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
     if (but.contains(name) || co_await look_for(name)) continue;
     log::error({{"application", name}},
                "guest {} is here and does not answer: it is asked again until it does", name);
-    overlay::spawn(executor_, settle(name));
+    overlay::spawn(executor_, [this, name]() -> asio::awaitable<void> {
+      co_await settle(name);
+      obey();  // it may have been given up here meanwhile
+    });
   }
 }
 
@@ -141,7 +144,6 @@ asio::awaitable<bool> Guests::look_for(std::string application) {
     log::info({{"application", application}}, "guest {} runs here (process {})", application,
               vm->pid());
     add(application, std::make_shared<Vm>(std::move(*vm)));
-    obey();  // it may have been given up here meanwhile
     co_return true;
   }
   const auto known = driver_.known();
