@@ -13,6 +13,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -62,6 +63,18 @@ int check(const std::string& file, const Config& config) {
   return 0;
 }
 
+/// The exit status of what `runs`: its own, or 1 when it throws, which the log is told.
+int status_of(const std::function<int()>& runs) {
+  try {
+    return runs();
+  } catch (const boost::system::system_error& error) {
+    log::error("{}", why_not_started(error));
+  } catch (const std::exception& error) {
+    log::error("{}", error.what());
+  }
+  return 1;
+}
+
 }  // namespace
 
 std::string why_not_started(const boost::system::system_error& error) {
@@ -107,7 +120,7 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
   log::set_up(log_settings(*config));
   std::signal(SIGPIPE, SIG_IGN);
 
-  try {
+  return status_of([&] {
     boost::asio::io_context control{1};
     boost::asio::signal_set signals(control, SIGTERM, SIGINT);
     std::unique_ptr<Agent> agent;
@@ -125,18 +138,15 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
       });
     });
     agent = std::make_unique<Agent>(control, *config, std::move(hold));
-    control.run();
+    const int status = status_of([&] {
+      control.run();
+      return 0;
+    });
     // Coroutines in the middle of a move hold what belongs to each other's executors, and cannot be
     // taken apart in any order. The next agent takes up what they were at, as after a kill.
-    if (!all_ended) std::_Exit(0);
-  } catch (const boost::system::system_error& error) {
-    log::error("{}", why_not_started(error));
-    return 1;
-  } catch (const std::exception& error) {
-    log::error("{}", error.what());
-    return 1;
-  }
-  return 0;
+    if (!all_ended) std::_Exit(status);
+    return status;
+  });
 }
 
 }  // namespace homeport::agent

@@ -94,11 +94,13 @@ TaskSnapshot task(const TaskStatus& status) {
 DatapathSnapshot datapath(const SnapshotSources& sources) {
   DatapathSnapshot snapshot;
   snapshot.kind = "ebpf";
+  snapshot.problems = sources.network.problems();
   if (auto state = sources.datapath.read_back()) {
     snapshot.ports = state->ports.size();
     snapshot.addresses = state->addresses.size();
+  } else {
+    snapshot.problems.push_back(state.error().message);
   }
-  snapshot.problems = sources.network.problems();
   if (auto total = sources.datapath.counters()) {
     snapshot.packets = {{"forwarded", total->forwarded},
                         {"delivered_held", total->delivered_held},
@@ -147,7 +149,10 @@ LogSnapshot log_lines() {
 
 std::vector<std::string> not_ready(const SnapshotSources& sources) {
   const Contents& contents = sources.database.contents();
-  if (!sources.database.synced()) return {"the control database is not in sync"};
+  if (!sources.database.synced()) {
+    const std::string why = sources.database.problem();
+    return {"the control database is not in sync" + (why.empty() ? "" : ": " + why)};
+  }
   if (!sources.network.programmed()) return {"the datapath has not been programmed yet"};
   if (!contents.hosts.contains(sources.host)) {
     return {"this host's row is not in the control database yet"};

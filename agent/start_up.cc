@@ -11,6 +11,9 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
+#include <optional>
+
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -27,6 +30,9 @@ namespace {
 /// How often the datapath and this host's rows are compared with what they should be, in case
 /// somebody else changed them.
 constexpr auto kRepairInterval = 5s;
+/// How long another agent of this host's name is listened for: longer than it is between two signs
+/// of life.
+constexpr auto kAloneAfter = 12s;
 /// How long a destination's copy of the database may lag behind the source's.
 constexpr auto kAdmissionPatience = 3s;
 
@@ -54,12 +60,54 @@ asio::awaitable<Result<void>> publish(ControlDatabase& database, const Host& hos
 
 /// Writes nothing while the rows are right: they are not when addresses come and go here, or when
 /// somebody has made the database anew.
-asio::awaitable<void> keep_published(ControlDatabase& database, Host host) {
+asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdentity& identity) {
   while (true) {
-    if (auto published = co_await publish(database, host); !published) {
+    if (auto published = co_await publish(database, identity.host); !published) {
       log::warn("cannot tell the control database about this host: {}", published.error().message);
     }
+    auto row = database.host_status().find(identity.host.name);
+    if (row != database.host_status().end() && row->second.started != identity.status().started) {
+      log::error(
+          "another agent writes that it is {} (process {} there): end one of them, and give its host "
+          "a name and a certificate of its own",
+          identity.host.name, row->second.agent_pid);
+    }
     co_await pause(kRepairInterval);
+  }
+}
+
+/// Throws when another agent lives by this host's name elsewhere, as on a machine made from an image
+/// of this one: each would take the other's guests for its own. An agent that was killed, and has
+/// been given other addresses since, is one that gives no more signs of life. No clocks are compared:
+/// those of two machines may differ.
+asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, const Host& host) {
+  const auto endpoints = control_endpoints(database, host.name);
+  if (endpoints.empty() || std::ranges::is_permutation(endpoints, host.control_endpoints)) {
+    co_return;
+  }
+  auto sign_of_life = [&]() -> std::optional<WallTime> {
+    auto status = database.host_status().find(host.name);
+    if (status == database.host_status().end() || status->second.state == HostState::stopping) {
+      return {};
+    }
+    return status->second.last_seen;
+  };
+  const std::optional<WallTime> before = sign_of_life();
+  if (!before) co_return;
+  log::info("{} was at {} before: making sure that nobody is there any more", host.name,
+            to_string(endpoints.front()));
+  const auto deadline = std::chrono::steady_clock::now() + kAloneAfter;
+  while (std::chrono::steady_clock::now() < deadline) {
+    co_await pause(100ms);
+    const std::optional<WallTime> now = sign_of_life();
+    if (!now) co_return;
+    if (now == before || *now == WallTime{}) continue;  // a server that starts anew has forgotten it
+    auto other = database.host_status().find(host.name);
+    throw boost::system::system_error(
+        errc::make_error_code(errc::device_or_resource_busy),
+        fmt::format("another agent is {} already, at {} (process {} there): give this host a name "
+                    "of its own in its configuration, with a certificate by `homeport pki issue`",
+                    host.name, to_string(endpoints.front()), other->second.agent_pid));
   }
 }
 
@@ -78,7 +126,7 @@ asio::awaitable<void> catch_up(StartUp& parts) {
 /// Until it is read back: an older sign of life may be on its way, and the row may be of an earlier
 /// agent. The first sign of life makes the row.
 asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& identity) {
-  while (true) {
+  while (identity.state == HostState::ready) {
     auto row = database.contents().host_status.find(identity.host.name);
     const bool there = row != database.contents().host_status.end();
     if (there && row->second.state == HostState::ready && row->second.agent_pid == ::getpid()) {
@@ -124,8 +172,9 @@ asio::awaitable<void> begin(StartUp parts) {
   while (!co_await parts.database.wait_synced(10s)) {
     log::warn("waiting for the control database; what is programmed goes on forwarding");
   }
+  co_await make_sure_to_be_alone(parts.database, parts.identity.host);
   co_await catch_up(parts);
-  overlay::spawn(parts.executor, keep_published(parts.database, parts.identity.host));
+  overlay::spawn(parts.executor, keep_published(parts.database, parts.identity));
   auto status = [&identity = parts.identity] { return identity.status(); };
   overlay::spawn(parts.executor, parts.database.keep_alive(status));
 
@@ -136,9 +185,11 @@ asio::awaitable<void> begin(StartUp parts) {
   co_await parts.guests.adopt(incoming);
   report_owners(parts.database.contents(), parts.destination);
   parts.tasks.resume(std::move(outgoing));
-  parts.identity.state = HostState::ready;
-  log::info("{} is ready", parts.identity.host.name);
-  overlay::spawn(parts.executor, tell_ready(parts.database, parts.identity));
+  if (parts.identity.state == HostState::starting) {  // not asked to end meanwhile
+    parts.identity.state = HostState::ready;
+    log::info("{} is ready", parts.identity.host.name);
+    overlay::spawn(parts.executor, tell_ready(parts.database, parts.identity));
+  }
   co_await repair(parts.network);
 }
 
@@ -237,6 +288,16 @@ std::unique_ptr<overlay::ChannelServer> serve_channels(
   return overlay::ChannelServer::listen(std::move(executor), tls, std::move(options),
                                         std::move(check), std::move(handler))
       .value();
+}
+
+void report_state(const ControlDatabase& database, bool synced) {
+  if (synced) {
+    log::info("in sync with the control database");
+    return;
+  }
+  const std::string why = database.problem();
+  log::warn("the control database is out of reach{}{}: traffic goes on, new tasks wait",
+            why.empty() ? "" : ": ", why);
 }
 
 void report_owners(const Contents& contents, migration::Destination& destination) {

@@ -48,6 +48,9 @@ std::unique_ptr<overlay::ChannelServer> serve_channels(
     std::vector<boost::asio::ip::tcp::endpoint> endpoints, const overlay::Timeouts& timeouts,
     overlay::PeerCheck check, overlay::ChannelServer::Handler handler);
 
+/// Tells the log that the control database has come or gone.
+void report_state(const ControlDatabase& database, bool synced);
+
 /// Tells the destination's moves who owns their applications.
 void report_owners(const Contents& contents, migration::Destination& destination);
 

@@ -80,20 +80,12 @@ struct Agent::Parts {
             .runs = [this](const auto& application) { return guests.running(application); },
             .arrived = [this](auto application,
                               auto vm) { guests.add(application, std::move(vm)); }}) {
-    const overlay::Timeouts timeouts{.dead_peer = config.limits.dead_peer};
-
-    // other agents -> Destination
-    control_server = serve_channels(
-        executor, tls, config.listen.control, timeouts, peers.check(),
-        [this](overlay::Channel channel) { return destination.serve(std::move(channel)); });
-    // other agents -> LaneReceiver
-    lane_server =
-        serve_channels(lane_worker.executor(), tls, config.listen.lanes, timeouts, peers.check(),
-                       [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); });
     // kernel -> VirtualNetwork
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
                            network.on_link_event(event);
                          }).value());
+    // ControlDatabase -> the log
+    database.on_state([this](bool synced) { report_state(database, synced); });
     // ControlDatabase -> everything that follows it
     database.on_change([this] {
       peers.follow(database.contents());
@@ -112,6 +104,16 @@ struct Agent::Parts {
                                               part);
                             })
             .value();
+    const overlay::Timeouts timeouts{.dead_peer = config.limits.dead_peer};
+    // other agents -> Destination
+    control_server = serve_channels(
+        executor, tls, config.listen.control, timeouts, peers.check(),
+        [this](overlay::Channel channel) { return destination.serve(std::move(channel)); });
+    // other agents -> LaneReceiver. Last: from here on another thread uses what is above, and nothing
+    // may fail.
+    lane_server =
+        serve_channels(lane_worker.executor(), tls, config.listen.lanes, timeouts, peers.check(),
+                       [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); });
     database.start();
     start_up(all());
   }

@@ -16,6 +16,8 @@ CLI::Validator make_check(const std::string& type, const std::string& wanted,
 
 }  // namespace
 
+const CLI::Validator kIsGiven =
+    make_check("", "a name", [](const std::string& text) { return !text.empty(); });
 const CLI::Validator kIsIpAddress =
     make_check("ADDRESS", "an IPv4 or IPv6 address", [](const std::string& text) {
       boost::system::error_code ec;

@@ -11,6 +11,7 @@
 
 namespace homeport::agent {
 
+extern const CLI::Validator kIsGiven;  ///< Not empty: "$UNSET" in a script is not "none given".
 extern const CLI::Validator kIsIpAddress;
 extern const CLI::Validator kIsMacAddress;
 extern const CLI::Validator kIsSubnet;

@@ -1,4 +1,4 @@
-// homeport policy set|list
+// homeport policy set|list|remove
 #include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/database_client.h"

@@ -1,4 +1,5 @@
 // homeport task list|show|cancel|resolve|remove|wait
+#include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/lookup.h"
 #include "agent/cli/output.h"
@@ -244,14 +245,20 @@ asio::awaitable<Result<int>> wait(DatabaseClient& client, Invocation& invocation
   co_return co_await wait_for_task(client, invocation, *id);
 }
 
-/// Those that have ended. The last success of an application that is there stays: `app remove`
-/// would otherwise take one that runs for one that was never started.
+/// Whether it is the last success of an application that is there: without it, `app remove` would
+/// take one that runs for one that was never started.
+bool tells_what_runs(const Contents& contents, const Uuid& task) {
+  const std::string& application = contents.tasks.at(task).application;
+  const TaskStatus* last = last_success(contents, application);
+  return last && last->task == task && contents.applications.contains(application);
+}
+
+/// Those that have ended and may go.
 std::vector<Uuid> ended_tasks(const Contents& contents, std::size_t& kept) {
   std::vector<Uuid> ended;
   for (const auto& [uuid, task] : contents.tasks) {
     if (is_open(contents, task)) continue;
-    const TaskStatus* last = last_success(contents, task.application);
-    if (last && last->task == uuid && contents.applications.contains(task.application)) {
+    if (tells_what_runs(contents, uuid)) {
       ++kept;
     } else {
       ended.push_back(uuid);
@@ -276,6 +283,13 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
           fmt::format("Task {} has not ended: cancel it with `homeport task cancel {}`, or wait "
                       "for it with `homeport task wait {}`.",
                       to_string(*id), text, text));
+    }
+    if (tells_what_runs(client.contents(), *id)) {
+      co_return policy::make_error(
+          errc_t::operation_not_permitted,
+          fmt::format("Task {} is the last of {} that succeeded, and tells whether it runs: it "
+                      "stays until another has succeeded, or the application is removed.",
+                      to_string(*id), client.contents().tasks.at(*id).application));
     }
     chosen.push_back(*id);
   }
@@ -325,7 +339,8 @@ void add_task_commands(CLI::App& app, Invocation& invocation) {
     return added;
   };
   auto add_task_argument = [&](CLI::App* command) {
-    return command->add_option("TASK", arguments->task, "UUID of the task, or its beginning");
+    return command->add_option("TASK", arguments->task, "UUID of the task, or its beginning")
+        ->check(kIsGiven);
   };
 
   add("list", "List the tasks, the latest last",

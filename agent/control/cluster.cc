@@ -180,8 +180,9 @@ policy::Result<void> wait_for_cluster(const DatabaseServerOptions& options,
   return policy::make_error(
       errc::wrong_protocol_type,
       fmt::format("the cluster has schema version {}, this program's is {}, and it was left as it "
-                  "is: see `ovsdb-client convert`",
-                  *theirs, *ours));
+                  "is: give `ovsdb-client convert {}` the homeport.ovsschema that is installed with "
+                  "this program",
+                  *theirs, *ours, unix_remote));
 }
 
 }  // namespace homeport::agent

@@ -205,6 +205,10 @@ void ControlDatabase::on_state(std::function<void(bool)> callback) {
   impl_->state_callback = std::move(callback);
 }
 
+std::string ControlDatabase::problem() const {
+  return impl_->session->problem();
+}
+
 void ControlDatabase::start() {
   impl_->session->start();
 }

@@ -104,6 +104,8 @@ class ControlDatabase {
   void start();
 
   bool synced() const;
+  /// Like overlay::ovsdb::Session.
+  std::string problem() const;
   /// How often synced() has become false.
   std::uint64_t disconnections() const;
   boost::asio::awaitable<policy::Result<void>> wait_synced(std::chrono::milliseconds timeout);

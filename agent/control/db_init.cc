@@ -112,9 +112,9 @@ policy::Result<bool> make_database(const DatabaseServerOptions& options, const F
       errc::wrong_protocol_type,
       fmt::format(
           "{} has schema version {}, this program's is {}, and it was left as it is: choose "
-          "another directory, or stop the server, keep a copy and run `ovsdb-tool convert {} {}`",
-          files.database.string(), *theirs, *ours, files.database.string(),
-          options.schema.string()));
+          "another directory, or keep a copy and, while its server runs, give "
+          "`ovsdb-client convert unix:{}` the homeport.ovsschema that is installed with this program",
+          files.database.string(), *theirs, *ours, files.socket.string()));
 }
 
 policy::Result<void> start_server(const DatabaseServerOptions& options, const Files& files) {

@@ -20,7 +20,7 @@ namespace homeport::agent {
 
 struct DatabaseServerOptions {
   std::filesystem::path directory;  ///< Made with mode 0750 if it is not there.
-  std::filesystem::path schema;     ///< The installed homeport.ovsschema.
+  std::filesystem::path schema;     ///< A file with the schema to make it from.
   struct Tls {
     overlay::ovsdb::TlsFiles files;
     /// Where hosts connect with their certificates, with the rights of the role homeport-host.

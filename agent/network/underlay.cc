@@ -55,7 +55,8 @@ Result<std::vector<Interface>> interfaces_of(const std::string& host) {
     interface.host = host;
     interface.name = link->name;
     interface.address = item.address;
-    interface.mtu = link->mtu;
+    // The loopback device has more than the schema takes, and may carry a routed address.
+    interface.mtu = std::min<std::int64_t>(link->mtu, 65535);
     interface.state = link->carrier ? LinkState::up : LinkState::down;
     interfaces.push_back(std::move(interface));
   }

@@ -1,5 +1,5 @@
 // What one agent knows at one instant, as plain values: the input of the JSON, of the metrics
-// and of the web server, filled by the wiring on the control executor.
+// and of the web server, filled by snapshot() (agent/snapshot.h) on the control executor.
 //
 // Counters are totals since the datapath was set up or the agent was started, times are points
 // of the system clock, durations are milliseconds, sizes are bytes, rates are bytes per second.
@@ -22,7 +22,6 @@ using SystemTime = std::chrono::system_clock::time_point;
 
 /// The session with the control database.
 enum class DatabaseState { disconnected, synchronized };
-std::string_view to_string(DatabaseState state);
 
 struct DatabaseSnapshot {
   DatabaseState state = DatabaseState::disconnected;

@@ -138,8 +138,7 @@ StatusReply reply_to(const StatusRequest& request, bool check_host,
     // A stream ends with its connection.
     response.keep_alive(false);
     response.erase(http::field::content_length);
-    if (!head) return reply;
-    reply.events = false;
+    reply.events = !head;
     return reply;
   }
   response.keep_alive(request.keep_alive());

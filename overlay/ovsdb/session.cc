@@ -3,6 +3,7 @@
 #include "overlay/ovsdb/replica.h"
 #include "overlay/ovsdb/thread.h"
 
+#include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -109,8 +110,9 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
     }
     co_return policy::make_error(
         errc::timed_out,
-        "the control database at " + options_.remotes +
-            " was not reached in time: is its server running, and is it the right address?");
+        fmt::format("the control database at {} was not reached in time{}{}: is its server running, "
+                    "and is it the right address?",
+                    options_.remotes, problem().empty() ? "" : ": ", problem()));
   }
 
   asio::awaitable<policy::Result<TransactResult>> transact(Transaction transaction) {
@@ -130,6 +132,7 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
   }
 
   bool synced() const { return synced_; }
+  std::string problem() const { return synced_ ? std::string() : OvsThread::complaint(); }
 
   std::function<void(std::vector<RowChange>, bool)> on_changes;
   std::function<void(bool)> on_state;
@@ -154,7 +157,8 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
                 if (self.on_changes) self.on_changes(std::move(changes), more);
               });
             },
-            [weak, executor](bool synced) {
+            [weak, executor, thread = thread_.get()](bool synced) {
+              thread->drain_log();  // so that problem() knows why
               deliver(weak, executor, [synced](Impl& self) { self.change_state(synced); });
             },
             [weak, executor](Replica::TransactionId id, policy::Result<TransactResult> result) {
@@ -168,6 +172,7 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
   void change_state(bool synced) {
     synced_ = synced;
     if (synced) {
+      OvsThread::forget_complaint();
       for (auto& waiter : sync_waiters_) waiter->tell(policy::Result<void>());
     }
     if (on_state) on_state(synced);
@@ -208,6 +213,10 @@ void Session::start() {
 
 bool Session::synced() const {
   return impl_->synced();
+}
+
+std::string Session::problem() const {
+  return impl_->problem();
 }
 
 asio::awaitable<policy::Result<void>> Session::wait_synced(std::chrono::milliseconds timeout) {

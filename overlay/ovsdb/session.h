@@ -149,6 +149,9 @@ class Session {
   void start();
 
   bool synced() const;
+  /// Why it is not, as far as the library has said: "ssl:192.0.2.1:6642: connection attempt failed
+  /// (Connection refused)". Empty while synced() and before anything has failed.
+  std::string problem() const;
   /// Returns when synced() is true, at once when it already is; `timed_out` otherwise.
   boost::asio::awaitable<policy::Result<void>> wait_synced(std::chrono::milliseconds timeout);
 

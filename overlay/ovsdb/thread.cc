@@ -29,6 +29,7 @@ struct Process {
   int log_fd =
       -1;  ///< A memfd: the library can log to nothing but files, and a pipe could fill up.
   std::optional<TlsFiles> tls;
+  std::string complaint;
 };
 
 Process& process() {
@@ -41,12 +42,29 @@ Process& process() {
       boost::system::error_code(error, boost::system::generic_category()), message);
 }
 
+/// Whether a line of the library's module for reconnections says why there is no connection; the
+/// others say what it does next.
+bool says_why(std::string_view text) {
+  for (std::string_view sign : {" attempt failed", " connection closed", " connection dropped",
+                                " no response", " error "}) {
+    if (text.find(sign) != text.npos) return true;
+  }
+  return false;
+}
+
 /// The library's own words about connections come and go are the session's to tell: everything
 /// arrives one level lower than the library thinks of it.
 void forward(std::string_view line) {
   auto first = line.find('|');
   auto level = line.substr(0, first);
   auto text = first == line.npos ? line : line.substr(first + 1);
+  auto message = text.substr(std::min(text.find('|'), text.size() - 1) + 1);
+  const bool of_reconnections = text.starts_with("reconnect|");
+  if (of_reconnections ? says_why(message) : level != "INFO" && level != "DBG") {
+    Process& self = process();
+    std::lock_guard lock(self.mutex);
+    self.complaint = message;
+  }
   if (level == "EMER" || level == "ERR") {
     log::warn("ovs: {}", text);
   } else if (level == "WARN") {
@@ -57,6 +75,18 @@ void forward(std::string_view line) {
 }
 
 }  // namespace
+
+std::string OvsThread::complaint() {
+  Process& self = process();
+  std::lock_guard lock(self.mutex);
+  return self.complaint;
+}
+
+void OvsThread::forget_complaint() {
+  Process& self = process();
+  std::lock_guard lock(self.mutex);
+  self.complaint.clear();
+}
 
 std::shared_ptr<OvsThread> OvsThread::get() {
   Process& self = process();

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -33,6 +34,11 @@ class OvsThread {
   static std::shared_ptr<OvsThread> get();
   ~OvsThread();
 
+  /// What the library said last about a connection that it cannot make or has lost, for a person;
+  /// empty when it never did since it was forgotten. Of the whole process, from any thread.
+  static std::string complaint();
+  static void forget_complaint();
+
   /// Throws boost::system::system_error when the files cannot be read or another identity is in
   /// use.
   void use_tls(const TlsFiles& files);
@@ -43,11 +49,12 @@ class OvsThread {
   void add(std::shared_ptr<LoopClient> client);
   /// Returns once the client is closed.
   void remove(const std::shared_ptr<LoopClient>& client);
+  /// Passes on what the library has logged so far; on the thread only.
+  void drain_log();
 
  private:
   OvsThread();
   void loop();
-  void drain_log();
   void run_tasks();
 
   int wake_fd_ = -1;  ///< eventfd

@@ -4,6 +4,7 @@
 #include "tests/lab/failure.h"
 #include "tests/lab/lab.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <boost/asio/co_spawn.hpp>
@@ -38,7 +39,11 @@ class Writer {
   std::size_t acknowledged() const { return count_; }
   void wait_progress(std::size_t rows) {
     const std::size_t before = count_;
-    wait_until([&] { return count_ >= before + rows; }, 20s, "the database to take writes");
+    wait_until([&] { return count_ >= before + rows; }, 60s, "the database to take writes",
+               [&] {
+                 return fmt::format("{} of {} taken; it waits for {}", count_ - before, rows,
+                                    doing_.load());
+               });
   }
   /// Stops, and returns the rows that the database has said are in.
   std::set<std::string> finish() {
@@ -53,8 +58,9 @@ class Writer {
       const auto uuid = boost::uuids::random_generator()();
       ovsdb::Outcome outcome = ovsdb::Outcome::unknown;
       while (outcome != ovsdb::Outcome::committed) {
-        auto synced = co_await session_.wait_synced(20s);
-        if (!synced) co_return;
+        doing_ = "the database";
+        if (!co_await session_.wait_synced(20s)) continue;
+        doing_ = "the answer to a transaction";
         ovsdb::Transaction insert;
         insert.inserts.push_back({"Storage", {{"name", to_string(uuid)}, {"kind", "nfs"}}, uuid});
         auto result = co_await session_.transact(std::move(insert));
@@ -71,6 +77,7 @@ class Writer {
   ovsdb::Session session_;
   std::set<std::string> acknowledged_;
   std::atomic<std::size_t> count_ = 0;
+  std::atomic<const char*> doing_ = "";
   std::thread thread_;
 };
 

@@ -89,6 +89,23 @@ TEST_F(Decision, ForTheSourceWhenTheDestinationIsGone) {
   expect_same_guest();
 }
 
+// What was told to go on may do so at any time: it is not the source's again before that is certain.
+TEST_F(Decision, ForTheSourceWhileTheDestinationHangs) {
+  commit_and_hold();
+  ASSERT_TRUE(fleet_.b().signal_guest("vm1", SIGSTOP));
+  fleet_.a().release();
+  wait_in_doubt();
+  const CommandResult decided = decide("source");
+  EXPECT_EQ(decided.status, 0) << decided.err;
+  EXPECT_THROW(fleet_.guest().ask("status", 2s), LabFailure);
+  EXPECT_EQ(fleet_.lab().location("vm1"), "hostB");
+  ASSERT_TRUE(fleet_.b().signal_guest("vm1", SIGCONT));
+  EXPECT_EQ(fleet_.wait_ended().state, "succeeded");
+  EXPECT_EQ(&fleet_.wait_somewhere(), &fleet_.b());
+  fleet_.wait_settled(fleet_.b());
+  expect_same_guest();
+}
+
 TEST_F(Decision, ForTheDestinationThatTheSourceDoesNotHear) {
   commit_and_hold();
   fleet_.b().underlay().cut();

@@ -103,6 +103,32 @@ TEST(Refusal, TheDatabaseIsAwayForLong) {
   fleet.guest().check_memory();
 }
 
+// A controller gives the application to another host while its program does not answer.
+TEST(Refusal, AGuestThatIsElsewhereNowAndHangsForLong) {
+  Fleet fleet({.name = "fence"});
+  const pid_t guest = fleet.a().guest_pid("vm1");
+  ASSERT_TRUE(fleet.a().signal_guest("vm1", SIGSTOP));
+  const std::string update =
+      R"(["Homeport",{"op":"update","table":"Binding","where":[["application","==","vm1"]],)"
+      R"("row":{"location":"hostB","generation":99}}])";
+  run_checked({"ovsdb-client", "transact", fleet.lab().database().local_remote(), update});
+  fleet.a().agent().wait_for_log("says that it is at hostB by generation 99", 20s);
+  fleet.a().agent().wait_for_log("the QMP command stop took longer", 60s);
+  ASSERT_TRUE(fleet.a().signal_guest("vm1", SIGCONT));
+  // A guest that is stopped uses no processor.
+  auto used = [&] {
+    const Command fields = words(read_text("/proc/" + std::to_string(guest) + "/stat"));
+    return std::stol(fields.at(13)) + std::stol(fields.at(14));
+  };
+  wait_until(
+      [&] {
+        const long before = used();
+        let_pass(1s);
+        return used() == before;
+      },
+      90s, "the guest to be stopped", [&] { return fleet.a().agent().log_tail(); });
+}
+
 // Two tasks of one application would take its guest from each other.
 TEST(Refusal, AStopDuringAMove) {
   Fleet fleet({.name = "stop", .holdable = true});

@@ -29,7 +29,8 @@ const std::vector<std::string> kExpected = {"the agent of host[ABC] is being end
                                             "is left to the next agent",
                                             "is not known; it is held",
                                             "it refuses this host",
-                                            "of the channel protocol"};
+                                            "of the channel protocol",
+                                            "another agent is hostA already"};
 
 class Restart : public testing::Test {
  protected:
@@ -236,6 +237,43 @@ TEST_F(Restart, ThatIsAskedForTwiceDoesNotWait) {
   start(here);
   EXPECT_THAT(fleet_->wait_ended().state, testing::AnyOf("succeeded", "rolled-back"));
   fleet_->wait_settled(fleet_->wait_somewhere());
+}
+
+/// Replaces `from` by `to` in a host's configuration.
+void configure(Host& host, const std::string& from, const std::string& to) {
+  const auto file = host.directory() / "homeportd.toml";
+  std::string text = read_text(file);
+  ASSERT_NE(text.find(from), std::string::npos) << from << " in " << text;
+  for (auto at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  write_text(file, text);
+}
+
+// A machine made from the image of another.
+TEST_F(Restart, ByTheNameOfAHostThatLivesIsRefused) {
+  Host& c = fleet_->c();
+  const std::string as_it_was = read_text(c.directory() / "homeportd.toml");
+  end(c);
+  configure(c, "host = \"hostC\"", "host = \"hostA\"");
+  configure(c, "/hostC.pem", "/hostA.pem");
+  configure(c, "/hostC.key", "/hostA.key");
+  c.start_agent();
+  EXPECT_EQ(c.agent().wait(20s), 1);
+  EXPECT_THAT(c.agent().log_tail(), HasSubstr("another agent is hostA already, at 172.31.0."));
+  write_text(c.directory() / "homeportd.toml", as_it_was);
+  start(c);
+}
+
+TEST_F(Restart, AtAnotherAddressAfterAKill) {
+  Host& there = fleet_->other_than(fleet_->wait_somewhere());
+  const std::string as_it_was = read_text(there.directory() / "homeportd.toml");
+  there.kill_agent();
+  configure(there, "\n[listen]\n", "\n[listen]\ncontrol = [\"127.0.0.1:6710\"]\n");
+  start(there);
+  end(there);
+  write_text(there.directory() / "homeportd.toml", as_it_was);
+  start(there);
 }
 
 }  // namespace

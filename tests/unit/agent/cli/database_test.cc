@@ -243,7 +243,7 @@ TEST_F(DatabaseCommands, TasksAreListedShownAndCancelled) {
   EXPECT_EQ(listed.at(0).at("figures").at("zero_pages"), 17);
   EXPECT_THAT(checked("task list --open").out, HasSubstr(id.substr(0, 8)));
   EXPECT_THAT(checked("task show " + id.substr(0, 8)).out, HasSubstr("zero_pages"));
-  refused("task show 0", "task");
+  refused("task show none", "task");
 
   checked("task cancel " + id);
   EXPECT_EQ(checked("task show " + id + " --json").json().at("cancel"), true);
@@ -264,6 +264,7 @@ TEST_F(DatabaseCommands, TasksThatHaveEndedAreRemoved) {
   report(failed, TaskState::failed);
   EXPECT_EQ(checked("task remove --ended --json").json().at("removed").at(0).as_string(), failed);
   EXPECT_THAT(checked("task remove --ended").out, HasSubstr("Removed 0 tasks. Kept 1 task"));
+  refused("task remove " + id, "the last of vm1 that succeeded");
   refused("app remove vm1", "homeport app stop vm1");
   checked("app remove vm1 --force");
   EXPECT_EQ(checked("task remove --ended").out, "Removed 1 task.\n");

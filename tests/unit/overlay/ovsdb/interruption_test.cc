@@ -157,12 +157,25 @@ TEST_F(InterruptionTest, DoesNotDelayACommitByALargeUpdate) {
   EXPECT_LT(rows_at_outcome, kRows);
 }
 
+TEST_F(InterruptionTest, TellsWhyThereIsNoConnection) {
+  Observer observer(io, server.remote());
+  test::run(io, observer.changed.wait([&] { return observer.session.synced(); }));
+  EXPECT_EQ(observer.session.problem(), "");
+  server.kill();
+  test::run(io, observer.changed.wait([&] { return !observer.session.synced(); }));
+  EXPECT_THAT(observer.session.problem(), HasSubstr(server.remote() + ": connection closed"));
+  server.start();
+  test::run(io, observer.changed.wait([&] { return observer.session.synced(); }));
+  EXPECT_EQ(observer.session.problem(), "");
+}
+
 TEST_F(InterruptionTest, WaitsForAServerOnlySoLong) {
   Observer observer(io, "unix:/nowhere/homeport.sock");
   auto result = test::run(io, observer.session.wait_synced(100ms));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, errc::timed_out);
   EXPECT_THAT(result.error().message, HasSubstr("/nowhere/homeport.sock"));
+  EXPECT_THAT(result.error().message, HasSubstr("connection attempt failed (No such file"));
 }
 
 }  // namespace
