@@ -68,7 +68,8 @@ asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdenti
     auto row = database.host_status().find(identity.host.name);
     if (row != database.host_status().end() && row->second.started != identity.status().started) {
       log::error(
-          "another agent writes that it is {} (process {} there): end one of them, and give its host "
+          "another agent writes that it is {} (process {} there): end one of them, and give its "
+          "host "
           "a name and a certificate of its own",
           identity.host.name, row->second.agent_pid);
     }
@@ -76,10 +77,10 @@ asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdenti
   }
 }
 
-/// Throws when another agent lives by this host's name elsewhere, as on a machine made from an image
-/// of this one: each would take the other's guests for its own. An agent that was killed, and has
-/// been given other addresses since, is one that gives no more signs of life. No clocks are compared:
-/// those of two machines may differ.
+/// Throws when another agent lives by this host's name elsewhere, as on a machine made from an
+/// image of this one: each would take the other's guests for its own. An agent that was killed, and
+/// has been given other addresses since, is one that gives no more signs of life. No clocks are
+/// compared: those of two machines may differ.
 asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, const Host& host) {
   const auto endpoints = control_endpoints(database, host.name);
   if (endpoints.empty() || std::ranges::is_permutation(endpoints, host.control_endpoints)) {
@@ -101,7 +102,8 @@ asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, con
     co_await pause(100ms);
     const std::optional<WallTime> now = sign_of_life();
     if (!now) co_return;
-    if (now == before || *now == WallTime{}) continue;  // a server that starts anew has forgotten it
+    if (now == before || *now == WallTime{})
+      continue;  // a server that starts anew has forgotten it
     auto other = database.host_status().find(host.name);
     throw boost::system::system_error(
         errc::make_error_code(errc::device_or_resource_busy),

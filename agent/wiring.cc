@@ -109,8 +109,8 @@ struct Agent::Parts {
     control_server = serve_channels(
         executor, tls, config.listen.control, timeouts, peers.check(),
         [this](overlay::Channel channel) { return destination.serve(std::move(channel)); });
-    // other agents -> LaneReceiver. Last: from here on another thread uses what is above, and nothing
-    // may fail.
+    // other agents -> LaneReceiver. Last: from here on another thread uses what is above, and
+    // nothing may fail.
     lane_server =
         serve_channels(lane_worker.executor(), tls, config.listen.lanes, timeouts, peers.check(),
                        [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); });

@@ -179,10 +179,11 @@ policy::Result<void> wait_for_cluster(const DatabaseServerOptions& options,
   if (*theirs == *ours) return {};
   return policy::make_error(
       errc::wrong_protocol_type,
-      fmt::format("the cluster has schema version {}, this program's is {}, and it was left as it "
-                  "is: give `ovsdb-client convert {}` the homeport.ovsschema that is installed with "
-                  "this program",
-                  *theirs, *ours, unix_remote));
+      fmt::format(
+          "the cluster has schema version {}, this program's is {}, and it was left as it "
+          "is: give `ovsdb-client convert {}` the homeport.ovsschema that is installed with "
+          "this program",
+          *theirs, *ours, unix_remote));
 }
 
 }  // namespace homeport::agent

@@ -113,7 +113,8 @@ policy::Result<bool> make_database(const DatabaseServerOptions& options, const F
       fmt::format(
           "{} has schema version {}, this program's is {}, and it was left as it is: choose "
           "another directory, or keep a copy and, while its server runs, give "
-          "`ovsdb-client convert unix:{}` the homeport.ovsschema that is installed with this program",
+          "`ovsdb-client convert unix:{}` the homeport.ovsschema that is installed with this "
+          "program",
           files.database.string(), *theirs, *ours, files.socket.string()));
 }
 

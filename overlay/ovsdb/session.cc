@@ -110,9 +110,10 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
     }
     co_return policy::make_error(
         errc::timed_out,
-        fmt::format("the control database at {} was not reached in time{}{}: is its server running, "
-                    "and is it the right address?",
-                    options_.remotes, problem().empty() ? "" : ": ", problem()));
+        fmt::format(
+            "the control database at {} was not reached in time{}{}: is its server running, "
+            "and is it the right address?",
+            options_.remotes, problem().empty() ? "" : ": ", problem()));
   }
 
   asio::awaitable<policy::Result<TransactResult>> transact(Transaction transaction) {

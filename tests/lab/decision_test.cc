@@ -89,7 +89,8 @@ TEST_F(Decision, ForTheSourceWhenTheDestinationIsGone) {
   expect_same_guest();
 }
 
-// What was told to go on may do so at any time: it is not the source's again before that is certain.
+// What was told to go on may do so at any time: it is not the source's again before that is
+// certain.
 TEST_F(Decision, ForTheSourceWhileTheDestinationHangs) {
   commit_and_hold();
   ASSERT_TRUE(fleet_.b().signal_guest("vm1", SIGSTOP));
