@@ -11,7 +11,7 @@
 //   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes
 //
 // Threads: control (this one: all decisions), lanes (guest memory coming in), bulk (guest memory
-// going out), and that of the OVSDB session inside ControlDatabase.
+// going out: one for each move), and that of the OVSDB session inside ControlDatabase.
 #include "agent/wiring.h"
 
 #include "agent/network/underlay.h"
@@ -46,6 +46,7 @@ struct Agent::Parts {
         network(database, *datapath, config.host, mtu_limit),
         guests(executor, database, network, driver, config.host, mtu_limit),
         ownership(database, [this] { return identity.status(); }),
+        bulk(config.limits.moves),
         source(std::make_shared<migration::SourceContext>(migration::SourceContext{
             .executor = executor,
             .bulk_executor = bulk.executor(),

@@ -181,6 +181,10 @@ asio::awaitable<Result<void>> Guests::start(std::string application) {
                     application));
   }
   if (running(application)) {
+    // It may have been launched by an agent that was ended before it could let it go on.
+    std::shared_ptr<Vm> vm = guests_.at(application);
+    auto status = co_await vm->status();
+    if (status && status->state == "prelaunch") co_return co_await vm->cont();
     co_return policy::make_error(errc::operation_in_progress,
                                  fmt::format("{} runs already", application));
   }
@@ -250,8 +254,10 @@ asio::awaitable<Result<std::shared_ptr<Vm>>> Guests::find(std::string applicatio
   }
   auto vm = co_await reach(application);
   if (!vm) co_return vm.error();
-  if (!running(application)) add(application, std::make_shared<Vm>(std::move(*vm)));
-  co_return guests_.at(application);
+  if (auto found = guests_.find(application); found != guests_.end()) co_return found->second;
+  auto guest = std::make_shared<Vm>(std::move(*vm));
+  add(application, guest);
+  co_return guest;
 }
 
 void Guests::add(const std::string& application, std::shared_ptr<Vm> vm) {
@@ -267,10 +273,12 @@ void Guests::departed(const std::string& application) {
 }
 
 void Guests::obey() {
+  std::vector<std::string> strays;  // fence() begins at once, and may take a guest out of guests_
   for (const auto& [application, vm] : guests_) {
     const Ownership owner = ownership(database_.contents(), application);
     if (!database_.applications().contains(application)) {
-      if (fenced_.insert(application).second) {
+      fenced_.erase(application);
+      if (orphans_.insert(application).second) {
         log::error(
             {{"application", application}},
             "{} runs here and is not in the control database any more: nobody reaches it, and it "
@@ -279,6 +287,7 @@ void Guests::obey() {
       }
       continue;
     }
+    orphans_.erase(application);
     if (!elsewhere(application)) {
       fenced_.erase(application);
       continue;
@@ -288,8 +297,9 @@ void Guests::obey() {
                "{} runs here, but the control database says that it is at {} by generation {}: "
                "stopping it here",
                application, owner.location, owner.generation);
-    overlay::spawn(executor_, fence(application));
+    strays.push_back(application);
   }
+  for (const std::string& stray : strays) overlay::spawn(executor_, fence(stray));
 }
 
 /// Whether the control database says so, and no move that is under way here knows better.
@@ -321,16 +331,7 @@ void Guests::clean_up(const std::string& application) {
   }
 }
 
-void Guests::move_ended(const std::string& application) {
-  auto found = guests_.find(application);
-  if (found == guests_.end() || !found->second->exited()) return;
-  log::warn({{"application", application}}, "guest {} has ended during its move", application);
-  guests_.erase(found);
-  clean_up(application);
-}
-
-/// Notices a guest that ends by itself. One that stop() has taken out is that one's, and one that a
-/// move is at is seen to by move_ended().
+/// Notices a guest that ends by itself. One that stop() or a move has taken out is theirs.
 void Guests::watch(std::string application, std::shared_ptr<Vm> vm) {
   auto wait = [this, application, vm]() -> asio::awaitable<void> {
     if (auto ended = co_await vm->wait_exit(); !ended) {
@@ -338,10 +339,17 @@ void Guests::watch(std::string application, std::shared_ptr<Vm> vm) {
                  ended.error().message);
       co_return;
     }
-    auto found = guests_.find(application);
-    if (found == guests_.end() || found->second != vm || network_.move_of(application)) co_return;
+    auto is_there = [&] {
+      auto found = guests_.find(application);
+      return found != guests_.end() && found->second == vm;
+    };
+    while (is_there() && network_.move_of(application)) {  // it comes to its end first
+      asio::steady_timer timer(executor_, std::chrono::milliseconds(50));
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+    if (!is_there()) co_return;
     log::warn({{"application", application}}, "guest {} has ended", application);
-    guests_.erase(found);
+    guests_.erase(application);
     clean_up(application);
   };
   overlay::spawn(executor_, wait);

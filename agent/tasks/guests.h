@@ -49,8 +49,6 @@ class Guests {
   void add(const std::string& application, std::shared_ptr<migration::Vm> vm);
   /// The guest of a move has ended here because it runs elsewhere; removes its files.
   void departed(const std::string& application);
-  /// A move away from here has ended: cleans up after a guest whose process ended meanwhile.
-  void move_ended(const std::string& application);
 
   /// Stops guests that run here although the control database, by a generation this host did not
   /// write, says that they are elsewhere. A move under way looks after its own.
@@ -74,7 +72,8 @@ class Guests {
   std::string host_;
   std::uint32_t mtu_limit_;
   std::map<std::string, std::shared_ptr<migration::Vm>> guests_;
-  std::set<std::string> fenced_;  ///< stopped by obey()
+  std::set<std::string> fenced_;   ///< stopped by obey()
+  std::set<std::string> orphans_;  ///< run here and are not in the control database
 };
 
 /// What an application needs of a host, from its properties; an error where they make no sense.

@@ -284,7 +284,17 @@ asio::awaitable<void> TaskRunner::run(Task task) {
     co_await finish(std::move(status), TaskState::failed, claimed.error().message);
     co_return;
   }
-  co_await write(status);
+  // Until this is in, the application may still be given to another host.
+  auto told = co_await database_.write_task_status(status);
+  if (told && ownership(database_.contents(), task.application).location != host_) {
+    told = policy::make_error(errc::operation_not_permitted,
+                              fmt::format("{} is not at {} any more", task.application, host_));
+  }
+  if (!told) {
+    release(task.uuid, task.application);
+    co_await finish(std::move(status), TaskState::failed, told.error().message);
+    co_return;
+  }
   if (task.kind == TaskKind::move) {
     co_await run_move(std::move(task), std::move(status));
     co_return;
@@ -409,7 +419,6 @@ asio::awaitable<void> TaskRunner::follow(MovePtr move, TaskStatus status) {
     over = true;
     interval.cancel();
     moves_.erase(status.application);
-    guests_.move_ended(status.application);
     co_return report;
   };
   // Both to their ends: a progress that is still being written must not come after the end.

@@ -18,9 +18,11 @@ Destination::Destination(DestinationContext context)
 
 Destination::~Destination() = default;
 
-std::shared_ptr<IncomingMove> Destination::find(const std::string& move_id) const {
+std::shared_ptr<IncomingMove> Destination::find(const std::string& move_id,
+                                                const std::string& source) const {
   for (const auto& [application, move] : moves_) {
-    if (move->known() && move->entry().move_id == move_id) return move;
+    const JournalEntry& entry = move->entry();
+    if (move->known() && entry.move_id == move_id && entry.peer == source) return move;
   }
   return nullptr;
 }
@@ -40,6 +42,9 @@ void Destination::drop_finished() {
 
 asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std::string source,
                                                                             Prepare request) {
+  auto ports = co_await context_->admit(source, request);
+  if (!ports) co_return ports.error();
+  // Nothing is awaited between here and the entry in moves_: others may come at the same time.
   if (!ending_.empty()) co_return policy::make_error(errc::operation_not_permitted, ending_);
   drop_finished();
   auto busy = moves_.find(request.application());
@@ -63,13 +68,13 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
         errc::device_or_resource_busy,
         fmt::format("{} still has a guest of {}", context_->host, request.application()));
   }
-  if (find(request.move_id())) {
+  if (std::ranges::any_of(moves_, [&](const auto& item) {
+        return item.second->entry().move_id == request.move_id();
+      })) {
     co_return policy::make_error(errc::invalid_argument,
                                  fmt::format("{} has a move {} already", context_->host,
                                              policy::printable(request.move_id())));
   }
-  auto ports = co_await context_->admit(source, request);
-  if (!ports) co_return ports.error();
 
   JournalEntry entry;
   entry.role = JournalEntry::Role::destination;
@@ -78,13 +83,6 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
   entry.peer = source;
   entry.generation = request.generation();
   entry.ports = std::move(*ports);
-  // Another Prepare may have come while the database was asked.
-  if (auto again = moves_.find(request.application());
-      again != moves_.end() && !again->second->finished()) {
-    co_return policy::make_error(
-        errc::device_or_resource_busy,
-        fmt::format("{} is receiving {} already", context_->host, request.application()));
-  }
   auto move = std::make_shared<IncomingMove>(context_, std::move(entry));
   moves_[request.application()] = move;
   if (auto prepared = co_await move->prepare(request); !prepared) co_return prepared.error();
@@ -137,13 +135,12 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
       co_return answer;
     }
     case ToDestination::kResume:
-      if (!move) move = find(message.resume().move_id());
+      if (!move) move = find(message.resume().move_id(), channel->peer());
       if (!move && runs_since(message.resume())) {
         answer.mutable_running();
         co_return answer;
       }
-      if (!move || move->entry().peer != channel->peer() ||
-          message.resume().generation() != move->entry().generation + 1) {
+      if (!move || message.resume().generation() != move->entry().generation + 1) {
         answer.mutable_failed()->set_reason(
             fmt::format("{} knows no move {} that ends with generation {}", context_->host,
                         message.resume().move_id(), message.resume().generation()));
@@ -151,14 +148,14 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
       }
       co_return co_await move->resume();
     case ToDestination::kCallOff:
-      if (!move) move = find(message.call_off().move_id());
+      if (!move) move = find(message.call_off().move_id(), channel->peer());
       if (!move && !all_known()) {
         // The source makes sure by a new generation instead.
         answer.mutable_failed()->set_reason(
             fmt::format("{} is still looking at what its last agent left", context_->host));
         co_return answer;
       }
-      if (!move || move->entry().peer != channel->peer()) {
+      if (!move) {
         answer.mutable_called_off();  // nothing of it is here
         co_return answer;
       }
@@ -189,6 +186,7 @@ asio::awaitable<void> Destination::serve(overlay::Channel connected) {
 
 void Destination::enter(JournalEntry entry) {
   auto move = std::make_shared<IncomingMove>(context_, std::move(entry), false);
+  move->hold_ports();
   moves_[move->entry().application] = std::move(move);
 }
 

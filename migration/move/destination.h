@@ -48,7 +48,7 @@ class Destination {
   std::vector<View> incoming() const;
 
  private:
-  std::shared_ptr<IncomingMove> find(const std::string& move_id) const;
+  std::shared_ptr<IncomingMove> find(const std::string& move_id, const std::string& source) const;
   bool runs_since(const Resume& question) const;
   boost::asio::awaitable<ToSource> answer(std::shared_ptr<overlay::Channel> channel,
                                           std::shared_ptr<IncomingMove>& move,

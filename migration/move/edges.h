@@ -1,6 +1,6 @@
 // What a move needs from the rest of the agent, as small interfaces: who owns an application, and
-// where its traffic goes on this host. The wiring implements them over the control database and the
-// datapath; tests over fakes.
+// where its traffic goes on this host. The agent implements them over the control database and the
+// datapath.
 #pragma once
 
 #include "overlay/link/unique_fd.h"
@@ -32,10 +32,10 @@ enum class CommitOutcome {
   unknown,        ///< it may have happened, or may still: read again, and advance the generation
 };
 
-/// The fence against two owners: the conditional transactions on an application's bindings.
 /// How long bindings that name no single owner may be half read, before they are taken for gone.
 inline constexpr std::chrono::seconds kBindingsPatience{10};
 
+/// The fence against two owners: the conditional transactions on an application's bindings.
 class Ownership {
  public:
   virtual ~Ownership() = default;
@@ -46,8 +46,9 @@ class Ownership {
   virtual boost::asio::awaitable<CommitOutcome> pass(std::string application, std::string from,
                                                      std::string to, Generation generation) = 0;
 
-  /// The owner by contents read from the server after this call began; waits for the session for
-  /// as long as it takes. An error only where the application has no binding, or on cancellation.
+  /// The owner by this host's copy of the database once it is in sync, which may take as long as it
+  /// does. The copy may lag: what follows from it is for pass() to do, which the server verifies.
+  /// An error only where the bindings name no single owner, or on cancellation.
   virtual boost::asio::awaitable<Result<Owner>> owner(std::string application) = 0;
 
   /// The owner as last seen, without waiting; nullopt where the bindings do not agree.

@@ -178,6 +178,15 @@ void IncomingMove::give_up(std::string why) {
   overlay::spawn(context_->executor, leave);
 }
 
+void IncomingMove::hold_ports() {
+  for (const PortSpec& port : entry_.ports) {
+    if (auto again = context_->traffic.provide_again(entry_.application, port); !again) {
+      log::info(about(entry_), "move: {}", again.error().message);
+    }
+  }
+  if (machine_.state() == DestinationState::holding) take_addresses();
+}
+
 asio::awaitable<void> IncomingMove::take_up() {
   while (!vm_) {
     auto vm = co_await context_->driver.adopt(entry_.application);
@@ -195,12 +204,6 @@ asio::awaitable<void> IncomingMove::take_up() {
   }
   known_ = true;
   if (machine_.state() == DestinationState::holding) {
-    for (const PortSpec& port : entry_.ports) {
-      if (auto again = context_->traffic.provide_again(entry_.application, port); !again) {
-        log::warn(about(entry_), "move: {}", again.error().message);
-      }
-    }
-    take_addresses();
     log::info(about(entry_), "move: holding {} until the control database says whose it is",
               entry_.application);
   } else {
@@ -328,6 +331,7 @@ asio::awaitable<std::string> IncomingMove::run_guest() {
     if (!asked && vm->qmp().connected()) {
       entry_.phase = JournalPhase::running;
       if (auto written = context_->journal.write(entry_); !written) {
+        entry_.phase = JournalPhase::decided;  // as the journal says still
         co_return written.error().message;
       }
       asked = true;
@@ -361,7 +365,7 @@ asio::awaitable<void> IncomingMove::activate() {
     co_return;
   }
   context_->arrived(entry_.application, vm_);
-  context_->journal.remove(entry_);
+  remove_journal();
   log::info(about(entry_), "move: {} runs here, by generation {}", entry_.application,
             entry_.generation + 1);
   if (auto announced = co_await vm_->announce_self(); !announced) {
@@ -374,8 +378,8 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
   log::warn(about(entry_), "move: {} cannot run here and is handed back to {}: {}",
             entry_.application, entry_.peer, reason);
   // It has not run: the next agent, should this one be ended now, must know that too.
-  entry_.phase = JournalPhase::decided;
-  while (true) {
+  const bool told = std::exchange(entry_.phase, JournalPhase::decided) == JournalPhase::running;
+  while (told) {
     auto written = context_->journal.write(entry_);
     if (written) break;
     log::error(about(entry_), "move: {}", written.error().message);
@@ -403,6 +407,12 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
   co_await discard();
 }
 
+void IncomingMove::remove_journal() {
+  if (auto removed = context_->journal.remove(entry_); !removed) {
+    log::error(about(entry_), "move: {}", removed.error().message);
+  }
+}
+
 asio::awaitable<void> IncomingMove::discard() {
   while (preparing_) {
     boost::system::error_code ignored;
@@ -417,7 +427,7 @@ asio::awaitable<void> IncomingMove::discard() {
     co_return;
   };
   co_await asio::co_spawn(context_->lane_executor, forget, asio::use_awaitable);
-  context_->journal.remove(entry_);
+  remove_journal();
 }
 
 /// Ends the guest's process, and keeps what waits for it.

@@ -61,6 +61,9 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
 
   /// Makes room: memory, ports, the paused guest, lanes. On failure nothing is left.
   boost::asio::awaitable<Result<void>> prepare(const Prepare& request);
+  /// Lets in again what is redirected here, for a move taken up again: before the network first
+  /// follows the control database, which would take the ports away.
+  void hold_ports();
   /// Finds again what the last agent made.
   boost::asio::awaitable<void> take_up();
 
@@ -91,6 +94,7 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
   boost::asio::awaitable<Result<void>> prime_taps(const std::vector<overlay::UniqueFd>& queues);
   void take_addresses();
+  void remove_journal();
   void watch_guest();
   void fail(std::string problem);
 

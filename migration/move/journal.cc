@@ -126,9 +126,16 @@ Result<void> Journal::write(const JournalEntry& entry) const {
   return {};
 }
 
-void Journal::remove(const JournalEntry& entry) const {
-  std::error_code ignored;  // a file left over is seen, and settled again, at the next start
-  fs::remove(path_of(entry), ignored);
+Result<void> Journal::remove(const JournalEntry& entry) const {
+  std::error_code error;
+  fs::remove(path_of(entry), error);
+  if (!error) return {};
+  return policy::errno_error(
+      fmt::format(
+          "cannot remove the journal {}, and the next start of the agent will take its move "
+          "for one that was cut short",
+          path_of(entry).string()),
+      error.value());
 }
 
 Journal::Contents Journal::read() const {

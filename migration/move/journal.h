@@ -48,7 +48,7 @@ class Journal {
 
   Result<void> write(const JournalEntry& entry) const;
   /// Removing an entry that is not there is not an error.
-  void remove(const JournalEntry& entry) const;
+  Result<void> remove(const JournalEntry& entry) const;
 
   struct Contents {
     std::vector<JournalEntry> entries;

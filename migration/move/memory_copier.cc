@@ -71,6 +71,7 @@ asio::awaitable<Result<void>> MemoryCopier::connect_lane() {
       policy::make_error(errc::host_unreachable,
                          fmt::format("{} named no endpoint for lanes", setup_.lane.expected_host));
   for (const auto& endpoint : setup_.lane_endpoints) {
+    if (auto going_on = check_cancelled(); !going_on) co_return going_on;
     overlay::ConnectOptions options = setup_.lane;
     options.endpoint = endpoint;
     auto lane = co_await overlay::connect(*setup_.tls, options, setup_.peer_check);

@@ -12,7 +12,19 @@ namespace errc = boost::system::errc;
 using boost::asio::ip::tcp;
 using policy::Result;
 
+namespace {
+
+/// Each is tried, for seconds if need be.
+constexpr int kMostEndpoints = 16;
+
+}  // namespace
+
 Result<std::vector<tcp::endpoint>> lane_endpoints_of(const Prepared& prepared) {
+  if (prepared.lane_endpoints_size() > kMostEndpoints) {
+    return policy::make_error(errc::bad_message,
+                              fmt::format("it named {} lane endpoints, more than {}",
+                                          prepared.lane_endpoints_size(), kMostEndpoints));
+  }
   std::vector<tcp::endpoint> endpoints;
   for (const LaneEndpoint& endpoint : prepared.lane_endpoints()) {
     boost::system::error_code error;

@@ -192,10 +192,7 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
     if (!vm_->qmp().connected()) vm_ = co_await context_->reconnect(entry().application);
     if (!vm_) break;
     auto resumed = co_await vm_->cont();
-    if (resumed) {
-      doubt_.clear();
-      co_return Event::done;
-    }
+    if (resumed) co_return Event::done;
     if (steady_clock::now() < deadline) {
       co_await pause(100ms);
       continue;
@@ -213,6 +210,9 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
 asio::awaitable<SourceEvent> SourceMove::abort_destination() {
   if (copier_) copier_->cancel();
   end_copier();
+  // On a channel of its own: at the other end of the old one the device state may be half loaded.
+  if (channel_) channel_->close();
+  channel_.reset();
   ToDestination message;
   message.mutable_call_off()->set_move_id(entry().move_id);
   message.mutable_call_off()->set_reason(error_);

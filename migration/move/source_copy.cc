@@ -27,7 +27,7 @@ constexpr auto kSessionPatience = 30s;
 
 template <class T>
 asio::awaitable<T> SourceMove::on_bulk(asio::awaitable<T> work) {
-  return asio::co_spawn(context_->bulk_executor, std::move(work), asio::use_awaitable);
+  return asio::co_spawn(bulk_, std::move(work), asio::use_awaitable);
 }
 
 // --- While the guest runs here.
@@ -63,7 +63,7 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   setup.blocks = std::move(*blocks);
   setup.pinned_io = *pinned;
   setup.limits = request_.limits;
-  setup.executor = context_->bulk_executor;
+  setup.executor = bulk_;
   auto lanes = lane_endpoints_of(answer->prepared());
   if (!lanes) co_return fail(policy::with_context(entry().peer, lanes.error()));
   setup.lane_endpoints = std::move(*lanes);
@@ -109,8 +109,10 @@ asio::awaitable<SourceEvent> SourceMove::check_session() {
     waited = true;
     co_await pause(100ms);
   }
-  if (waited) co_return co_await copy_rounds();  // the guest has written since
-  co_return Event::done;
+  if (!waited) co_return Event::done;
+  const Event copied = co_await copy_rounds();  // the guest has written since
+  if (copied != Event::done) co_return copied;
+  co_return co_await check_session();
 }
 
 asio::awaitable<SourceEvent> SourceMove::redirect() {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 namespace homeport::migration {
@@ -27,6 +28,7 @@ constexpr auto kAnswerPatience = 20s;
 SourceMove::SourceMove(std::shared_ptr<const SourceContext> context, MoveRequest request,
                        std::shared_ptr<Vm> vm)
     : context_(std::move(context)),
+      bulk_(asio::make_strand(context_->bulk_executor)),
       request_(std::move(request)),
       vm_(std::move(vm)),
       started_(steady_clock::now()) {}
@@ -93,6 +95,7 @@ asio::awaitable<MoveReport> SourceMove::run() {
     const std::string_view phase = to_string(machine_.state());
     const auto began = steady_clock::now();
     Event event = co_await carry_out(machine_.action());
+    doubt_.clear();  // it was of that state
     phases[phase] +=
         std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - began);
     if (event == Event::done && cancelled_ && machine_.cancellable()) {
@@ -108,7 +111,11 @@ asio::awaitable<MoveReport> SourceMove::run() {
   report.phases = std::move(phases);
   report.device_state_bytes = device_state_bytes_;
   // In doubt the journal stays: the next start of the agent takes the move up again.
-  if (report.outcome != SourceOutcome::in_doubt) context_->journal.remove(entry());
+  if (report.outcome != SourceOutcome::in_doubt) {
+    if (auto removed = context_->journal.remove(entry()); !removed) {
+      log::error(about(entry()), "move: {}", removed.error().message);
+    }
+  }
   co_return report;
 }
 

@@ -34,7 +34,7 @@ using HoldPoint = std::function<boost::asio::awaitable<void>(std::string_view po
 
 struct SourceContext {
   boost::asio::any_io_executor executor;       ///< the control executor
-  boost::asio::any_io_executor bulk_executor;  ///< where memory is read and sent
+  boost::asio::any_io_executor bulk_executor;  ///< where memory is read and sent: threads
   std::string host;                            ///< this host's name
   Traffic& traffic;
   Ownership& ownership;
@@ -136,6 +136,9 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Event fail(std::string message);
 
   std::shared_ptr<const SourceContext> context_;
+  /// This move's own turn-taking on the bulk threads: what blocks one move must not lengthen the
+  /// stop of another.
+  boost::asio::any_io_executor bulk_;
   MoveRequest request_;
   std::shared_ptr<Vm> vm_;
   SourceMachine machine_;

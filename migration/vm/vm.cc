@@ -163,7 +163,8 @@ asio::awaitable<Result<void>> Vm::check_movable() {
     json::object where;
     where["path"] = path;
     auto reply = co_await state->qmp.execute("qom-list", where);
-    const json::array* devices = reply ? reply->if_array() : nullptr;
+    if (!reply) co_return state->explain(reply.error());
+    const json::array* devices = reply->if_array();
     for (std::size_t i = 0; devices && i < devices->size(); ++i) {
       const json::object* device = (*devices)[i].if_object();
       if (!device || !writes_unseen(text_at(*device, "type"))) continue;
@@ -178,31 +179,35 @@ asio::awaitable<Result<void>> Vm::check_movable() {
   json::object line;
   line["command-line"] = "info network";
   auto networks = co_await state->qmp.execute("human-monitor-command", line);
-  if (networks && networks->is_string() && writes_unseen(networks->get_string().c_str())) {
+  if (!networks) co_return state->explain(networks.error());
+  if (networks->is_string() && writes_unseen(networks->get_string().c_str())) {
     co_return make_error(errc::not_supported,
                          state->name +
                              " cannot be moved: a vhost-user or vhost-vdpa network back "
                              "end writes guest RAM unseen; use -netdev tap");
   }
 
-  auto blocks = co_await ram_blocks();
+  auto blocks = co_await state->ram_blocks();
   if (!blocks) co_return blocks.error();
   co_return Result<void>{};
 }
 
 asio::awaitable<Result<std::vector<RamBlock>>> Vm::ram_blocks() {
   auto state = state_;
-  auto backends = co_await state->backends();
-  if (!backends) co_return backends.error();
-  auto mappings = parse_shared_mappings(overlay::read_proc(proc(state->pid, "maps")));
+  co_return co_await state->ram_blocks();
+}
+
+asio::awaitable<Result<std::vector<RamBlock>>> Vm::State::ram_blocks() {
+  auto found = co_await backends();
+  if (!found) co_return found.error();
+  auto mappings = parse_shared_mappings(overlay::read_proc(proc(pid, "maps")));
   if (!mappings) co_return mappings.error();
-  if (is_gone(state->pidfd.get())) {
-    co_return state->explain(make_error(errc::no_such_process, state->name + " has ended"));
+  if (is_gone(pidfd.get())) {
+    co_return explain(make_error(errc::no_such_process, name + " has ended"));
   }
   std::vector<RamBlock> blocks;
-  for (const auto& backend : *backends) {
-    auto block =
-        find_ram_block(*mappings, backend.id, backend.size, resolved(backend.path, state->pid));
+  for (const Backend& backend : *found) {
+    auto block = find_ram_block(*mappings, backend.id, backend.size, resolved(backend.path, pid));
     if (!block) co_return block.error();
     blocks.push_back(std::move(*block));
   }
@@ -232,7 +237,10 @@ asio::awaitable<Result<bool>> Vm::has_pinned_io() {
   auto reply = co_await state->qmp.execute("query-named-block-nodes", flat);
   if (!reply) co_return state->explain(reply.error());
   const json::array* nodes = reply->if_array();
-  for (std::size_t i = 0; nodes && i < nodes->size(); ++i) {
+  if (!nodes) {
+    co_return make_error(errc::bad_message, "query-named-block-nodes did not give a list");
+  }
+  for (std::size_t i = 0; i < nodes->size(); ++i) {
     const json::object* node = (*nodes)[i].if_object();
     const json::object* cache = node ? object_at(*node, "cache") : nullptr;
     if (cache && true_at(*cache, "direct")) co_return true;
@@ -296,14 +304,18 @@ asio::awaitable<Result<void>> Vm::quit(std::chrono::milliseconds patience) {
     co_return gone;
   }
   if (gone.error().cancelled()) co_return gone;
-  co_return co_await kill();
+  co_return co_await state->kill();
 }
 
 asio::awaitable<Result<void>> Vm::kill() {
   auto state = state_;
-  send_kill(state->pidfd.get());
-  auto gone = co_await wait_gone(state->pidfd.get());
-  if (gone) reap(state->pidfd.get());
+  co_return co_await state->kill();
+}
+
+asio::awaitable<Result<void>> Vm::State::kill() {
+  send_kill(pidfd.get());
+  auto gone = co_await wait_gone(pidfd.get());
+  if (gone) reap(pidfd.get());
   co_return gone;
 }
 

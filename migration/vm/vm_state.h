@@ -22,6 +22,8 @@ struct Vm::State {
   };
   boost::asio::awaitable<policy::Result<std::vector<Backend>>> backends();
   boost::asio::awaitable<policy::Result<void>> prepare();
+  boost::asio::awaitable<policy::Result<std::vector<RamBlock>>> ram_blocks();
+  boost::asio::awaitable<policy::Result<void>> kill();
 
   /// Hands `peer` to QEMU and lets it migrate from or to it with `command`.
   boost::asio::awaitable<policy::Result<void>> migrate_over(std::string command,

@@ -51,8 +51,8 @@ TEST_F(JournalTest, KeepsOneEntryPerApplicationAndRole) {
   ASSERT_TRUE(journal.write(entry()));
   ASSERT_TRUE(journal.write(source));
   EXPECT_THAT(journal.read().entries, testing::UnorderedElementsAre(entry(), source));
-  journal.remove(source);
-  journal.remove(source);
+  EXPECT_TRUE(journal.remove(source));
+  EXPECT_TRUE(journal.remove(source));
   EXPECT_THAT(journal.read().entries, testing::ElementsAre(entry()));
 }
 

@@ -153,7 +153,8 @@ class Model {
     if (generation_ > 1 && !chance(0.5)) {
       tell(at_destination_ ? DestinationEvent::owner_is_here : DestinationEvent::owner_elsewhere);
     }
-    if (source_.action() != Action::finish) source_.on(source_act());
+    if (source_.action() == Action::finish) return;
+    if (auto event = source_act()) source_.on(*event);
   }
 
   void apply_late_commit() {
@@ -182,7 +183,12 @@ class Model {
     if (!destination_) return;
     switch (destination_->on(event)) {
       case DestinationAction::activate:
-        destination_runs_ = true;
+        if (chance(0.2)) {  // it cannot run there: it is handed back
+          at_destination_ = false;
+          ++generation_;
+        } else {
+          destination_runs_ = true;
+        }
         [[fallthrough]];
       case DestinationAction::discard:
         destination_->on(DestinationEvent::carried_out);
@@ -192,7 +198,8 @@ class Model {
     }
   }
 
-  Event source_act() {
+  /// Nothing: the step goes on.
+  std::optional<Event> source_act() {
     switch (source_.action()) {
       case Action::prepare_destination:
         if (chance(0.1)) return Event::failed;
@@ -220,7 +227,9 @@ class Model {
         return Event::not_moved;
       case Action::hand_over:
         tell(chance(0.3) ? DestinationEvent::channel_lost : DestinationEvent::told_to_resume);
-        return Event::done;
+        if (!at_destination_) return Event::not_moved;
+        if (destination_runs_) return Event::done;
+        return std::nullopt;
       case Action::reinstate:
         source_runs_ = true;
         return Event::done;
