@@ -13,6 +13,21 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+/// Waits until the guest's vCPUs are stopped: it uses no processor then.
+void expect_stopped(Host& host, pid_t guest) {
+  auto used = [&] {
+    const Command fields = words(read_text("/proc/" + std::to_string(guest) + "/stat"));
+    return std::stol(fields.at(13)) + std::stol(fields.at(14));
+  };
+  wait_until(
+      [&] {
+        const long before = used();
+        let_pass(500ms);
+        return used() == before;
+      },
+      90s, "the guest to be stopped", [&] { return host.agent().log_tail(); });
+}
+
 TEST(Refusal, DestinationOutOfMemory) {
   Fleet fleet({.name = "memory", .host_memory_mib = 400});
   // The tmpfs of B is filled until the guest no longer fits.
@@ -115,18 +130,24 @@ TEST(Refusal, AGuestThatIsElsewhereNowAndHangsForLong) {
   fleet.a().agent().wait_for_log("says that it is at hostB by generation 99", 20s);
   fleet.a().agent().wait_for_log("the QMP command stop took longer", 60s);
   ASSERT_TRUE(fleet.a().signal_guest("vm1", SIGCONT));
-  // A guest that is stopped uses no processor.
-  auto used = [&] {
-    const Command fields = words(read_text("/proc/" + std::to_string(guest) + "/stat"));
-    return std::stol(fields.at(13)) + std::stol(fields.at(14));
-  };
-  wait_until(
-      [&] {
-        const long before = used();
-        let_pass(1s);
-        return used() == before;
-      },
-      90s, "the guest to be stopped", [&] { return fleet.a().agent().log_tail(); });
+  expect_stopped(fleet.a(), guest);
+}
+
+// And one whose rows had gone before.
+TEST(Refusal, AGuestWhoseRowsComeBackElsewhere) {
+  Fleet fleet({.name = "orphan"});
+  const pid_t guest = fleet.a().guest_pid("vm1");
+  fleet.lab().homeport_checked("app remove vm1 --force");
+  fleet.a().agent().wait_for_log("is not in the control database any more", 20s);
+  // Both rows at once: there is no moment in between at which it is nowhere.
+  const std::string insert =
+      R"(["Homeport",{"op":"insert","table":"Application","row":{"name":"vm1","driver":"qemu"}},)"
+      R"({"op":"insert","table":"Binding","row":{"name":"vm1","application":"vm1",)"
+      R"("network":"net1","mac":"52:54:00:00:01:05","prior_addresses":["set",["10.1.0.5"]],)"
+      R"("location":"hostB","generation":7}}])";
+  run_checked({"ovsdb-client", "transact", fleet.lab().database().local_remote(), insert});
+  fleet.a().agent().wait_for_log("says that it is at hostB by generation 7", 20s);
+  expect_stopped(fleet.a(), guest);
 }
 
 // Two tasks of one application would take its guest from each other.
