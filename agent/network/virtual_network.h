@@ -8,9 +8,7 @@
 #include "overlay/datapath/datapath.h"
 #include "overlay/link/monitor.h"
 
-#include <functional>
 #include <map>
-#include <memory>
 #include <set>
 #include <string>
 #include <vector>

@@ -15,7 +15,6 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -179,15 +178,12 @@ Result<DirtyTracker> DirtyTracker::attach(pid_t pid, std::vector<TrackedBlock> b
                       std::move(blocks));
 }
 
-Result<ScanSummary> DirtyTracker::scan(PageSet& out) {
-  auto began = std::chrono::steady_clock::now();
-  ScanSummary summary;
+Result<void> DirtyTracker::scan(PageSet& out) {
   std::vector<uapi::PageRegion> room(kRegions);
   for (std::uint32_t block = 0; block < blocks_.size(); ++block) {
     auto scanned = scan_block(pagemap_.get(), blocks_[block], room,
                               [&](std::uint64_t first, std::uint64_t count) {
                                 out.insert({block, first, count});
-                                summary.pages += count;
                               });
     if (!scanned) {
       if (ended()) break;
@@ -205,19 +201,12 @@ Result<ScanSummary> DirtyTracker::scan(PageSet& out) {
         errc::no_such_process,
         fmt::format("process {} has ended while its memory was tracked", pid_));
   }
-  summary.duration = std::chrono::steady_clock::now() - began;
-  return summary;
+  return {};
 }
 
 bool DirtyTracker::ended() const {
   pollfd process{pidfd_.get(), POLLIN, 0};
   return ::poll(&process, 1, 0) > 0;
-}
-
-PageSet DirtyTracker::empty_set() const {
-  std::vector<std::uint64_t> pages;
-  for (const TrackedBlock& block : blocks_) pages.push_back(block.size / kPageSize);
-  return PageSet(std::move(pages));
 }
 
 }  // namespace homeport::migration

@@ -22,7 +22,6 @@
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -32,11 +31,6 @@ namespace homeport::migration {
 struct TrackedBlock {
   std::uint64_t address = 0;
   std::uint64_t size = 0;
-};
-
-struct ScanSummary {
-  std::uint64_t pages = 0;  ///< reported written by this scan
-  std::chrono::nanoseconds duration{};
 };
 
 /// Whether this kernel can capture memory, tried out on a page of this process. The error names
@@ -53,10 +47,7 @@ class DirtyTracker {
   /// Adds to `out` the pages written since the scan before, and protects them again; the first scan
   /// reports all pages. Block numbers are indexes into attach()'s blocks. errc::no_such_process
   /// when the process has ended.
-  policy::Result<ScanSummary> scan(PageSet& out);
-
-  /// An empty set over the tracked blocks, for scan().
-  PageSet empty_set() const;
+  policy::Result<void> scan(PageSet& out);
 
  private:
   DirtyTracker(pid_t pid, overlay::UniqueFd pidfd, overlay::UniqueFd pagemap,

@@ -86,11 +86,6 @@ Result<void> GuestMemory::find_holes(std::uint32_t block, PageSet& holes) const 
   return {};
 }
 
-bool GuestMemory::punch(std::uint64_t offset, std::uint64_t size) const {
-  return ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                     static_cast<off_t>(offset_ + offset), static_cast<off_t>(size)) == 0;
-}
-
 PageStore::Target GuestMemory::store_target() const {
   // The closures own a descriptor's number and the mapping, not this object, which may be moved.
   return {bytes_,

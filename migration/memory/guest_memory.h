@@ -23,9 +23,6 @@ class GuestMemory {
   /// its end would be SIGBUS.
   static policy::Result<GuestMemory> map(int fd, std::uint64_t offset, std::uint64_t size,
                                          Access access);
-  static policy::Result<GuestMemory> map(int fd, std::uint64_t size, Access access) {
-    return map(fd, 0, size, access);
-  }
 
   GuestMemory(GuestMemory&& other) noexcept;
   GuestMemory& operator=(GuestMemory&& other) noexcept;
@@ -34,19 +31,15 @@ class GuestMemory {
   /// The mapping; its address stays the same when the object is moved. Read-only under
   /// Access::read, so a write there is SIGSEGV.
   std::span<std::byte> bytes() const { return bytes_; }
-  std::uint64_t pages() const { return bytes_.size() / kPageSize; }
 
   /// Adds to `holes` the pages of block `block` for which the file holds nothing (lseek(2),
   /// SEEK_DATA): they read as zeros, but reading them through the mapping would allocate them. On a
   /// file system that does not know, none.
   policy::Result<void> find_holes(std::uint32_t block, PageSet& holes) const;
 
-  /// Turns whole pages into a hole (fallocate(2), FALLOC_FL_PUNCH_HOLE): they then read as zeros in
-  /// every mapping and take no memory. False when the file system cannot.
-  bool punch(std::uint64_t offset, std::uint64_t size) const;
-
-  /// What a PageStore needs of a mapping with Access::write. Valid while this object, or the one it
-  /// is moved to, lives.
+  /// What a PageStore needs of a mapping with Access::write: zeros are made holes (fallocate(2),
+  /// FALLOC_FL_PUNCH_HOLE), which take no memory. Valid while this object, or the one it is moved
+  /// to, lives.
   PageStore::Target store_target() const;
 
  private:

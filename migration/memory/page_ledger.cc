@@ -43,12 +43,6 @@ void add_run(PageBatch& batch, const PageRun& run, bool zero) {
 
 }  // namespace
 
-std::uint64_t OutgoingBatch::pages() const {
-  std::uint64_t pages = 0;
-  for (const PageBatch::Run& run : header.runs()) pages += run.count();
-  return pages;
-}
-
 PageLedger::PageLedger(std::vector<std::span<const std::byte>> blocks, Options options)
     : options_(options),
       next_(set_over(blocks)),
@@ -69,17 +63,14 @@ PageLedger::PageLedger(std::vector<std::span<const std::byte>> blocks, Options o
 
 void PageLedger::wait_for_next_round(const PageRun& run) {
   for (PageSet& pages : round_) {
-    std::uint64_t before = pages.count();
-    if (before == 0) continue;
-    pages.erase(run);
-    statistics_.deferred_pages += before - pages.count();
+    if (!pages.empty()) pages.erase(run);
   }
   next_.insert(run);
 }
 
 void PageLedger::note_scan(const PageSet& written) {
-  bool first = statistics_.epoch == 0;
-  ++statistics_.epoch;
+  bool first = epoch_ == 0;
+  ++epoch_;
   holes_ -= written;
   if (options_.pinned_io) reported_ |= written;
   written.for_each_run([&](const PageRun& run) {
@@ -123,7 +114,7 @@ std::optional<OutgoingBatch> PageLedger::next_batch() {
   OutgoingBatch batch;
   std::uint32_t block = start->block;
   batch.header.set_block(block);
-  batch.header.set_epoch(statistics_.epoch);
+  batch.header.set_epoch(epoch_);
   std::uint64_t position = start->first;
   std::uint64_t looked_at = 0;
   bool has_content = false;
@@ -135,7 +126,6 @@ std::optional<OutgoingBatch> PageLedger::next_batch() {
     if (zeros > 0) {
       PageRun zero{block, run->first, zeros};
       add_run(batch.header, zero, true);
-      statistics_.zero_pages += zeros;
       if (options_.pinned_io) {
         std::fill_n(blocks_[block].sent_hash.begin() + static_cast<std::ptrdiff_t>(zero.first),
                     zeros, zero_hash_);
@@ -175,21 +165,11 @@ std::uint64_t PageLedger::data_run_length(const PageRun& run) const {
 void PageLedger::keep_content(OutgoingBatch& batch, const PageRun& run) {
   Block& block = blocks_[run.block];
   batch.payload = block.bytes.subspan(run.first * kPageSize, run.count * kPageSize);
-  statistics_.data_pages += run.count;
-  statistics_.payload_bytes += batch.payload.size();
   if (!options_.pinned_io) return;
   batch.copy.assign(batch.payload.begin(), batch.payload.end());
   batch.payload = batch.copy;
   for (std::uint64_t i = 0; i < run.count; ++i) {
     block.sent_hash[run.first + i] = hash_page(batch.copy.data() + i * kPageSize);
-  }
-}
-
-void PageLedger::take_back(const PageBatch& batch) {
-  // A newer epoch, so that what of the lost batch arrives late cannot overwrite what is sent next.
-  ++statistics_.epoch;
-  for (const PageBatch::Run& run : batch.runs()) {
-    next_.insert({batch.block(), run.first_page(), run.count()});
   }
 }
 
@@ -210,44 +190,30 @@ void PageLedger::note_barrier() {
   reported_.clear();
 }
 
-std::uint64_t PageLedger::recheck(std::uint64_t max_pages) {
+void PageLedger::recheck() {
   PageSet changed = empty_set();
-  for (std::uint64_t checked = 0; checked < max_pages;) {
-    auto run = suspects_.next_run(0, 0, max_pages - checked);
-    if (!run) break;
-    suspects_.erase(*run);
-    checked += run->count;
-    for (std::uint64_t page = run->first; page < run->end(); ++page) {
-      if (waits(run->block, page)) continue;
-      ++statistics_.rechecked_pages;
-      if (live_hash(run->block, page) != blocks_[run->block].sent_hash[page]) {
-        changed.insert({run->block, page, 1});
+  suspects_.for_each_run([&](const PageRun& run) {
+    for (std::uint64_t page = run.first; page < run.end(); ++page) {
+      if (waits(run.block, page)) continue;
+      if (live_hash(run.block, page) != blocks_[run.block].sent_hash[page]) {
+        changed.insert({run.block, page, 1});
       }
     }
-  }
-  if (changed.empty()) return 0;
-  ++statistics_.epoch;
+  });
+  suspects_.clear();
+  if (changed.empty()) return;
+  ++epoch_;
   next_ |= changed;
-  statistics_.recovered_pages += changed.count();
-  return changed.count();
 }
 
 std::uint64_t PageLedger::live_hash(std::uint32_t block, std::uint64_t page) const {
   return hash_page(blocks_[block].bytes.data() + page * kPageSize);
 }
 
-std::uint64_t PageLedger::round_pages() const {
-  std::uint64_t pages = 0;
+std::uint64_t PageLedger::pending_pages() const {
+  std::uint64_t pages = next_.count();
   for (const PageSet& of_class : round_) pages += of_class.count();
   return pages;
-}
-
-LedgerStatistics PageLedger::statistics() const {
-  LedgerStatistics result = statistics_;
-  for (const Block& block : blocks_) {
-    for (HeatCount heat : block.heat) ++result.heat[heat_class(heat)];
-  }
-  return result;
 }
 
 }  // namespace homeport::migration

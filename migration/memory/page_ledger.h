@@ -47,22 +47,9 @@ struct OutgoingBatch {
   /// With pinned I/O the content is copied once, so that what is hashed is what is sent.
   std::vector<std::byte> copy;
 
-  std::uint64_t pages() const;
-
   OutgoingBatch() = default;
   OutgoingBatch(OutgoingBatch&&) = default;
   OutgoingBatch& operator=(OutgoingBatch&&) = default;
-};
-
-struct LedgerStatistics {
-  std::uint32_t epoch = 0;
-  std::uint64_t data_pages = 0;      ///< put into batches with their content
-  std::uint64_t zero_pages = 0;      ///< put into batches as zero
-  std::uint64_t payload_bytes = 0;   ///< in batches
-  std::uint64_t deferred_pages = 0;  ///< written again before their turn came: one sending saved
-  std::uint64_t rechecked_pages = 0;
-  std::uint64_t recovered_pages = 0;  ///< found changed by a re-check without a scan's report
-  std::array<std::uint64_t, kHeatClasses> heat{};  ///< pages per heat class
 };
 
 class PageLedger {
@@ -92,27 +79,15 @@ class PageLedger {
   /// The next pages of the round, coldest first; nullopt: none is left. Its pages count as sent.
   std::optional<OutgoingBatch> next_batch();
 
-  /// A batch did not arrive, for instance because its lane failed: its pages wait again and will
-  /// carry a newer epoch.
-  void take_back(const PageBatch& batch);
-
   /// With pinned I/O: an I/O barrier has passed. Pages reported since the one before and sent since
   /// then are to be compared.
   void note_barrier();
-  /// Pages yet to be compared.
-  std::uint64_t suspect_pages() const { return suspects_.count(); }
-  /// Compares up to `max_pages` of them; returns how many were found changed and now wait again.
-  std::uint64_t recheck(std::uint64_t max_pages = UINT64_MAX);
+  /// Compares them; those that have changed wait again.
+  void recheck();
 
   /// Pages that still have to be sent, in this round or the next.
-  std::uint64_t pending_pages() const { return round_pages() + next_.count(); }
+  std::uint64_t pending_pages() const;
   std::uint64_t pending_bytes() const { return pending_pages() * kPageSize; }
-  /// Pages left of the current round.
-  std::uint64_t round_pages() const;
-
-  std::uint32_t epoch() const { return statistics_.epoch; }
-  /// Also counts pages per heat class, which takes a pass over all of them.
-  LedgerStatistics statistics() const;
 
  private:
   struct Block {
@@ -137,7 +112,7 @@ class PageLedger {
   PageSet suspects_;  // to be compared
   // Where the walk through each class of the round goes on.
   std::array<PageRun, kHeatClasses> cursor_{};
-  LedgerStatistics statistics_;
+  std::uint32_t epoch_ = 0;  // newer content has a higher one
   std::uint64_t zero_hash_ = 0;
 };
 

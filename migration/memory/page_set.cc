@@ -1,6 +1,7 @@
 #include "migration/memory/page_set.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace homeport::migration {

@@ -1,7 +1,6 @@
 // A set of guest pages, kept as one bit per page and block.
 #pragma once
 
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>

@@ -61,7 +61,6 @@ Result<void> PageStore::check(const PageBatch& batch, std::size_t payload_size) 
 
 Result<void> PageStore::apply(const PageBatch& batch, std::span<const std::byte> payload) {
   if (auto checked = check(batch, payload.size()); !checked) return checked;
-  ++statistics_.batches;
   const std::byte* content = payload.data();
   for (const PageBatch::Run& run : batch.runs()) {
     auto stored = store({batch.block(), run.first_page(), run.count()}, batch.epoch(),
@@ -77,8 +76,7 @@ Result<void> PageStore::store(const PageRun& run, std::uint32_t epoch, const std
   Block& block = blocks_[run.block];
   std::uint64_t page = run.first;
   while (page < run.end()) {
-    if (block.epochs[page] > epoch) {
-      ++statistics_.stale_pages;
+    if (block.epochs[page] > epoch) {  // it has newer content already
       ++page;
       continue;
     }
@@ -91,14 +89,12 @@ Result<void> PageStore::store(const PageRun& run, std::uint32_t epoch, const std
     std::uint64_t count = page - first;
     if (content == nullptr) {
       if (auto filled = fill_zero({run.block, first, count}); !filled) return filled;
-      statistics_.zero_pages += count;
     } else {
       if (auto& populate = block.target.populate) {
         if (auto there = populate(first * kPageSize, count * kPageSize); !there) return there;
       }
       std::memcpy(block.target.bytes.data() + first * kPageSize,
                   content + (first - run.first) * kPageSize, count * kPageSize);
-      statistics_.data_pages += count;
     }
   }
   return {};

@@ -21,13 +21,6 @@ namespace homeport::migration {
 inline constexpr std::size_t kMaxBatchPayload = std::size_t{1} << 20;  ///< bytes
 inline constexpr int kMaxBatchRuns = 1024;
 
-struct StoreStatistics {
-  std::uint64_t batches = 0;
-  std::uint64_t data_pages = 0;   ///< written
-  std::uint64_t zero_pages = 0;   ///< made zero
-  std::uint64_t stale_pages = 0;  ///< not written: the page had newer content already
-};
-
 /// Not thread-safe: one executor applies the batches of all lanes of a move.
 class PageStore {
  public:
@@ -49,8 +42,6 @@ class PageStore {
   /// in the order of the runs.
   policy::Result<void> apply(const PageBatch& batch, std::span<const std::byte> payload);
 
-  const StoreStatistics& statistics() const { return statistics_; }
-
   /// Pages that nothing was received for yet. A move may switch over only when there are none.
   std::uint64_t missing_pages() const { return missing_pages_; }
 
@@ -65,7 +56,6 @@ class PageStore {
   };
   std::vector<Block> blocks_;
   std::uint64_t missing_pages_ = 0;
-  StoreStatistics statistics_;
 };
 
 }  // namespace homeport::migration

@@ -6,7 +6,6 @@
 #include "overlay/link/tap.h"
 #include "overlay/log/log.h"
 #include "overlay/spawn.h"
-#include "policy/text.h"
 
 #include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>

@@ -8,7 +8,6 @@
 
 #include "migration/move/edges.h"
 
-#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>

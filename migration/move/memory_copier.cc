@@ -4,8 +4,6 @@
 #include "overlay/log/log.h"
 
 #include <fmt/format.h>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -105,8 +103,7 @@ Result<void> MemoryCopier::attach() {
 
 Result<void> MemoryCopier::scan() {
   PageSet written = ledger_->empty_set();
-  auto scanned = tracker_->scan(written);
-  if (!scanned) return scanned.error();
+  if (auto scanned = tracker_->scan(written); !scanned) return scanned;
   ledger_->note_scan(written);
   return {};
 }

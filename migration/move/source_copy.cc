@@ -170,10 +170,10 @@ asio::awaitable<SourceEvent> SourceMove::send_device_state() {
   };
   auto saved = co_await vm_->save_device_state(sink);
   if (!saved) co_return fail(saved.error());
-  device_state_bytes_ = saved->bytes;
+  device_state_bytes_ = *saved;
   co_await hold("device-state");
   ToDestination end;
-  end.mutable_device_state_end()->set_size_bytes(saved->bytes);
+  end.mutable_device_state_end()->set_size_bytes(*saved);
   auto answer = co_await ask(std::move(end));
   if (!answer) co_return fail(answer.error());
   if (answer->has_ready()) co_return Event::done;

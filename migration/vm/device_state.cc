@@ -132,19 +132,18 @@ asio::awaitable<Result<json::object>> Vm::State::settled() {
   }
 }
 
-asio::awaitable<Result<DeviceState>> Vm::save_device_state(StateSink sink, std::uint64_t limit) {
+asio::awaitable<Result<std::uint64_t>> Vm::save_device_state(StateSink sink, std::uint64_t limit) {
   auto state = state_;
   auto prepared = co_await state->prepare();
   if (!prepared) co_return prepared.error();
   auto pair = make_socket_pair(co_await asio::this_coro::executor);
   if (!pair) co_return pair.error();
 
-  auto begin = std::chrono::steady_clock::now();
   // When cancelled, the command may have reached QEMU all the same: see below.
   Result<void> outcome = co_await state->migrate_over("migrate", std::move(pair->qemus));
   if (!outcome && !outcome.error().cancelled()) co_return outcome.error();
 
-  DeviceState saved;
+  std::uint64_t saved = 0;
   std::vector<std::byte> piece(kPiece);
   while (outcome) {
     auto [failed, size] = co_await pair->ours.async_read_some(asio::buffer(piece), kTuple);
@@ -153,7 +152,7 @@ asio::awaitable<Result<DeviceState>> Vm::save_device_state(StateSink sink, std::
       outcome = make_error(errc::operation_canceled, "saving the device state was cancelled");
     } else if (failed) {
       outcome = make_error(errc::io_error, "reading the device state: " + failed.message());
-    } else if ((saved.bytes += size) > limit) {
+    } else if ((saved += size) > limit) {
       outcome = make_error(
           errc::file_too_large,
           fmt::format("the device state of {} is more than {} bytes: guest RAM is in QEMU's stream "
@@ -177,8 +176,6 @@ asio::awaitable<Result<DeviceState>> Vm::save_device_state(StateSink sink, std::
   if (!outcome) co_return outcome.error();
   if (!final) co_return final.error();
 
-  saved.elapsed = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::steady_clock::now() - begin);
   if (text_at(*final, "status") != "completed") {
     std::string why = text_at(*final, "error-desc");
     co_return make_error(errc::io_error,
@@ -196,14 +193,13 @@ asio::awaitable<Result<DeviceState>> Vm::save_device_state(StateSink sink, std::
   co_return saved;
 }
 
-asio::awaitable<Result<DeviceState>> Vm::load_device_state(StateSource source) {
+asio::awaitable<Result<void>> Vm::load_device_state(StateSource source) {
   auto state = state_;
   auto prepared = co_await state->prepare();
   if (!prepared) co_return prepared.error();
   auto pair = make_socket_pair(co_await asio::this_coro::executor);
   if (!pair) co_return pair.error();
 
-  auto begin = std::chrono::steady_clock::now();
   auto ended = state->qmp.expect("MIGRATION", [](const json::object& data) {
     std::string status = text_at(data, "status");
     return status == "completed" || status == "failed";
@@ -211,12 +207,10 @@ asio::awaitable<Result<DeviceState>> Vm::load_device_state(StateSource source) {
   auto begun = co_await state->migrate_over("migrate-incoming", std::move(pair->qemus));
   if (!begun) co_return begun.error();
 
-  DeviceState loaded;
   while (true) {
     auto piece = co_await source();
     if (!piece) co_return piece.error();  // QEMU sees its stream end early, and gives up
     if (piece->empty()) break;
-    loaded.bytes += piece->size();
     auto [failed, size] = co_await asio::async_write(pair->ours, asio::buffer(*piece), kTuple);
     if (failed == asio::error::operation_aborted) {
       co_return make_error(errc::operation_canceled, "loading the device state was cancelled");
@@ -234,9 +228,7 @@ asio::awaitable<Result<DeviceState>> Vm::load_device_state(StateSource source) {
     reap(state->pidfd.get());
     co_return state->explain(make_error(errc::connection_reset, "QEMU refused the device state"));
   }
-  loaded.elapsed = std::chrono::duration_cast<std::chrono::microseconds>(
-      std::chrono::steady_clock::now() - begin);
-  co_return loaded;
+  co_return Result<void>{};
 }
 
 }  // namespace homeport::migration

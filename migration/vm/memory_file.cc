@@ -53,8 +53,8 @@ std::uint64_t still_to_come(const std::filesystem::path& directory) {
   return bytes;
 }
 
-}  // namespace
-
+/// Bytes that can still be promised to guests in `directory`: free in its filesystem and, on a
+/// tmpfs, in the machine; less what the memory files there may still grow by.
 Result<std::uint64_t> free_guest_memory(const std::filesystem::path& directory) {
   struct statvfs space {};
   struct statfs kind {};
@@ -65,6 +65,8 @@ Result<std::uint64_t> free_guest_memory(const std::filesystem::path& directory) 
   if (kind.f_type == TMPFS_MAGIC) free = std::min(free, available_in_machine());
   return free - std::min(free, still_to_come(directory));
 }
+
+}  // namespace
 
 Result<overlay::UniqueFd> create_memory_file(const std::filesystem::path& path,
                                              std::uint64_t size) {

@@ -160,11 +160,6 @@ fs::path QemuDriver::memory_file(const std::string& name, policy::Generation gen
   return options_.memory_dir / fmt::format("{}-{}{}", name, generation, kMemoryFileSuffix);
 }
 
-Result<std::uint64_t> QemuDriver::free_memory() const {
-  if (auto made = make_passage(options_.memory_dir); !made) return made.error();
-  return free_guest_memory(options_.memory_dir);
-}
-
 asio::awaitable<Result<Vm>> QemuDriver::launch(VmSpec spec, LaunchMode mode) {
   const std::string& name = spec.name;
   if (!is_plain_name(name)) {

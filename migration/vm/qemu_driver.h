@@ -68,10 +68,6 @@ class QemuDriver {
   std::filesystem::path log_file(const std::string& name) const;
   std::filesystem::path memory_file(const std::string& name, policy::Generation generation) const;
 
-  /// Bytes of guest memory that can still be promised: free in the memory directory's filesystem
-  /// and in the machine, less what running VMs have been promised and not yet touched.
-  policy::Result<std::uint64_t> free_memory() const;
-
  private:
   QemuDriverOptions options_;
 };

@@ -1,9 +1,9 @@
 #include "migration/vm/qmp.h"
 
 #include "migration/vm/deadline.h"
-#include "migration/vm/json_access.h"
 #include "overlay/spawn.h"
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -16,7 +16,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include <algorithm>
 #include <array>
 #include <cstring>
 #include <deque>
@@ -146,9 +145,6 @@ class Qmp::Connection : public std::enable_shared_from_this<Qmp::Connection> {
 
   bool lost() const { return lost_.has_value(); }
   int native_handle() { return socket_.native_handle(); }
-  asio::any_io_executor executor() { return socket_.get_executor(); }
-
-  std::function<void(const QmpEvent&)> event_callback;
 
  private:
   struct Outgoing {
@@ -212,7 +208,6 @@ class Qmp::Connection : public std::enable_shared_from_this<Qmp::Connection> {
       if (waiter->predicate && !waiter->predicate(event.data)) continue;
       waiter->awaited.set(event);
     }
-    if (auto callback = event_callback) callback(event);
   }
 
   static asio::awaitable<void> write(std::shared_ptr<Connection> self) {
@@ -340,31 +335,16 @@ Qmp::Expectation Qmp::expect(std::string event, QmpEventPredicate predicate) {
   return Expectation(connection_->expect(std::move(event), std::move(predicate)));
 }
 
-asio::awaitable<Result<QmpEvent>> Qmp::wait_event(std::string event, QmpEventPredicate predicate,
-                                                  std::chrono::milliseconds timeout) {
-  Expectation expectation = expect(std::move(event), std::move(predicate));
-  co_return co_await expectation.wait(timeout);
-}
-
-void Qmp::on_event(std::function<void(const QmpEvent&)> callback) {
-  connection_->event_callback = std::move(callback);
-}
-
 bool Qmp::connected() const {
   return !connection_->lost();
 }
 
 void Qmp::close() {
-  connection_->event_callback = {};
   connection_->lose(make_error(errc::connection_reset, "the monitor's connection was closed"));
 }
 
 int Qmp::native_handle() const {
   return connection_->native_handle();
-}
-
-asio::any_io_executor Qmp::executor() const {
-  return connection_->executor();
 }
 
 }  // namespace homeport::migration

@@ -9,7 +9,6 @@
 #include "overlay/link/unique_fd.h"
 #include "policy/error.h"
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/json.hpp>
 
@@ -69,17 +68,10 @@ class Qmp {
       std::string command, boost::json::object arguments = {}, int fd = -1);
 
   Expectation expect(std::string event, QmpEventPredicate predicate = {});
-  boost::asio::awaitable<policy::Result<QmpEvent>> wait_event(std::string event,
-                                                              QmpEventPredicate predicate,
-                                                              std::chrono::milliseconds timeout);
-
-  /// Called for every event, on the executor. One callback; an empty one takes it away.
-  void on_event(std::function<void(const QmpEvent&)> callback);
 
   bool connected() const;
   void close();  ///< every pending call ends with errc::connection_reset
   int native_handle() const;
-  boost::asio::any_io_executor executor() const;
 
  private:
   class Connection;

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 namespace homeport::migration {
 
@@ -22,41 +21,10 @@ policy::Error not_qmp(std::string_view line, std::string_view why) {
                                                    why, policy::printable(line, 200)));
 }
 
-int version_part(const json::object& version, std::string_view key) {
-  auto number = number_at(version, key);
-  return number && *number <= 9'999 ? static_cast<int>(*number) : 0;
-}
-
-QmpGreeting parse_greeting(const json::object& greeting) {
-  QmpGreeting parsed;
-  if (const json::object* version = object_at(greeting, "version")) {
-    if (const json::object* qemu = object_at(*version, "qemu")) {
-      parsed.major = version_part(*qemu, "major");
-      parsed.minor = version_part(*qemu, "minor");
-      parsed.micro = version_part(*qemu, "micro");
-    }
-  }
-  if (const json::array* capabilities = array_at(greeting, "capabilities")) {
-    for (const json::value& capability : *capabilities) {
-      if (capability == "oob") parsed.oob = true;
-    }
-  }
-  return parsed;
-}
-
 QmpEvent parse_event(const json::object& message) {
   QmpEvent event;
   event.name = text_at(message, "event");
   if (const json::object* data = object_at(message, "data")) event.data = *data;
-  if (const json::object* stamp = object_at(message, "timestamp")) {
-    // QEMU writes -1 when its clock failed; absurd values must not overflow.
-    constexpr std::uint64_t kMaxSeconds = std::numeric_limits<std::int64_t>::max() / 2'000'000;
-    auto seconds = number_at(*stamp, "seconds");
-    auto microseconds = number_at(*stamp, "microseconds");
-    if (seconds && microseconds && *seconds < kMaxSeconds && *microseconds < 1'000'000) {
-      event.timestamp = std::chrono::seconds(*seconds) + std::chrono::microseconds(*microseconds);
-    }
-  }
   return event;
 }
 
@@ -69,9 +37,7 @@ Result<QmpMessage> parse_qmp_message(std::string_view line) {
   json::object* message = value.if_object();
   if (!message) return not_qmp(line, "not an object");
 
-  if (const json::object* greeting = object_at(*message, "QMP")) {
-    return QmpMessage(parse_greeting(*greeting));
-  }
+  if (object_at(*message, "QMP")) return QmpMessage(QmpGreeting{});
   if (message->contains("event")) {
     QmpEvent event = parse_event(*message);
     if (event.name.empty()) return not_qmp(line, "an event without a name");
@@ -81,8 +47,7 @@ Result<QmpMessage> parse_qmp_message(std::string_view line) {
     return QmpMessage(QmpReturn{number_at(*message, "id"), std::move(*returned)});
   }
   if (const json::object* error = object_at(*message, "error")) {
-    QmpFailure failure{number_at(*message, "id"), text_at(*error, "class"),
-                       text_at(*error, "desc")};
+    QmpFailure failure{number_at(*message, "id"), text_at(*error, "desc")};
     if (failure.description.empty()) return not_qmp(line, "an error without a description");
     return QmpMessage(std::move(failure));
   }

@@ -8,7 +8,7 @@
 
 #include <boost/json.hpp>
 
-#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,15 +19,12 @@ namespace homeport::migration {
 
 inline constexpr std::size_t kQmpMaxLine = 1u << 20;  ///< bytes, without the line's end
 
-struct QmpGreeting {
-  int major = 0, minor = 0, micro = 0;  ///< QEMU's version
-  bool oob = false;                     ///< offers out-of-band execution
-};
+/// What a monitor begins with.
+struct QmpGreeting {};
 
 struct QmpEvent {
   std::string name;
   boost::json::object data;
-  std::chrono::microseconds timestamp{};  ///< since the epoch, by QEMU's clock; 0: not known
 };
 
 struct QmpReturn {
@@ -37,7 +34,6 @@ struct QmpReturn {
 
 struct QmpFailure {
   std::optional<std::uint64_t> id;
-  std::string error_class;
   std::string description;  ///< QEMU's sentence
 };
 

@@ -3,8 +3,6 @@
 
 #include "policy/error.h"
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <string>
 #include <string_view>

@@ -79,13 +79,11 @@ asio::awaitable<Result<VmStatus>> Vm::status() {
   co_return VmStatus{text_at(*status, "status"), true_at(*status, "running")};
 }
 
-asio::awaitable<Result<std::chrono::microseconds>> Vm::stop() {
+asio::awaitable<Result<void>> Vm::stop() {
   auto state = state_;
-  auto begin = std::chrono::steady_clock::now();
   auto reply = co_await state->qmp.execute("stop");
   if (!reply) co_return state->explain(reply.error());
-  co_return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() -
-                                                                  begin);
+  co_return Result<void>{};
 }
 
 asio::awaitable<Result<void>> Vm::cont() {

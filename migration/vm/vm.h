@@ -20,7 +20,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,11 +29,6 @@ namespace homeport::migration {
 struct VmStatus {
   std::string state;  ///< QEMU's RunState: "running", "paused", "prelaunch", "inmigrate", ...
   bool running = false;
-};
-
-struct DeviceState {
-  std::uint64_t bytes = 0;              ///< length of the stream
-  std::chrono::microseconds elapsed{};  ///< from the command to QEMU's "completed"
 };
 
 /// Takes the next piece of the device state; an error ends the save. The span is valid until the
@@ -60,8 +54,8 @@ class Vm {
   Qmp& qmp();
 
   boost::asio::awaitable<policy::Result<VmStatus>> status();
-  /// Stops the vCPUs and drains the devices' I/O; how long that took.
-  boost::asio::awaitable<policy::Result<std::chrono::microseconds>> stop();
+  /// Stops the vCPUs and drains the devices' I/O.
+  boost::asio::awaitable<policy::Result<void>> stop();
   boost::asio::awaitable<policy::Result<void>> cont();
 
   /// Whether this VM can be moved: all guest RAM in memory-backend-file objects with share=on, no
@@ -80,15 +74,15 @@ class Vm {
   /// pinned, unseen by write tracking.
   boost::asio::awaitable<policy::Result<bool>> has_pinned_io();
 
-  /// Streams the state of the devices of a stopped VM into `sink`. More than `limit` bytes, or RAM
-  /// in QEMU's account, is an error: guest RAM must not travel this way. Afterwards (success or
-  /// not) the VM is stopped and cont() resumes it.
-  boost::asio::awaitable<policy::Result<DeviceState>> save_device_state(
+  /// Streams the state of the devices of a stopped VM into `sink`; returns its length in bytes.
+  /// More than `limit` bytes, or RAM in QEMU's account, is an error: guest RAM must not travel this
+  /// way. Afterwards (success or not) the VM is stopped and cont() resumes it.
+  boost::asio::awaitable<policy::Result<std::uint64_t>> save_device_state(
       StateSink sink, std::uint64_t limit = kDeviceStateLimit);
   /// Loads what the other end saved into a VM launched as Incoming; its RAM must be complete.
   /// Leaves the VM stopped, disks not yet opened for writing; cont() runs it. A QEMU that refuses
   /// the stream exits; the error then quotes its log.
-  boost::asio::awaitable<policy::Result<DeviceState>> load_device_state(StateSource source);
+  boost::asio::awaitable<policy::Result<void>> load_device_state(StateSource source);
 
   /// Lets QEMU announce the guest's addresses (RARP, and through the guest where it can).
   boost::asio::awaitable<policy::Result<void>> announce_self();

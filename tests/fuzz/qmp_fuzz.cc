@@ -32,11 +32,8 @@ void take(const std::string& line) {
   }
   if (const auto* event = std::get_if<QmpEvent>(&*message)) {
     require(!event->name.empty(), "an event has a name");
-    require(event->timestamp.count() >= 0, "its time is after 1970");
   } else if (const auto* failure = std::get_if<QmpFailure>(&*message)) {
     require(!failure->description.empty(), "a failure says why");
-  } else if (const auto* greeting = std::get_if<QmpGreeting>(&*message)) {
-    require(greeting->major >= 0 && greeting->major < 10'000, "a version is a number");
   }
 }
 

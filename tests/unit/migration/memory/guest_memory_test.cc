@@ -28,11 +28,11 @@ class GuestMemoryTest : public testing::Test {
 };
 
 TEST_F(GuestMemoryTest, MapsAWindowOfTheFile) {
-  auto whole = GuestMemory::map(file_.get(), 16 * kPageSize, Access::write);
+  auto whole = GuestMemory::map(file_.get(), 0, 16 * kPageSize, Access::write);
   auto window = GuestMemory::map(file_.get(), 4 * kPageSize, 2 * kPageSize, Access::read);
   ASSERT_TRUE(whole);
   ASSERT_TRUE(window);
-  EXPECT_EQ(window->pages(), 2u);
+  EXPECT_EQ(window->bytes().size(), 2 * kPageSize);
   whole->bytes()[4 * kPageSize + 7] = std::byte{42};
   EXPECT_EQ(window->bytes()[7], std::byte{42});
   const std::byte* before = window->bytes().data();
@@ -51,7 +51,7 @@ TEST_F(GuestMemoryTest, RefusesWhatTheFileDoesNotHave) {
     ASSERT_FALSE(refused) << offset << " " << size;
     EXPECT_EQ(refused.error().code, errc::invalid_argument);
   }
-  EXPECT_FALSE(GuestMemory::map(-1, kPageSize, Access::read));
+  EXPECT_FALSE(GuestMemory::map(-1, 0, kPageSize, Access::read));
 }
 
 TEST_F(GuestMemoryTest, FindsHolesWithoutFillingThem) {
@@ -72,15 +72,13 @@ TEST_F(GuestMemoryTest, PunchedPagesAreZeroAndTakeNoMemory) {
   ASSERT_TRUE(memory);
   std::fill(memory->bytes().begin(), memory->bytes().end(), std::byte{1});
   auto target = memory->store_target();
-  GuestMemory moved = std::move(*memory);  // the target stays good
+  const GuestMemory moved = std::move(*memory);  // the target stays good
   ASSERT_TRUE(target.punch(2 * kPageSize, 3 * kPageSize));
-  ASSERT_TRUE(moved.punch(7 * kPageSize, kPageSize));
-  EXPECT_EQ(allocated_pages(), 4);
+  EXPECT_EQ(allocated_pages(), 5);
   EXPECT_EQ(target.bytes[2 * kPageSize - 1], std::byte{1});
   EXPECT_EQ(target.bytes[2 * kPageSize], std::byte{0});
   EXPECT_EQ(target.bytes[5 * kPageSize - 1], std::byte{0});
   EXPECT_EQ(target.bytes[5 * kPageSize], std::byte{1});
-  EXPECT_EQ(target.bytes[7 * kPageSize], std::byte{0});
 }
 
 TEST(ProcMaps, ParsesWhatTheKernelPrints) {

@@ -146,7 +146,7 @@ TEST_P(RunsOn, WhileItIsTrackedAgainAndAgain) {
   for (int cycle = 0; cycle < kCycles; ++cycle) {
     auto tracker = DirtyTracker::attach(target.pid(), target.blocks());
     ASSERT_TRUE(tracker) << tracker.error().message;
-    PageSet pages = tracker->empty_set();
+    PageSet pages({kPages});
     ASSERT_TRUE(tracker->scan(pages));
     ASSERT_EQ(pages.count(), kPages);
     target.await_progress(2);
@@ -164,7 +164,7 @@ TEST_P(RunsOn, WhileItIsTrackedAgainAndAgain) {
   for (;;) {
     auto tracker = DirtyTracker::attach(target.pid(), target.blocks());
     if (!tracker) continue;  // the helper of an agent killed before may still be at work
-    PageSet pages = tracker->empty_set();
+    PageSet pages({kPages});
     if (!tracker->scan(pages)) ::_exit(1);
   }
 }

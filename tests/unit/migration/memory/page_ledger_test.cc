@@ -110,8 +110,6 @@ TEST(PageLedger, BatchesNeighboursWithoutCopying) {
   EXPECT_TRUE(third->header.runs(1).zero());
   EXPECT_FALSE(ledger.next_batch());
   EXPECT_EQ(ledger.pending_pages(), 0u);
-  EXPECT_EQ(ledger.statistics().data_pages, 600u);
-  EXPECT_EQ(ledger.statistics().zero_pages, 400u);
 }
 
 TEST(PageLedger, SendsTheColdestFirst) {
@@ -134,10 +132,6 @@ TEST(PageLedger, SendsTheColdestFirst) {
   ASSERT_EQ(order.size(), 100u);
   EXPECT_EQ(order[98], 20u);
   EXPECT_EQ(order[99], 10u);
-  auto statistics = ledger.statistics();
-  EXPECT_EQ(statistics.heat[0], 98u);
-  EXPECT_EQ(statistics.heat[2], 1u);
-  EXPECT_EQ(statistics.heat[4], 1u);
 }
 
 TEST(PageLedger, APageWrittenBeforeItsTurnWaitsForTheNextRound) {
@@ -153,9 +147,12 @@ TEST(PageLedger, APageWrittenBeforeItsTurnWaitsForTheNextRound) {
   for (std::uint64_t page = 900; page < 1000; ++page) guest.write(0, page, 2);
   guest.write(0, 0, 2);  // has been sent, and must be again
   ledger.note_scan(guest.scan());
-  EXPECT_EQ(ledger.statistics().deferred_pages, 100u);
-  while (auto batch = ledger.next_batch()) destination.apply(*batch);
-  EXPECT_EQ(ledger.statistics().data_pages, 900u);
+  std::size_t sent = first->payload.size();
+  while (auto batch = ledger.next_batch()) {
+    sent += batch->payload.size();
+    destination.apply(*batch);
+  }
+  EXPECT_EQ(sent, 900 * kPageSize);
   EXPECT_EQ(ledger.pending_pages(), 101u);
   EXPECT_EQ(ledger.pending_bytes(), 101 * kPageSize);
   send_round(ledger, destination);
@@ -176,30 +173,12 @@ TEST(PageLedger, HolesAreSentAsZerosUnread) {
   // Holes are not read, or this would be seen.
   guest.land(0, 6, 1);
   ledger.begin_round();
-  std::uint64_t data = 0;
-  while (auto batch = ledger.next_batch()) data += batch->payload.size() / kPageSize;
+  std::uint64_t data = 0, zeros = 0;
+  while (auto batch = ledger.next_batch()) {
+    for (const auto& run : batch->header.runs()) (run.zero() ? zeros : data) += run.count();
+  }
   EXPECT_EQ(data, 1u);
-  EXPECT_EQ(ledger.statistics().zero_pages, 63u);
-}
-
-TEST(PageLedger, WhatDidNotArriveIsSentAgainAsNewer) {
-  Guest guest({8});
-  for (std::uint64_t page = 0; page < 8; ++page) guest.write(0, page, 1);
-  PageLedger ledger(guest.spans(), {});
-  Destination destination(guest);
-  ledger.note_scan(guest.scan());
-  ledger.begin_round();
-  auto lost = ledger.next_batch();
-  ASSERT_TRUE(lost);
-  // As it was when it was sent: it may still arrive.
-  std::vector<std::byte> late(lost->payload.begin(), lost->payload.end());
-  ledger.take_back(lost->header);
-  EXPECT_EQ(ledger.pending_pages(), 8u);
-  guest.write(0, 3, 2);
-  send_round(ledger, destination);
-  ASSERT_TRUE(destination.store_->apply(lost->header, late));
-  EXPECT_EQ(destination.blocks_, guest.blocks_);
-  EXPECT_EQ(destination.store_->statistics().stale_pages, 8u);
+  EXPECT_EQ(zeros, 63u);
 }
 
 TEST(PageLedger, FindsDataThatLandedAfterItsPageWasSent) {
@@ -209,29 +188,28 @@ TEST(PageLedger, FindsDataThatLandedAfterItsPageWasSent) {
   Destination destination(guest);
   ledger.note_scan(guest.scan());
   ledger.note_barrier();
-  EXPECT_EQ(ledger.suspect_pages(), 0u);  // nothing has been sent
   guest.pin(0, 7);
   guest.pin(0, 40);
   ledger.note_scan(guest.scan());
   send_round(ledger, destination);
   guest.land(0, 7, 2, 100);
   guest.land(0, 40, 2, 100);
+  guest.land(0, 50, 2, 100);  // not reported since the barrier: not compared
   ledger.note_scan(guest.scan());
   EXPECT_EQ(ledger.pending_pages(), 0u);  // unseen
   EXPECT_NE(destination.blocks_, guest.blocks_);
 
   ledger.note_barrier();
-  EXPECT_EQ(ledger.suspect_pages(), 2u);  // only those reported since the last barrier
-  EXPECT_EQ(ledger.recheck(1) + ledger.recheck(1), 2u);
-  EXPECT_EQ(ledger.statistics().recovered_pages, 2u);
+  ledger.recheck();
+  EXPECT_EQ(ledger.pending_pages(), 2u);
+  guest.write(0, 50, 3, 100);
+  ledger.note_scan(guest.scan());
   send_round(ledger, destination);
   EXPECT_EQ(destination.blocks_, guest.blocks_);
-  ledger.note_barrier();
-  EXPECT_EQ(ledger.suspect_pages(), 0u);
 }
 
-// Random guests, lanes that deliver in any order and lose batches, scans at any time, pinned I/O
-// with barriers: after the last round the destination has what the source has.
+// Random guests, lanes that deliver in any order, scans at any time, pinned I/O with barriers:
+// after the last round the destination has what the source has.
 void random_history(unsigned seed) {
   std::mt19937 random(seed);
   bool pinned_io = seed % 2 == 0;
@@ -291,16 +269,12 @@ void random_history(unsigned seed) {
       if (random() % 3 == 0) ledger.note_scan(guest.scan());
       if (random() % 5 == 0) deliver_one();
       more = send_one();
-      if (random() % 16 == 0 && !lanes.empty()) {  // lost, or believed to be
-        ledger.take_back(lanes.back().batch.header);
-        if (random() % 2 == 0) lanes.pop_back();
-      }
     }
     ledger.note_scan(guest.scan());
     if (random() % 2 == 0) {
       land_all();
       ledger.note_barrier();
-      ledger.recheck(random() % 200);
+      ledger.recheck();
     }
   }
   // The guest is stopped.

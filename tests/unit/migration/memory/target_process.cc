@@ -52,7 +52,7 @@ TargetProcess::TargetProcess(std::uint64_t pages, const Workload& workload) {
   control_ = new (control) TargetControl;
   file_.reset(::memfd_create("guest", MFD_CLOEXEC));
   require(::ftruncate(file_.get(), static_cast<off_t>(size)) == 0, "ftruncate");
-  auto mapped = GuestMemory::map(file_.get(), size, Access::write);
+  auto mapped = GuestMemory::map(file_.get(), 0, size, Access::write);
   require(mapped.has_value(), "map");
   memory_ = std::make_unique<GuestMemory>(std::move(*mapped));
   int commands[2];

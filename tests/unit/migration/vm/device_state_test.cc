@@ -64,10 +64,7 @@ class DeviceStateTest : public QemuFixture {
     auto loaded = run(io_, destination.load_device_state(from(pieces)));
     EXPECT_TRUE(loaded) << loaded.error().message;
     if (!saved || !loaded) throw std::runtime_error("the state did not get across");
-    EXPECT_EQ(saved->bytes, loaded->bytes);
-    RecordProperty("device_state_bytes", static_cast<int>(saved->bytes));
-    RecordProperty("save_us", static_cast<int>(saved->elapsed.count()));
-    RecordProperty("load_us", static_cast<int>(loaded->elapsed.count()));
+    RecordProperty("device_state_bytes", static_cast<int>(*saved));
 
     EXPECT_EQ(from_ram.count(), count);
     EXPECT_EQ(to_ram.count(), count);
@@ -104,7 +101,7 @@ TEST_F(DeviceStateTest, AfterACompletedSaveTheSourceCanRunOnAndSaveAgain) {
     Pieces pieces;
     auto saved = run(io_, vm.save_device_state(keep_in(pieces)));
     ASSERT_TRUE(saved) << saved.error().message;
-    EXPECT_LT(saved->bytes, 2u << 20);
+    EXPECT_LT(*saved, 2u << 20);
     expect_runs_on(vm);
   }
 }
@@ -152,11 +149,11 @@ TEST_F(DeviceStateTest, ASaveCanBeCancelledAndTheSourceRunsOn) {
     auto [cancelled] = co_await never.async_wait(asio::as_tuple(asio::use_awaitable));
     co_return policy::make_error(errc::operation_canceled, cancelled.message());
   };
-  std::optional<Result<DeviceState>> saved;
-  asio::co_spawn(
-      io_, vm.save_device_state(stuck),
-      asio::bind_cancellation_slot(
-          signal.slot(), [&](std::exception_ptr, Result<DeviceState> result) { saved = result; }));
+  std::optional<Result<std::uint64_t>> saved;
+  asio::co_spawn(io_, vm.save_device_state(stuck),
+                 asio::bind_cancellation_slot(
+                     signal.slot(),
+                     [&](std::exception_ptr, Result<std::uint64_t> result) { saved = result; }));
   io_.restart();
   while (!saved) io_.run_one();
   ASSERT_FALSE(*saved);

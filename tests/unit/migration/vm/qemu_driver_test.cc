@@ -241,7 +241,6 @@ TEST_F(QemuDriverTest, FolderOutsideACgroupHierarchyIsRefused) {
 TEST_F(QemuDriverTest, OutOfMemoryIsFoundOutBeforeTheStart) {
   // A small tmpfs that only this thread sees.
   std::optional<policy::Error> error;
-  std::optional<std::uint64_t> free;
   std::thread([&] {
     fs::create_directory(options_.memory_dir);
     ASSERT_EQ(::unshare(CLONE_FS | CLONE_NEWNS), 0);
@@ -252,11 +251,9 @@ TEST_F(QemuDriverTest, OutOfMemoryIsFoundOutBeforeTheStart) {
       std::ofstream promised(options_.memory_dir / "other-1.ram");
     }
     fs::resize_file(options_.memory_dir / "other-1.ram", 40u << 20);
-    free = driver_.free_memory().value();
     error = refused(spec("vm1"));
   }).join();
-  ASSERT_TRUE(free && error);
-  EXPECT_EQ(*free, 56u << 20);
+  ASSERT_TRUE(error);
   EXPECT_EQ(error->code, errc::not_enough_memory);
   EXPECT_THAT(error->message, HasSubstr("out of memory"));
   EXPECT_THAT(error->message, HasSubstr("64 MiB"));

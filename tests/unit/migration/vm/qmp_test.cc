@@ -144,10 +144,8 @@ TEST_F(QmpTest, PassesADescriptor) {
   EXPECT_TRUE(*reply);
 }
 
-TEST_F(QmpTest, EventsReachCallbackAndWaiters) {
+TEST_F(QmpTest, AWaiterSeesTheEventThatMatches) {
   Qmp qmp = open();
-  std::vector<std::string> seen;
-  qmp.on_event([&](const QmpEvent& event) { seen.push_back(event.name); });
   auto completed = qmp.expect("MIGRATION", [](const boost::json::object& data) {
     return data.at("status") == "completed";
   });
@@ -157,7 +155,6 @@ TEST_F(QmpTest, EventsReachCallbackAndWaiters) {
   auto event = run(io_, completed.wait(10s));
   ASSERT_TRUE(event) << event.error().message;
   EXPECT_EQ(event->data.at("status"), "completed");
-  EXPECT_THAT(seen, testing::ElementsAre("STOP", "MIGRATION", "MIGRATION"));
 
   // It has come already: the wait ends at once, also a second time.
   EXPECT_TRUE(run(io_, completed.wait(0ms)));
@@ -165,7 +162,8 @@ TEST_F(QmpTest, EventsReachCallbackAndWaiters) {
 
 TEST_F(QmpTest, WaitForAnEventTimesOut) {
   Qmp qmp = open();
-  auto event = run(io_, qmp.wait_event("NEVER", {}, 1ms));
+  auto never = qmp.expect("NEVER");
+  auto event = run(io_, never.wait(1ms));
   ASSERT_FALSE(event);
   EXPECT_EQ(event.error().code, errc::timed_out);
 }
@@ -206,8 +204,9 @@ TEST_F(QmpTest, SilentMonitorTimesOut) {
   ASSERT_FALSE(reply);
   EXPECT_EQ(reply.error().code, errc::timed_out);
   // Its late reply is nobody's, and no harm.
+  auto late = qmp.expect("LATE");
   say("{\"return\": {}, \"id\": 2}\n{\"event\": \"LATE\"}\n");
-  EXPECT_TRUE(run(io_, qmp.wait_event("LATE", {}, 10s)));
+  EXPECT_TRUE(run(io_, late.wait(10s)));
 }
 
 TEST_F(QmpTest, CommandCanBeCancelled) {

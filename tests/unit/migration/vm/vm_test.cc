@@ -22,7 +22,6 @@ TEST_F(VmTest, StopsAndContinues) {
 
   auto stopped = run(io_, vm.stop());
   ASSERT_TRUE(stopped) << stopped.error().message;
-  RecordProperty("stop_us", static_cast<int>(stopped->count()));
   auto status = run(io_, vm.status());
   EXPECT_EQ(status->state, "paused");
   std::uint32_t count = ram.count();
