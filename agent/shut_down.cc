@@ -1,11 +1,10 @@
 #include "agent/shut_down.h"
 
 #include "overlay/log/log.h"
+#include "overlay/pause.h"
 #include "overlay/spawn.h"
 
 #include <fmt/format.h>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 namespace homeport::agent {
 
@@ -34,8 +33,7 @@ asio::awaitable<void> wind_up(StartUp parts, std::function<void(bool)> done) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   auto under_way = [&] { return parts.tasks.busy() || parts.destination.busy(); };
   while ((under_way() || !*told) && std::chrono::steady_clock::now() < deadline) {
-    asio::steady_timer timer(parts.executor, 10ms);
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(10ms);
   }
   if (under_way()) {
     log::warn("what is under way is left to the next agent of {}", parts.identity.host.name);

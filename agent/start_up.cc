@@ -3,13 +3,11 @@
 #include "agent/network/underlay.h"
 #include "agent/tasks/admission.h"
 #include "overlay/log/log.h"
+#include "overlay/pause.h"
 #include "overlay/spawn.h"
 #include "policy/version.h"
 
 #include <fmt/format.h>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/this_coro.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <optional>
@@ -46,11 +44,6 @@ IntegerMap capacity() {
   return capacity;
 }
 
-asio::awaitable<void> pause(std::chrono::milliseconds time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
-  co_await timer.async_wait(asio::use_awaitable);
-}
-
 asio::awaitable<Result<void>> publish(ControlDatabase& database, const Host& host) {
   if (auto published = co_await database.publish_host(host); !published) co_return published;
   auto interfaces = interfaces_of(host.name);
@@ -73,7 +66,7 @@ asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdenti
           "a name and a certificate of its own",
           identity.host.name, row->second.agent_pid);
     }
-    co_await pause(kRepairInterval);
+    co_await overlay::pause(kRepairInterval);
   }
 }
 
@@ -99,7 +92,7 @@ asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, con
             to_string(endpoints.front()));
   const auto deadline = std::chrono::steady_clock::now() + kAloneAfter;
   while (std::chrono::steady_clock::now() < deadline) {
-    co_await pause(100ms);
+    co_await overlay::pause(100ms);
     const std::optional<WallTime> now = sign_of_life();
     if (!now) co_return;
     if (now == before || *now == WallTime{})
@@ -121,7 +114,7 @@ asio::awaitable<void> catch_up(StartUp& parts) {
     auto told = co_await parts.database.publish_status(parts.identity.status());
     if (told) co_return;
     log::warn("the control database takes no writes yet: {}", told.error().message);
-    co_await pause(1s);
+    co_await overlay::pause(1s);
   }
 }
 
@@ -134,7 +127,7 @@ asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& 
     if (there && row->second.state == HostState::ready && row->second.agent_pid == ::getpid()) {
       co_return;
     }
-    co_await pause(20ms);
+    co_await overlay::pause(20ms);
     if (!there) continue;
     if (auto told = co_await database.publish_status(identity.status()); !told) {
       log::warn("this host's status could not be written: {}", told.error().message);
@@ -144,7 +137,7 @@ asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& 
 
 asio::awaitable<void> repair(VirtualNetwork& network) {
   while (true) {
-    co_await pause(kRepairInterval);
+    co_await overlay::pause(kRepairInterval);
     network.reconcile();
     log::program_log().tell_left_out();
   }
@@ -275,7 +268,7 @@ asio::awaitable<Result<std::vector<migration::PortSpec>>> admit_when_known(
         std::chrono::steady_clock::now() > deadline) {
       co_return ports;
     }
-    co_await pause(20ms);
+    co_await overlay::pause(20ms);
   }
 }
 

@@ -1,5 +1,6 @@
 #include "agent/tasks/admission.h"
 
+#include "agent/network/ports.h"
 #include "agent/tasks/guests.h"
 
 #include <fmt/format.h>
@@ -63,19 +64,11 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
                     source, name));
   }
 
-  std::vector<PortSpec> ports;
-  for (const Binding* binding : contents.bindings_of(name)) {
-    auto network = contents.networks.find(binding->network);
-    if (network == contents.networks.end()) {
-      return not_yet(fmt::format("{} is in network {}, which is not in the control database",
-                                 binding->name, binding->network));
-    }
-    ports.push_back({binding->name, network->second.vni, binding->mac,
-                     mtu_of(network->second, mtu_limit), tap_name(binding->name)});
-  }
+  auto ports = ports_of(contents, name, mtu_limit);
+  if (!ports) return not_yet(ports.error().message);
   const bool same =
-      static_cast<std::size_t>(request.ports_size()) == ports.size() &&
-      std::all_of(ports.begin(), ports.end(), [&](const PortSpec& port) {
+      static_cast<std::size_t>(request.ports_size()) == ports->size() &&
+      std::all_of(ports->begin(), ports->end(), [&](const PortSpec& port) {
         return std::any_of(request.ports().begin(), request.ports().end(), [&](const auto& asked) {
           return asked.binding() == port.binding && asked.vni() == port.vni &&
                  asked.mac().size() == port.mac.bytes.size() &&
@@ -90,7 +83,7 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
                               source, name));
   }
   // The guest keeps the MTU it was started with.
-  for (PortSpec& port : ports) {
+  for (PortSpec& port : *ports) {
     for (const auto& asked : request.ports()) {
       if (asked.binding() == port.binding) port.mtu = std::clamp(asked.mtu(), 576u, 65521u);
     }

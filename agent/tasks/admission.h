@@ -2,7 +2,6 @@
 #pragma once
 
 #include "agent/control/database.h"
-#include "agent/network/desired_state.h"
 #include "migration/move/edges.h"
 #include "migration/move/move.pb.h"
 

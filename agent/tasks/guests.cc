@@ -1,12 +1,12 @@
 #include "agent/tasks/guests.h"
 
+#include "agent/network/ports.h"
 #include "overlay/log/log.h"
+#include "overlay/pause.h"
 #include "overlay/spawn.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -64,19 +64,7 @@ Guests::Guests(asio::any_io_executor executor, const ControlDatabase& database,
       mtu_limit_(mtu_limit) {}
 
 Result<std::vector<PortSpec>> Guests::ports_of(const std::string& application) const {
-  std::vector<PortSpec> ports;
-  for (const Binding* binding : database_.contents().bindings_of(application)) {
-    auto network = database_.networks().find(binding->network);
-    if (network == database_.networks().end()) {
-      return policy::make_error(errc::no_such_device,
-                                fmt::format("{} is in network {}, which is not in the control "
-                                            "database",
-                                            binding->name, binding->network));
-    }
-    ports.push_back({binding->name, network->second.vni, binding->mac,
-                     mtu_of(network->second, mtu_limit_), tap_name(binding->name)});
-  }
-  return ports;
+  return agent::ports_of(database_.contents(), application, mtu_limit_);
 }
 
 asio::awaitable<void> Guests::resume_interrupted(std::string application) {
@@ -108,8 +96,7 @@ asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
 
 asio::awaitable<void> Guests::settle(std::string application) {
   while (!co_await look_for(application)) {
-    asio::steady_timer timer(executor_, std::chrono::seconds(1));
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(std::chrono::seconds(1));
   }
 }
 
@@ -319,8 +306,7 @@ asio::awaitable<void> Guests::fence(std::string application) {
     if (stopped || vm->exited()) co_return;
     log::error({{"application", application}}, "{}: {}", application, stopped.error().message);
     if (!vm->qmp().connected()) co_await reconnect(application);
-    asio::steady_timer timer(executor_, std::chrono::seconds(1));
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(std::chrono::seconds(1));
   }
 }
 
@@ -344,8 +330,7 @@ void Guests::watch(std::string application, std::shared_ptr<Vm> vm) {
       return found != guests_.end() && found->second == vm;
     };
     while (is_there() && network_.move_of(application)) {  // it comes to its end first
-      asio::steady_timer timer(executor_, std::chrono::milliseconds(50));
-      co_await timer.async_wait(asio::use_awaitable);
+      co_await overlay::pause(std::chrono::milliseconds(50));
     }
     if (!is_there()) co_return;
     log::warn({{"application", application}}, "guest {} has ended", application);

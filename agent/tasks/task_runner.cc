@@ -2,6 +2,7 @@
 
 #include "agent/control/validate.h"
 #include "overlay/log/log.h"
+#include "overlay/pause.h"
 #include "overlay/spawn.h"
 #include "policy/text.h"
 
@@ -253,8 +254,7 @@ asio::awaitable<void> TaskRunner::finish(TaskStatus status, TaskState state, std
     log::warn(whom, "how the task ended is not in the control database yet: {}",
               written.error().message);
     if (written.error().code != errc::timed_out) co_return;  // it was refused, and would be again
-    asio::steady_timer timer(executor_, 1s);
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(1s);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include "migration/memory/inject_helper.h"
 #include "migration/memory/proc_maps.h"
+#include "overlay/directory.h"
+#include "overlay/read_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -30,14 +32,14 @@ namespace errc = boost::system::errc;
 constexpr int kAnswerTimeoutMs = 10'000;
 
 // How little a thread minds being stopped; lower is better, -1: cannot be stopped now.
-int disturbance(const std::string& thread_folder, bool main_thread) {
-  std::string stat = read_proc_file(thread_folder + "/stat");
+int disturbance(const std::filesystem::path& thread_folder, bool main_thread) {
+  std::string stat = overlay::read_proc(thread_folder / "stat");
   std::size_t name_end = stat.rfind(") ");
   if (name_end == std::string::npos || name_end + 2 >= stat.size()) return -1;
   char state = stat[name_end + 2];
   if (state == 'D' || state == 'Z' || state == 'X') return -1;
   // "running", or the number of the system call the thread waits in, and its arguments.
-  std::string call = read_proc_file(thread_folder + "/syscall");
+  std::string call = overlay::read_proc(thread_folder / "syscall");
   long number = -1;
   bool waits = std::from_chars(call.data(), call.data() + call.size(), number).ec == std::errc{};
   if (!waits) return 2;
@@ -60,8 +62,8 @@ int disturbance(const std::string& thread_folder, bool main_thread) {
   }
 }
 
-bool has_seccomp_filter(const std::string& thread_folder) {
-  std::string status = read_proc_file(thread_folder + "/status");
+bool has_seccomp_filter(const std::filesystem::path& thread_folder) {
+  std::string status = overlay::read_proc(thread_folder / "status");
   std::size_t line = status.find("\nSeccomp:\t");
   return line != std::string::npos && status[line + 10] != '0';
 }
@@ -72,14 +74,11 @@ void choose_threads(InjectionJob& job) {
     InjectionThread thread;
   };
   std::vector<Candidate> candidates;
-  std::error_code error;
-  std::string tasks = fmt::format("/proc/{}/task", job.pid);
-  for (std::filesystem::directory_iterator entry(tasks, error), end; !error && entry != end;
-       entry.increment(error)) {
-    std::string name = entry->path().filename();
+  std::error_code ended;
+  for (const auto& folder : overlay::entries_of(fmt::format("/proc/{}/task", job.pid), ended)) {
+    std::string name = folder.filename();
     InjectionThread thread;
     std::from_chars(name.data(), name.data() + name.size(), thread.tid);
-    std::string folder = entry->path();
     int grade = disturbance(folder, thread.tid == job.pid);
     if (grade < 0) continue;
     thread.seccomp = has_seccomp_filter(folder);
@@ -118,7 +117,7 @@ Result<std::uint64_t> find_syscall_instruction(pid_t pid) {
 
 // The cgroup.procs file of the process's cgroup in the version 2 hierarchy, or empty.
 std::string find_cgroup_procs(pid_t pid) {
-  std::string groups = read_proc_file(fmt::format("/proc/{}/cgroup", pid));
+  std::string groups = overlay::read_proc(fmt::format("/proc/{}/cgroup", pid));
   std::size_t line = groups.starts_with("0::") ? 0 : groups.find("\n0::");
   if (line == std::string::npos) return {};
   std::size_t start = groups.find("::", line) + 2;

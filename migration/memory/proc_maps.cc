@@ -1,59 +1,80 @@
 #include "migration/memory/proc_maps.h"
 
+#include "overlay/read_file.h"
+
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <sstream>
+#include <optional>
 
 namespace homeport::migration {
+
+namespace errc = boost::system::errc;
+using policy::Result;
+
 namespace {
 
-// start-end perms offset dev inode path
-bool parse_line(std::string_view line, Mapping& mapping) {
-  const char* end = line.data() + line.size();
-  auto start_parsed = std::from_chars(line.data(), end, mapping.start, 16);
-  if (start_parsed.ec != std::errc{} || start_parsed.ptr == end || *start_parsed.ptr != '-') {
-    return false;
+std::optional<std::uint64_t> take_hex(std::string_view& text, char end) {
+  std::uint64_t number = 0;
+  auto [stop, failed] = std::from_chars(text.data(), text.data() + text.size(), number, 16);
+  if (failed != std::errc() || stop == text.data() + text.size() || *stop != end) {
+    return std::nullopt;
   }
-  auto end_parsed = std::from_chars(start_parsed.ptr + 1, end, mapping.end, 16);
-  if (end_parsed.ec != std::errc{} || end - end_parsed.ptr < 5) return false;
-  mapping.shared = end_parsed.ptr[4] == 's';
-  std::size_t path = line.find_first_of("/[");
-  if (path != std::string_view::npos) mapping.path = line.substr(path);
-  return true;
+  text.remove_prefix(static_cast<std::size_t>(stop - text.data()) + 1);
+  return number;
+}
+
+std::string_view take_word(std::string_view& text) {
+  std::string_view word = text.substr(0, text.find(' '));
+  text.remove_prefix(std::min(text.size(), word.size() + 1));
+  return word;
+}
+
+// start-end perms offset device inode   path
+std::optional<Mapping> parse_line(std::string_view line) {
+  auto start = take_hex(line, '-');
+  if (!start) return std::nullopt;
+  auto end = take_hex(line, ' ');
+  if (!end || *end <= *start) return std::nullopt;
+  std::string_view permissions = take_word(line);
+  auto offset = take_hex(line, ' ');
+  if (permissions.size() != 4 || !offset) return std::nullopt;
+  take_word(line);  // device
+  take_word(line);  // inode
+  line.remove_prefix(std::min(line.size(), line.find_first_not_of(' ')));
+  return Mapping{*start,           *end, *offset, permissions[3] == 's', permissions[1] == 'w',
+                 std::string(line)};
 }
 
 }  // namespace
 
-std::vector<Mapping> parse_maps(std::string_view text) {
+Result<std::vector<Mapping>> parse_maps(std::string_view text) {
   std::vector<Mapping> mappings;
   while (!text.empty()) {
     std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
-    Mapping mapping;
-    if (parse_line(line, mapping)) mappings.push_back(std::move(mapping));
+    if (line.empty()) continue;
+    auto mapping = parse_line(line);
+    if (!mapping) {
+      return policy::make_error(errc::bad_message,
+                                fmt::format("cannot read the memory map line \"{}\"", line));
+    }
+    mappings.push_back(std::move(*mapping));
   }
   return mappings;
 }
 
-policy::Result<std::vector<Mapping>> read_maps(pid_t pid) {
-  std::string text = read_proc_file(fmt::format("/proc/{}/maps", pid));
+Result<std::vector<Mapping>> read_maps(pid_t pid) {
+  std::string text = overlay::read_proc(fmt::format("/proc/{}/maps", pid));
   if (text.empty()) {
     return policy::make_error(
-        boost::system::errc::no_such_process,
+        errc::no_such_process,
         fmt::format("the memory map of process {} cannot be read: it has ended, or tracing it is "
                     "not permitted",
                     pid));
   }
   return parse_maps(text);
-}
-
-std::string read_proc_file(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 }  // namespace homeport::migration

@@ -5,6 +5,7 @@
 #include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
 #include "overlay/log/log.h"
+#include "overlay/pause.h"
 #include "overlay/spawn.h"
 
 #include <fmt/format.h>
@@ -113,8 +114,7 @@ asio::awaitable<Result<void>> IncomingMove::prime_taps(
                         "{{tap_fd}}?",
                         entry_.application, device));
       }
-      asio::steady_timer timer(context_->executor, std::chrono::milliseconds(2));
-      co_await timer.async_wait(asio::use_awaitable);
+      co_await overlay::pause(std::chrono::milliseconds(2));
     }
   }
   co_return Result<void>{};
@@ -198,8 +198,7 @@ asio::awaitable<void> IncomingMove::take_up() {
                      vm.error().message));
     // Only a guest that is certainly gone may be given up: one that hangs could still run.
     if (context_->driver.remove(entry_.application)) break;
-    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(std::chrono::seconds(1));
   }
   known_ = true;
   if (machine_.state() == DestinationState::holding) {
@@ -276,11 +275,7 @@ asio::awaitable<void> IncomingMove::on(DestinationEvent event) {
       co_return;
     case DestinationAction::say_ready: {
       entry_.phase = JournalPhase::decided;
-      auto forget = [self]() -> asio::awaitable<void> {
-        self->context_->lanes.forget(self->entry_.move_id);
-        co_return;
-      };
-      overlay::spawn(context_->lane_executor, forget);
+      overlay::spawn(context_->lane_executor, forget_lanes(context_, entry_.move_id));
       if (auto written = context_->journal.write(entry_); !written) {
         log::error(about(entry_), "move: {}", written.error().message);
         machine_ = DestinationMachine(DestinationState::receiving);
@@ -346,8 +341,7 @@ asio::awaitable<std::string> IncomingMove::run_guest() {
                  entry_.application, problem);
     }
     if (vm->exited()) break;
-    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(std::chrono::seconds(1));
   }
   // Once it was told to go on it may have answered its clients and written its disks: what the
   // source has is old from then on.
@@ -382,8 +376,7 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
     auto written = context_->journal.write(entry_);
     if (written) break;
     log::error(about(entry_), "move: {}", written.error().message);
-    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(std::chrono::seconds(1));
   }
   co_await end_guest();  // before the source may run it
   const Generation ours = entry_.generation + 1;
@@ -399,11 +392,16 @@ asio::awaitable<void> IncomingMove::hand_back(std::string reason) {
           co_await context_->ownership.pass(entry_.application, context_->host, entry_.peer, ours);
       if (outcome == CommitOutcome::committed) break;
     }
-    asio::steady_timer timer(context_->executor, std::chrono::milliseconds(20));
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(std::chrono::milliseconds(20));
   }
   handed_back_ = std::move(reason);
   co_await discard();
+}
+
+asio::awaitable<void> IncomingMove::forget_lanes(std::shared_ptr<const DestinationContext> context,
+                                                 std::string move_id) {
+  context->lanes.forget(move_id);
+  co_return;
 }
 
 void IncomingMove::remove_journal() {
@@ -421,11 +419,8 @@ asio::awaitable<void> IncomingMove::discard() {
     log::info(about(entry_), "move: {} called it off: {}", entry_.peer, called_off_);
   }
   co_await remove_guest();
-  auto forget = [self = shared_from_this()]() -> asio::awaitable<void> {
-    self->context_->lanes.forget(self->entry_.move_id);
-    co_return;
-  };
-  co_await asio::co_spawn(context_->lane_executor, forget, asio::use_awaitable);
+  co_await asio::co_spawn(context_->lane_executor, forget_lanes(context_, entry_.move_id),
+                          asio::use_awaitable);
   remove_journal();
 }
 
@@ -440,8 +435,7 @@ asio::awaitable<void> IncomingMove::end_guest() {
     auto killed = co_await vm->kill();
     if (killed || killed.error().cancelled() || vm->exited()) co_return;
     log::error(about(entry_), "move: {}", killed.error().message);
-    asio::steady_timer timer(context_->executor, std::chrono::seconds(1));
-    co_await timer.async_wait(asio::use_awaitable);
+    co_await overlay::pause(std::chrono::seconds(1));
   }
 }
 

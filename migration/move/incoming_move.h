@@ -93,6 +93,9 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   boost::asio::awaitable<void> wait_finished();
   boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
   boost::asio::awaitable<Result<void>> prime_taps(const std::vector<overlay::UniqueFd>& queues);
+  /// For the lanes' executor.
+  static boost::asio::awaitable<void> forget_lanes(
+      std::shared_ptr<const DestinationContext> context, std::string move_id);
   void take_addresses();
   void remove_journal();
   void watch_guest();

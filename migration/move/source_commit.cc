@@ -3,6 +3,7 @@
 #include "migration/move/source_move.h"
 #include "migration/move/tap_queue.h"
 #include "overlay/log/log.h"
+#include "overlay/pause.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
@@ -83,7 +84,7 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
       fail("the commit did not happen");
       co_return Event::not_moved;
     }
-    co_await pause(50ms);
+    co_await overlay::pause(50ms);
   }
 }
 
@@ -129,7 +130,7 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
             "see `homeport task resolve`",
             entry().peer);
       }
-      co_await pause(20ms);
+      co_await overlay::pause(20ms);
       continue;
     }
     if (answer) {
@@ -150,7 +151,7 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
           "`homeport task resolve`",
           entry().peer, context_->host, entry().peer);
     }
-    co_await pause(wait);
+    co_await overlay::pause(wait);
     wait = std::min(2 * wait, 2000ms);
   }
 }
@@ -194,7 +195,7 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
     auto resumed = co_await vm_->cont();
     if (resumed) co_return Event::done;
     if (steady_clock::now() < deadline) {
-      co_await pause(100ms);
+      co_await overlay::pause(100ms);
       continue;
     }
     std::string why = fmt::format(
@@ -233,7 +234,7 @@ asio::awaitable<SourceEvent> SourceMove::advance_generation() {
     auto owner = co_await context_->ownership.owner(entry().application);
     if (!owner && owner.error().cancelled()) co_return Event::done;
     if (!owner && steady_clock::now() < deadline) {  // the bindings disagree, or are half read
-      co_await pause(100ms);
+      co_await overlay::pause(100ms);
       continue;
     }
     if (!owner) co_return Event::done;  // they are gone
@@ -243,7 +244,7 @@ asio::awaitable<SourceEvent> SourceMove::advance_generation() {
     auto outcome = co_await context_->ownership.pass(entry().application, context_->host,
                                                      context_->host, entry().generation);
     if (outcome == CommitOutcome::committed) co_return Event::done;
-    co_await pause(100ms);
+    co_await overlay::pause(100ms);
   }
 }
 

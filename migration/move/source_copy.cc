@@ -4,6 +4,7 @@
 #include "migration/move/prepare_message.h"
 #include "migration/move/source_move.h"
 #include "overlay/link/tap.h"
+#include "overlay/pause.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
@@ -107,7 +108,7 @@ asio::awaitable<SourceEvent> SourceMove::check_session() {
           "committed: move again when `homeport status` shows it synchronized");
     }
     waited = true;
-    co_await pause(100ms);
+    co_await overlay::pause(100ms);
   }
   if (!waited) co_return Event::done;
   const Event copied = co_await copy_rounds();  // the guest has written since
@@ -135,7 +136,7 @@ asio::awaitable<SourceEvent> SourceMove::drain_receive_queue() {
       auto empty = overlay::tap_queue_empty(queue->get());
       if (!empty) co_return fail(empty.error());
       if (*empty) break;
-      co_await pause(1ms);
+      co_await overlay::pause(1ms);
     }
   }
   co_return Event::done;

@@ -2,12 +2,11 @@
 
 #include "migration/move/about.h"
 #include "overlay/log/log.h"
+#include "overlay/pause.h"
 
 #include <fmt/format.h>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/use_awaitable.hpp>
 
 namespace homeport::migration {
 
@@ -157,12 +156,6 @@ asio::awaitable<SourceEvent> SourceMove::carry_out(SourceAction action) {
   co_return Event::done;
 }
 
-asio::awaitable<void> SourceMove::pause(std::chrono::milliseconds time) {
-  asio::steady_timer timer(context_->executor, time);
-  boost::system::error_code ignored;
-  co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-}
-
 asio::awaitable<void> SourceMove::hold(std::string_view point) {
   if (context_->hold) co_await context_->hold(point);
 }
@@ -220,7 +213,7 @@ void SourceMove::end_copier() {
 asio::awaitable<void> SourceMove::stay_in_doubt(std::string why) {
   if (doubt_ != why) log::error(about(entry()), "move: {}", why);
   doubt_ = std::move(why);
-  co_await pause(1s);
+  co_await overlay::pause(1s);
 }
 
 }  // namespace homeport::migration

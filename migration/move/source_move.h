@@ -126,7 +126,6 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
 
   Awaitable<policy::Result<ToSource>> ask(ToDestination message);
   Awaitable<policy::Result<void>> connect();
-  Awaitable<void> pause(std::chrono::milliseconds time);
   Awaitable<void> hold(std::string_view point);
   void end_copier();
   Awaitable<void> stay_in_doubt(std::string why);

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-#include <optional>
+#include <string_view>
 
 namespace homeport::migration {
 
@@ -12,49 +11,6 @@ using policy::make_error;
 using policy::Result;
 
 namespace {
-
-std::optional<std::uint64_t> take_hex(std::string_view& text, char end) {
-  std::uint64_t number = 0;
-  auto [stop, failed] = std::from_chars(text.data(), text.data() + text.size(), number, 16);
-  if (failed != std::errc() || stop == text.data() + text.size() || *stop != end) {
-    return std::nullopt;
-  }
-  text.remove_prefix(static_cast<std::size_t>(stop - text.data()) + 1);
-  return number;
-}
-
-std::string_view take_word(std::string_view& text) {
-  std::string_view word = text.substr(0, text.find(' '));
-  text.remove_prefix(std::min(text.size(), word.size() + 1));
-  return word;
-}
-
-struct MapsLine {
-  SharedMapping mapping;
-  bool shared_writable = false;
-};
-
-// start-end perms offset device inode   path
-std::optional<MapsLine> parse_line(std::string_view line) {
-  MapsLine parsed;
-  auto start = take_hex(line, '-');
-  if (!start) return std::nullopt;
-  auto end = take_hex(line, ' ');
-  if (!end || *end <= *start) return std::nullopt;
-  std::string_view permissions = take_word(line);
-  auto offset = take_hex(line, ' ');
-  if (permissions.size() != 4 || !offset) return std::nullopt;
-  take_word(line);  // device
-  take_word(line);  // inode
-  std::size_t path = line.find_first_not_of(' ');
-  if (path != std::string_view::npos) line.remove_prefix(path);
-  constexpr std::string_view deleted = " (deleted)";
-  if (line.ends_with(deleted)) line.remove_suffix(deleted.size());
-
-  parsed.mapping = {*start, *end - *start, *offset, *end - *start, std::string(line)};
-  parsed.shared_writable = permissions[1] == 'w' && permissions[3] == 's' && line.starts_with('/');
-  return parsed;
-}
 
 bool is_backing(const SharedMapping& mapping, const std::string& id, const std::string& mem_path) {
   if (mapping.path == mem_path) return true;
@@ -68,30 +24,25 @@ bool is_backing(const SharedMapping& mapping, const std::string& id, const std::
 
 }  // namespace
 
-Result<std::vector<SharedMapping>> parse_shared_mappings(std::string_view maps) {
-  std::vector<SharedMapping> mappings;
-  while (!maps.empty()) {
-    std::string_view line = maps.substr(0, maps.find('\n'));
-    maps.remove_prefix(std::min(maps.size(), line.size() + 1));
-    if (line.empty()) continue;
-    auto parsed = parse_line(line);
-    if (!parsed) {
-      return make_error(errc::bad_message,
-                        fmt::format("cannot read the memory map line \"{}\"", line));
-    }
-    if (!parsed->shared_writable) continue;
-    SharedMapping& mapping = parsed->mapping;
-    if (!mappings.empty()) {
-      SharedMapping& before = mappings.back();
-      if (before.path == mapping.path && before.address + before.size == mapping.address &&
+std::vector<SharedMapping> shared_mappings(const std::vector<Mapping>& mappings) {
+  std::vector<SharedMapping> joined;
+  for (const Mapping& mapping : mappings) {
+    if (!mapping.shared || !mapping.writable || !mapping.path.starts_with('/')) continue;
+    std::string_view path = mapping.path;
+    constexpr std::string_view deleted = " (deleted)";
+    if (path.ends_with(deleted)) path.remove_suffix(deleted.size());
+    const std::uint64_t size = mapping.end - mapping.start;
+    if (!joined.empty()) {
+      SharedMapping& before = joined.back();
+      if (before.path == path && before.address + before.size == mapping.start &&
           before.offset + before.size == mapping.offset) {
-        before.size += mapping.size;
+        before.size += size;
         continue;
       }
     }
-    mappings.push_back(std::move(mapping));
+    joined.push_back({mapping.start, size, mapping.offset, size, std::string(path)});
   }
-  return mappings;
+  return joined;
 }
 
 Result<RamBlock> find_ram_block(const std::vector<SharedMapping>& mappings, const std::string& id,

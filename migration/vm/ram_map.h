@@ -1,11 +1,11 @@
-// Where a VM's RAM lies in its process, read from /proc/PID/maps (proc(5)).
+// Where a VM's RAM lies in its process.
 #pragma once
 
+#include "migration/memory/proc_maps.h"
 #include "policy/error.h"
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace homeport::migration {
@@ -25,9 +25,9 @@ struct SharedMapping {
   std::string path;              ///< as the kernel shows it, without " (deleted)"
 };
 
-/// The shared, writable file mappings in the text of /proc/PID/maps; neighbours are joined, since
-/// write tracking splits a mapping. Lines that do not parse are errc::bad_message.
-policy::Result<std::vector<SharedMapping>> parse_shared_mappings(std::string_view maps);
+/// Those of `mappings` that are shared and writable, of a file; neighbours are joined, since write
+/// tracking splits a mapping.
+std::vector<SharedMapping> shared_mappings(const std::vector<Mapping>& mappings);
 
 /// The mapping that is the RAM backend `id` of `size` bytes with QEMU's `mem_path`, which names the
 /// file or the directory it was made in. The error says what was found instead.

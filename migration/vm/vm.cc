@@ -198,14 +198,15 @@ asio::awaitable<Result<std::vector<RamBlock>>> Vm::ram_blocks() {
 asio::awaitable<Result<std::vector<RamBlock>>> Vm::State::ram_blocks() {
   auto found = co_await backends();
   if (!found) co_return found.error();
-  auto mappings = parse_shared_mappings(overlay::read_proc(proc(pid, "maps")));
-  if (!mappings) co_return mappings.error();
+  auto maps = read_maps(pid);
   if (is_gone(pidfd.get())) {
     co_return explain(make_error(errc::no_such_process, name + " has ended"));
   }
+  if (!maps) co_return maps.error();
+  const std::vector<SharedMapping> mappings = shared_mappings(*maps);
   std::vector<RamBlock> blocks;
   for (const Backend& backend : *found) {
-    auto block = find_ram_block(*mappings, backend.id, backend.size, resolved(backend.path, pid));
+    auto block = find_ram_block(mappings, backend.id, backend.size, resolved(backend.path, pid));
     if (!block) co_return block.error();
     blocks.push_back(std::move(*block));
   }
@@ -213,9 +214,9 @@ asio::awaitable<Result<std::vector<RamBlock>>> Vm::State::ram_blocks() {
 }
 
 Result<overlay::UniqueFd> Vm::open_ram(const RamBlock& block) const {
-  auto mappings = parse_shared_mappings(overlay::read_proc(proc(pid(), "maps")));
-  if (!mappings) return mappings.error();
-  for (const SharedMapping& mapping : *mappings) {
+  auto maps = read_maps(pid());
+  if (!maps) return maps.error();
+  for (const SharedMapping& mapping : shared_mappings(*maps)) {
     if (mapping.address != block.host_address || mapping.size != block.size) continue;
     std::string path = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid(), mapping.address,
                                    mapping.address + mapping.first_size);

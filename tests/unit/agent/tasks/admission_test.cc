@@ -1,5 +1,7 @@
 #include "agent/tasks/admission.h"
 
+#include "agent/network/desired_state.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

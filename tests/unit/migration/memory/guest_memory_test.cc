@@ -1,5 +1,4 @@
 #include "migration/memory/guest_memory.h"
-#include "migration/memory/proc_maps.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -79,29 +78,6 @@ TEST_F(GuestMemoryTest, PunchedPagesAreZeroAndTakeNoMemory) {
   EXPECT_EQ(target.bytes[2 * kPageSize], std::byte{0});
   EXPECT_EQ(target.bytes[5 * kPageSize - 1], std::byte{0});
   EXPECT_EQ(target.bytes[5 * kPageSize], std::byte{1});
-}
-
-TEST(ProcMaps, ParsesWhatTheKernelPrints) {
-  auto mappings = parse_maps(
-      "7f0000000000-7f0000200000 rw-s 00001000 00:05 1026   /dev/shm/a name (deleted)\n"
-      "7ffd5e5a4000-7ffd5e5c5000 rw-p 00000000 00:00 0      [stack]\n"
-      "not a line\n"
-      "7f0000300000-7f0000301000 r--p 00000000 00:00 0 \n"
-      "7f0000400000-");
-  ASSERT_EQ(mappings.size(), 3u);
-  EXPECT_EQ(mappings[0].start, 0x7f0000000000u);
-  EXPECT_EQ(mappings[0].end, 0x7f0000200000u);
-  EXPECT_TRUE(mappings[0].shared);
-  EXPECT_EQ(mappings[0].path, "/dev/shm/a name (deleted)");
-  EXPECT_FALSE(mappings[1].shared);
-  EXPECT_EQ(mappings[1].path, "[stack]");
-  EXPECT_EQ(mappings[2].path, "");
-}
-
-TEST(ProcMaps, SaysThatThereIsNoSuchProcess) {
-  auto mappings = read_maps(999'999'999);
-  ASSERT_FALSE(mappings);
-  EXPECT_EQ(mappings.error().code, errc::no_such_process);
 }
 
 }  // namespace

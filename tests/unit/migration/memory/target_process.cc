@@ -1,6 +1,6 @@
 #include "target_process.h"
 
-#include "migration/memory/proc_maps.h"
+#include "overlay/read_file.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -111,7 +111,7 @@ bool TargetProcess::traced() const {
   // Whichever of its threads it is.
   std::filesystem::directory_iterator threads(fmt::format("/proc/{}/task", pid_));
   return std::any_of(begin(threads), end(threads), [](const auto& thread) {
-    std::string status = read_proc_file(thread.path() / "status");
+    std::string status = overlay::read_proc(thread.path() / "status");
     return !status.empty() && status.find("TracerPid:\t0\n") == std::string::npos;
   });
 }
@@ -127,7 +127,7 @@ void TargetProcess::await_untraced() const {
 void TargetProcess::await_state(char state) const {
   await(
       [&] {
-        std::string stat = read_proc_file(fmt::format("/proc/{}/stat", pid_));
+        std::string stat = overlay::read_proc(fmt::format("/proc/{}/stat", pid_));
         std::size_t name_end = stat.rfind(") ");
         return name_end != std::string::npos && stat[name_end + 2] == state;
       },
