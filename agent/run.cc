@@ -2,8 +2,9 @@
 
 #include "agent/config.h"
 #include "agent/network/underlay.h"
-#include "agent/start_up.h"
+#include "agent/options.h"
 #include "agent/wiring.h"
+#include "migration/memory/dirty_tracker.h"
 #include "overlay/log/log.h"
 #include "policy/version.h"
 
@@ -37,7 +38,7 @@ log::Settings log_settings(const Config& config) {
 }
 
 /// What an agent with this configuration would refuse to start for, as far as that can be seen from
-/// the files and addresses of this host.
+/// the files, addresses and kernel of this host.
 std::vector<std::string> problems_here(const Config& config) {
   std::vector<std::string> problems;
   if (auto tls = overlay::TlsContext::load(config.tls); !tls) {
@@ -50,6 +51,11 @@ std::vector<std::string> problems_here(const Config& config) {
     }
   }
   if (auto mtu = tunnel_mtu_of(config.underlay.vtep); !mtu) problems.push_back(mtu.error().message);
+  // Who may not try it out, as a user other than the agent's, learns nothing about the kernel.
+  if (auto captures = migration::check_capture_support();
+      !captures && captures.error().code != boost::system::errc::operation_not_permitted) {
+    problems.push_back(captures.error().message);
+  }
   return problems;
 }
 

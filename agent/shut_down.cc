@@ -17,7 +17,7 @@ namespace {
 /// Less than TimeoutStopSec= in deploy/homeportd.service.
 constexpr auto kPatience = 5s;
 
-asio::awaitable<void> wind_up(StartUp parts, std::function<void(bool)> done) {
+asio::awaitable<void> wind_up(AgentParts parts, std::function<void(bool)> done) {
   const std::string why = fmt::format("the agent of {} is being ended", parts.identity.host.name);
   parts.identity.state = HostState::stopping;
   parts.tasks.wind_up(why);
@@ -43,7 +43,7 @@ asio::awaitable<void> wind_up(StartUp parts, std::function<void(bool)> done) {
 
 }  // namespace
 
-void shut_down(StartUp parts, std::function<void(bool)> done) {
+void shut_down(AgentParts parts, std::function<void(bool)> done) {
   overlay::spawn(parts.executor, wind_up(parts, std::move(done)));
 }
 

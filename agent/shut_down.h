@@ -1,7 +1,7 @@
 // How an agent ends on request.
 #pragma once
 
-#include "agent/start_up.h"
+#include "agent/parts.h"
 
 #include <functional>
 
@@ -11,6 +11,6 @@ namespace homeport::agent {
 /// what else is under way, come to their end, for a few seconds at most; then calls `done`, with
 /// false if something is under way still. That is for the next agent: the journal says how far it
 /// is.
-void shut_down(StartUp parts, std::function<void(bool all_ended)> done);
+void shut_down(AgentParts parts, std::function<void(bool all_ended)> done);
 
 }  // namespace homeport::agent

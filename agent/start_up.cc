@@ -1,18 +1,15 @@
 #include "agent/start_up.h"
 
 #include "agent/network/underlay.h"
-#include "agent/tasks/admission.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
-#include "policy/version.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
 
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 namespace homeport::agent {
@@ -31,18 +28,6 @@ constexpr auto kRepairInterval = 5s;
 /// How long another agent of this host's name is listened for: longer than it is between two signs
 /// of life.
 constexpr auto kAloneAfter = 12s;
-/// How long a destination's copy of the database may lag behind the source's.
-constexpr auto kAdmissionPatience = 3s;
-
-IntegerMap capacity() {
-  IntegerMap capacity;
-  struct sysinfo info {};
-  if (::sysinfo(&info) == 0) {
-    capacity["memory_mib"] = static_cast<std::int64_t>(info.totalram * info.mem_unit >> 20);
-  }
-  capacity["vcpus"] = ::sysconf(_SC_NPROCESSORS_ONLN);
-  return capacity;
-}
 
 asio::awaitable<Result<void>> publish(ControlDatabase& database, const Host& host) {
   if (auto published = co_await database.publish_host(host); !published) co_return published;
@@ -109,7 +94,7 @@ asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, con
 /// Waits until what is read here is not older than this agent. A server that lags (a follower, a
 /// relay) has caught up when it has taken a write; before that, its rows say where guests used to
 /// be.
-asio::awaitable<void> catch_up(StartUp& parts) {
+asio::awaitable<void> catch_up(AgentParts& parts) {
   while (true) {
     auto told = co_await parts.database.publish_status(parts.identity.status());
     if (told) co_return;
@@ -143,7 +128,7 @@ asio::awaitable<void> repair(VirtualNetwork& network) {
   }
 }
 
-asio::awaitable<void> begin(StartUp parts) {
+asio::awaitable<void> begin(AgentParts parts) {
   migration::Journal::Contents interrupted = parts.journal.read();
   for (const policy::Error& problem : interrupted.unreadable) {
     log::error("{}", problem.message);
@@ -190,86 +175,11 @@ asio::awaitable<void> begin(StartUp parts) {
 
 }  // namespace
 
-HostStatus HostIdentity::status() const {
-  HostStatus status;
-  status.host = host.name;
-  status.started = std::chrono::time_point_cast<std::chrono::milliseconds>(started);
-  status.last_seen = wall_clock_now();
-  status.agent_pid = ::getpid();
-  status.state = state;
-  return status;
-}
-
-HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls) {
-  if (tls.host() != config.host) {
-    throw boost::system::system_error(
-        errc::make_error_code(errc::invalid_argument),
-        fmt::format("the certificate {} is that of {}, but this host is {}: issue one with "
-                    "`homeport pki issue {}`",
-                    config.tls.certificate.string(), tls.host(), config.host, config.host));
-  }
-  HostIdentity identity;
-  identity.started = std::chrono::system_clock::now();
-  identity.host.name = config.host;
-  identity.host.control_endpoints = config.listen.control;
-  identity.host.lane_endpoints = config.listen.lanes;
-  identity.host.vteps = {config.underlay.vtep};
-  identity.host.certificate_sha256 = tls.certificate_sha256();
-  identity.host.version = policy::kVersion;
-  identity.host.capacity = capacity();
-  return identity;
-}
-
-overlay::EbpfOptions datapath_options(const Config& config) {
-  overlay::EbpfOptions options;
-  options.pin_directory = config.directories.bpf;
-  options.vxlan_device = config.underlay.vxlan_device;
-  options.udp_port = config.underlay.vxlan_port;
-  if (config.underlay.vtep.is_v4()) {
-    options.local_vtep_v4 = config.underlay.vtep.to_v4();
-  } else {
-    options.local_vtep_v6 = config.underlay.vtep.to_v6();
-  }
-  return options;
-}
-
-migration::QemuDriverOptions driver_options(const Config& config) {
-  migration::QemuDriverOptions options;
-  options.profile_dir = config.directories.launch_profiles;
-  options.runtime_dir = config.directories.runtime;
-  options.memory_dir = config.directories.memory;
-  options.cgroup_dir = config.directories.guest_cgroup;
-  return options;
-}
-
-DatabaseOptions database_options(const Config& config) {
-  DatabaseOptions options;
-  options.session.remotes = config.database.remotes;
-  options.session.probe_interval = config.database.probe_interval;
-  options.session.tls = overlay::ovsdb::TlsFiles{config.tls.private_key, config.tls.certificate,
-                                                 config.tls.ca_certificate};
-  return options;
-}
-
 std::vector<asio::ip::tcp::endpoint> control_endpoints(const ControlDatabase& database,
                                                        const std::string& host) {
   auto row = database.hosts().find(host);
   if (row == database.hosts().end()) return {};
   return row->second.control_endpoints;
-}
-
-asio::awaitable<Result<std::vector<migration::PortSpec>>> admit_when_known(
-    const ControlDatabase& database, std::string host, std::uint32_t mtu_limit, std::string source,
-    const migration::Prepare& request) {
-  const auto deadline = std::chrono::steady_clock::now() + kAdmissionPatience;
-  while (true) {
-    auto ports = admit(database.contents(), host, mtu_limit, source, request);
-    if (ports || ports.error().code != errc::resource_unavailable_try_again ||
-        std::chrono::steady_clock::now() > deadline) {
-      co_return ports;
-    }
-    co_await overlay::pause(20ms);
-  }
 }
 
 std::unique_ptr<overlay::ChannelServer> serve_channels(
@@ -303,7 +213,7 @@ void report_owners(const Contents& contents, migration::Destination& destination
   }
 }
 
-void start_up(StartUp parts) {
+void start_up(AgentParts parts) {
   overlay::spawn(parts.executor, begin(parts));
 }
 

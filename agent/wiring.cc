@@ -16,6 +16,7 @@
 
 #include "agent/network/underlay.h"
 #include "agent/network/virtual_network.h"
+#include "agent/options.h"
 #include "agent/peers.h"
 #include "agent/shut_down.h"
 #include "agent/snapshot.h"
@@ -36,8 +37,7 @@ struct Agent::Parts {
   Parts(asio::io_context& control, const Config& config, migration::HoldPoint hold)
       : executor(control.get_executor()),
         tls(overlay::TlsContext::load(config.tls).value()),
-        mtu_limit((migration::check_capture_support().value(),
-                   tunnel_mtu_of(config.underlay.vtep).value())),
+        mtu_limit(tunnel_mtu_of(config.underlay.vtep).value()),
         identity(identity_of(config, tls)),
         journal(migration::Journal::open(config.directories.state / "moves").value()),
         datapath(overlay::make_ebpf_datapath(datapath_options(config)).value()),
@@ -119,7 +119,7 @@ struct Agent::Parts {
     start_up(all());
   }
 
-  StartUp all() {
+  AgentParts all() {
     return {executor, identity, database, network, guests, tasks, destination, journal};
   }
 
@@ -148,8 +148,10 @@ struct Agent::Parts {
   std::unique_ptr<StatusServer> status_server;
 };
 
-Agent::Agent(asio::io_context& control, const Config& config, migration::HoldPoint hold)
-    : parts_(std::make_unique<Parts>(control, config, std::move(hold))) {}
+Agent::Agent(asio::io_context& control, const Config& config, migration::HoldPoint hold) {
+  migration::check_capture_support().value();
+  parts_ = std::make_unique<Parts>(control, config, std::move(hold));
+}
 
 void Agent::shut_down(std::function<void(bool)> done) {
   agent::shut_down(parts_->all(), std::move(done));

@@ -1,19 +1,26 @@
 #include "agent/tasks/admission.h"
 
 #include "agent/network/ports.h"
-#include "agent/tasks/guests.h"
+#include "agent/tasks/needs.h"
+#include "overlay/pause.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace homeport::agent {
 
+namespace asio = boost::asio;
 namespace errc = boost::system::errc;
+using namespace std::chrono_literals;
 using migration::PortSpec;
 using policy::Result;
 
 namespace {
+
+/// How long a destination's copy of the database may lag behind the source's.
+constexpr auto kAdmissionPatience = 3s;
 
 policy::Error refuse(std::string message) {
   return policy::make_error(errc::permission_denied, std::move(message));
@@ -89,6 +96,22 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
     }
   }
   return ports;
+}
+
+asio::awaitable<Result<std::vector<PortSpec>>> admit_when_known(const ControlDatabase& database,
+                                                                std::string host,
+                                                                std::uint32_t mtu_limit,
+                                                                std::string source,
+                                                                const migration::Prepare& request) {
+  const auto deadline = std::chrono::steady_clock::now() + kAdmissionPatience;
+  while (true) {
+    auto ports = admit(database.contents(), host, mtu_limit, source, request);
+    if (ports || ports.error().code != errc::resource_unavailable_try_again ||
+        std::chrono::steady_clock::now() > deadline) {
+      co_return ports;
+    }
+    co_await overlay::pause(20ms);
+  }
 }
 
 }  // namespace homeport::agent

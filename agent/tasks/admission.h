@@ -5,6 +5,9 @@
 #include "migration/move/edges.h"
 #include "migration/move/move.pb.h"
 
+#include <boost/asio/awaitable.hpp>
+
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,5 +22,10 @@ policy::Result<std::vector<migration::PortSpec>> admit(const Contents& contents,
                                                        std::uint32_t mtu_limit,
                                                        const std::string& source,
                                                        const migration::Prepare& request);
+
+/// admit(), tried again for a moment while the database here may lag behind the source's.
+boost::asio::awaitable<policy::Result<std::vector<migration::PortSpec>>> admit_when_known(
+    const ControlDatabase& database, std::string host, std::uint32_t mtu_limit, std::string source,
+    const migration::Prepare& request);
 
 }  // namespace homeport::agent

@@ -76,11 +76,4 @@ class Guests {
   std::set<std::string> orphans_;  ///< run here and are not in the control database
 };
 
-/// What an application needs of a host, from its properties; an error where they make no sense.
-struct Needs {
-  std::uint64_t memory_mib = 256;
-  std::uint32_t vcpus = 1;
-};
-policy::Result<Needs> needs_of(const Application& application);
-
 }  // namespace homeport::agent

@@ -1,6 +1,7 @@
 #include "agent/tasks/task_runner.h"
 
 #include "agent/control/validate.h"
+#include "agent/tasks/needs.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
@@ -321,18 +322,18 @@ asio::awaitable<void> TaskRunner::run(Task task) {
   co_await finish(std::move(status), state, std::move(error));
 }
 
-asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
-  if (auto checked = check_task(database_.contents(), task); !checked) co_return checked.error();
+Result<MoveRequest> TaskRunner::request_of(const Task& task) const {
+  if (auto checked = check_task(database_.contents(), task); !checked) return checked.error();
   const Application& application = database_.applications().at(task.application);
   if (application.driver != Driver::qemu) {
-    co_return policy::make_error(
+    return policy::make_error(
         errc::operation_not_supported,
         fmt::format("{} is a network device, not a VM: it cannot be moved", application.name));
   }
   auto needs = needs_of(application);
-  if (!needs) co_return needs.error();
+  if (!needs) return needs.error();
   auto ports = guests_.ports_of(task.application);
-  if (!ports) co_return ports.error();
+  if (!ports) return ports.error();
 
   MoveRequest request;
   request.entry.role = JournalEntry::Role::source;
@@ -352,7 +353,7 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
   if (!policy_name.empty()) {
     auto named = database_.policies().find(policy_name);
     if (named == database_.policies().end()) {
-      co_return policy::make_error(
+      return policy::make_error(
           errc::invalid_argument,
           fmt::format("there is no policy \"{}\" in the control database: see `homeport policy "
                       "list`, or add it",
@@ -367,11 +368,11 @@ asio::awaitable<Result<MoveRequest>> TaskRunner::request_of(const Task& task) {
                                              : policy::OnNoConvergence::rollback;
     }
   }
-  co_return request;
+  return request;
 }
 
 asio::awaitable<void> TaskRunner::run_move(Task task, TaskStatus status) {
-  auto request = co_await request_of(task);
+  auto request = request_of(task);
   if (!request) {
     release(task.uuid, task.application);
     co_await finish(std::move(status), TaskState::failed, request.error().message);

@@ -70,7 +70,7 @@ class TaskRunner {
   boost::asio::awaitable<void> run_move(Task task, TaskStatus status);
   boost::asio::awaitable<void> follow(MovePtr move, TaskStatus status);
   boost::asio::awaitable<void> recover(migration::JournalEntry entry);
-  boost::asio::awaitable<policy::Result<migration::MoveRequest>> request_of(const Task& task);
+  policy::Result<migration::MoveRequest> request_of(const Task& task) const;
   boost::asio::awaitable<void> write(TaskStatus status);
   boost::asio::awaitable<void> finish(TaskStatus status, TaskState state, std::string error);
   TaskStatus status_of(const Task& task) const;

@@ -2,8 +2,8 @@
 
 #include "migration/move/about.h"
 #include "migration/move/peer_message.h"
-#include "migration/move/tap_queue.h"
 #include "overlay/link/tap.h"
+#include "overlay/link/tap_queue.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
@@ -446,7 +446,7 @@ asio::awaitable<void> IncomingMove::remove_guest() {
     log::debug(about(entry_), "move: {}", given.error().message);
   }
   std::size_t forwarded = 0;
-  for (const overlay::UniqueFd& queue : queues_) forwarded += forward_waiting(queue.get());
+  for (const overlay::UniqueFd& queue : queues_) forwarded += overlay::forward_waiting(queue.get());
   if (forwarded > 0) {
     log::info(about(entry_), "move: sent {} packets that waited here on to {}", forwarded,
               entry_.peer);

@@ -1,7 +1,7 @@
 // Who has the guest: the commit and what follows from it, forth or back, on the source's side.
 #include "migration/move/about.h"
 #include "migration/move/source_move.h"
-#include "migration/move/tap_queue.h"
+#include "overlay/link/tap_queue.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "policy/text.h"
@@ -169,7 +169,7 @@ asio::awaitable<SourceEvent> SourceMove::settle() {
     vm_.reset();
   }
   std::size_t forwarded = 0;
-  for (const overlay::UniqueFd& queue : queues) forwarded += forward_waiting(queue.get());
+  for (const overlay::UniqueFd& queue : queues) forwarded += overlay::forward_waiting(queue.get());
   if (forwarded > 0) {
     log::info(about(entry()), "move: sent {} packets that the guest had not taken on to {}",
               forwarded, entry().peer);

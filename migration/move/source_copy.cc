@@ -1,7 +1,6 @@
 // From the beginning of a move to the destination that is ready: the source's side of it.
 #include "migration/move/about.h"
 #include "migration/move/peer_message.h"
-#include "migration/move/prepare_message.h"
 #include "migration/move/source_move.h"
 #include "overlay/link/tap.h"
 #include "overlay/pause.h"
@@ -23,6 +22,31 @@ namespace {
 constexpr auto kDrainPatience = 500ms;
 /// How long an unreachable database may keep a copied guest waiting before the move goes back.
 constexpr auto kSessionPatience = 30s;
+
+/// What the destination is asked to make room for.
+ToDestination prepare_message(const MoveRequest& request, const std::vector<RamBlock>& blocks) {
+  ToDestination message;
+  Prepare& prepare = *message.mutable_prepare();
+  prepare.set_move_id(request.entry.move_id);
+  prepare.set_application(request.entry.application);
+  prepare.set_launch_profile(request.launch_profile);
+  prepare.set_memory_mib(request.memory_mib);
+  prepare.set_vcpus(request.vcpus);
+  prepare.set_generation(request.entry.generation);
+  for (const PortSpec& port : request.entry.ports) {
+    MovePort& added = *prepare.add_ports();
+    added.set_binding(port.binding);
+    added.set_vni(port.vni);
+    added.set_mac(port.mac.bytes.data(), port.mac.bytes.size());
+    added.set_mtu(port.mtu);
+  }
+  for (const RamBlock& block : blocks) {
+    MoveRamBlock& added = *prepare.add_ram_blocks();
+    added.set_id(block.id);
+    added.set_size_bytes(block.size);
+  }
+  return message;
+}
 
 }  // namespace
 

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace homeport::migration {
+namespace homeport::overlay {
 
 /// Reads every packet out of the queue and writes it back into the same tap, where it enters the
 /// network as if the guest had sent it: it goes to wherever the network now says that its
@@ -12,4 +12,4 @@ namespace homeport::migration {
 /// the guest is elsewhere: it would come straight back otherwise.
 std::size_t forward_waiting(int queue_fd);
 
-}  // namespace homeport::migration
+}  // namespace homeport::overlay

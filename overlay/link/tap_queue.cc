@@ -1,4 +1,4 @@
-#include "migration/move/tap_queue.h"
+#include "overlay/link/tap_queue.h"
 
 #include "overlay/link/tap.h"
 
@@ -6,14 +6,14 @@
 
 #include <array>
 
-namespace homeport::migration {
+namespace homeport::overlay {
 
 std::size_t forward_waiting(int queue_fd) {
   // The largest GSO packet with its headers (64 KiB), and the virtio-net header before it.
   static thread_local std::array<char, 80 * 1024> packet;
   std::size_t forwarded = 0;
   // Bounded, so that an address that is not elsewhere after all cannot keep this going for ever.
-  for (std::size_t i = 0; i < 2 * overlay::kTapQueueLength; ++i) {
+  for (std::size_t i = 0; i < 2 * kTapQueueLength; ++i) {
     const ssize_t size = ::read(queue_fd, packet.data(), packet.size());
     if (size <= 0) break;  // EAGAIN: empty
     if (::write(queue_fd, packet.data(), static_cast<std::size_t>(size)) == size) ++forwarded;
@@ -21,4 +21,4 @@ std::size_t forward_waiting(int queue_fd) {
   return forwarded;
 }
 
-}  // namespace homeport::migration
+}  // namespace homeport::overlay

@@ -1,0 +1,25 @@
+#include "overlay/link/tap_queue.h"
+
+#include "overlay/link/tap.h"
+#include "tests/unit/overlay/link/net_namespace.h"
+
+#include <gtest/gtest.h>
+
+namespace homeport::overlay {
+namespace {
+
+TEST(TapQueue, WhatWaitsIsSentBackIntoTheNetwork) {
+  NetNamespace host;
+  host.run([] {
+    create_tap({.name = "tap1"}).value();
+    UniqueFd queue = open_tap_queue("tap1").value();
+    EXPECT_EQ(forward_waiting(queue.get()), 0u);
+    for (int i = 0; i < 3; ++i) put_blank_frame("tap1").value();
+    EXPECT_EQ(forward_waiting(queue.get()), 3u);
+    EXPECT_TRUE(tap_queue_empty(queue.get()).value());
+    EXPECT_EQ(link_counters("tap1").value().rx_packets, 3u);
+  });
+}
+
+}  // namespace
+}  // namespace homeport::overlay
