@@ -1,4 +1,5 @@
-// One application on its way to this host: what destination_machine.h decides, carried out.
+// One application on its way to this host: what destination_machine.h decides, carried out. Its
+// steps are in incoming_receive.cc, until it is held, and incoming_outcome.cc, from then on.
 #pragma once
 
 #include "migration/move/destination_machine.h"
@@ -83,19 +84,21 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
 
  private:
   boost::asio::awaitable<Result<void>> make_room(const Prepare& request);
+  boost::asio::awaitable<Result<void>> prime_taps(const std::vector<overlay::UniqueFd>& queues);
+  boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
+
   boost::asio::awaitable<void> activate();
   boost::asio::awaitable<std::string> run_guest();
   boost::asio::awaitable<bool> never_ran(Vm& vm);
-  boost::asio::awaitable<void> discard();
   boost::asio::awaitable<void> hand_back(std::string reason);
+  boost::asio::awaitable<void> discard();
   boost::asio::awaitable<void> end_guest();
   boost::asio::awaitable<void> remove_guest();
-  boost::asio::awaitable<void> wait_finished();
-  boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
-  boost::asio::awaitable<Result<void>> prime_taps(const std::vector<overlay::UniqueFd>& queues);
+
   /// For the lanes' executor.
   static boost::asio::awaitable<void> forget_lanes(
       std::shared_ptr<const DestinationContext> context, std::string move_id);
+  boost::asio::awaitable<void> wait_finished();
   void take_addresses();
   void remove_journal();
   void watch_guest();
