@@ -170,17 +170,17 @@ asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
         errc::bad_message,
         fmt::format("{} broke off the device state after {} bytes", entry_.peer, received));
   };
+  const policy::Error not_any_more = policy::make_error(
+      errc::operation_not_permitted,
+      fmt::format("{} does not receive {} any more", context_->host, entry_.application));
   auto vm = vm_;  // it may have ended meanwhile, or the move may have been called off
-  if (!vm || machine_.state() != DestinationState::receiving) {
-    co_return policy::make_error(
-        errc::operation_not_permitted,
-        fmt::format("{} does not receive {} any more", context_->host, entry_.application));
-  }
+  if (!vm || machine_.state() != DestinationState::receiving) co_return not_any_more;
   auto loaded = co_await vm->load_device_state(source);
   if (!loaded) {
     co_await on(DestinationEvent::failed);
     co_return loaded.error();
   }
+  if (machine_.state() != DestinationState::receiving) co_return not_any_more;
   // The machine writes Ready down before anybody hears of it.
   co_await on(DestinationEvent::loaded);
   if (machine_.state() != DestinationState::holding) {

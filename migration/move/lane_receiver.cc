@@ -53,9 +53,12 @@ void LaneReceiver::forget(const std::string& move_id) {
 
 policy::Result<void> LaneReceiver::check_complete(const std::string& move_id) const {
   auto found = incoming_.find(move_id);
-  const std::uint64_t missing =
-      found == incoming_.end() ? 0 : found->second->target.store->missing_pages();
-  if (found != incoming_.end() && missing == 0) return {};
+  if (found == incoming_.end()) {
+    return policy::make_error(boost::system::errc::operation_not_permitted,
+                              fmt::format("move {} is not being received", move_id));
+  }
+  const std::uint64_t missing = found->second->target.store->missing_pages();
+  if (missing == 0) return {};
   return policy::make_error(
       boost::system::errc::bad_message,
       fmt::format("move {}: {} pages of the guest's memory were never sent", move_id, missing));
