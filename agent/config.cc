@@ -92,9 +92,10 @@ std::string check_remotes(const std::string& remotes) {
     const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
     const std::string_view remote = std::string_view(remotes).substr(begin, end - begin);
     begin = end + 1;
+    // No names of hosts: the Open vSwitch libraries are built without a resolver.
     const bool good = remote.starts_with("unix:/") ||
                       ((remote.starts_with("ssl:") || remote.starts_with("tcp:")) &&
-                       !split_endpoint(remote.substr(4)).first.empty());
+                       policy::parse_endpoint(remote.substr(4)));
     if (!good) {
       return fmt::format("\"{}\" is not ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/PATH", remote);
     }

@@ -5,8 +5,6 @@
 #include "policy/address.h"
 #include "policy/error.h"
 
-#include <boost/asio/ip/tcp.hpp>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -37,8 +35,8 @@ struct Config {
 
   struct Listen {
     /// Where other agents reach this one; the address is told to them, so it must be reachable.
-    std::vector<boost::asio::ip::tcp::endpoint> control;  ///< default: the VTEP, port 6710
-    std::vector<boost::asio::ip::tcp::endpoint> lanes;    ///< default: the VTEP, port 6711
+    std::vector<policy::Endpoint> control;  ///< default: the VTEP, port 6710
+    std::vector<policy::Endpoint> lanes;    ///< default: the VTEP, port 6711
     /// Status: loopback "127.0.0.1:8480" or "unix:PATH"; see agent/status/server.h.
     std::vector<std::string> status = {"127.0.0.1:8480"};
   } listen;

@@ -6,9 +6,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <numeric>
-#include <sstream>
 
 namespace homeport::agent {
 
@@ -58,20 +56,6 @@ std::string toml_list(const std::vector<std::string>& values) {
 }
 
 }  // namespace
-
-std::pair<std::string, std::uint16_t> split_endpoint(std::string_view text) {
-  const auto colon = text.rfind(':');
-  if (colon == std::string_view::npos) return {};
-  std::string_view host = text.substr(0, colon);
-  const std::string_view digits = text.substr(colon + 1);
-  const bool brackets = host.starts_with('[') && host.ends_with(']');
-  if (brackets) host = host.substr(1, host.size() - 2);
-  if (host.empty() || brackets != (host.find(':') != std::string_view::npos)) return {};
-  std::uint16_t port = 0;
-  auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (problem != std::errc{} || end != digits.data() + digits.size() || port == 0) return {};
-  return {std::string(host), port};
-}
 
 ConfigReader::ConfigReader(const toml::table& root, std::string source)
     : root_(root), source_(std::move(source)) {}
@@ -186,16 +170,14 @@ void ConfigReader::texts(std::string_view key, std::vector<std::string>& values,
 void ConfigReader::endpoints(std::string_view key, Endpoints& values) {
   std::vector<std::string> found;
   texts(key, found, [&](const std::string& item) -> std::string {
-    boost::system::error_code error;
-    auto [host, port] = split_endpoint(item);
-    auto address = boost::asio::ip::make_address(host, error);
-    if (error || address.is_unspecified() || address.is_multicast()) {
+    auto endpoint = policy::parse_endpoint(item);
+    if (!endpoint || endpoint->address().is_unspecified() || endpoint->address().is_multicast()) {
       return fmt::format(
           "\"{}\" is not an address of this host and a port, such as "
           "192.0.2.1:6710 or [2001:db8::1]:6710",
           item);
     }
-    values.emplace_back(address, port);
+    values.push_back(*endpoint);
     return "";
   });
 }
@@ -268,9 +250,7 @@ void ConfigWriter::texts(std::string_view key, const std::vector<std::string>& v
 
 void ConfigWriter::endpoints(std::string_view key, const Endpoints& values) {
   std::vector<std::string> items;
-  for (const auto& endpoint : values) {
-    items.push_back((std::ostringstream() << endpoint).str());  // brackets for IPv6
-  }
+  for (const policy::Endpoint& endpoint : values) items.push_back(policy::to_string(endpoint));
   line(key, toml_list(items));
 }
 

@@ -5,7 +5,6 @@
 #include "policy/address.h"
 
 #include <toml++/toml.h>
-#include <boost/asio/ip/tcp.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -22,11 +21,7 @@ namespace homeport::agent {
 
 /// What is wrong with a value; empty if nothing is.
 using ConfigCheck = std::function<std::string(const std::string&)>;
-using Endpoints = std::vector<boost::asio::ip::tcp::endpoint>;
-
-/// HOST and PORT of "HOST:PORT" or "[HOST]:PORT", brackets for IPv6 only; an empty host for what is
-/// neither.
-std::pair<std::string, std::uint16_t> split_endpoint(std::string_view text);
+using Endpoints = std::vector<policy::Endpoint>;
 
 /// Takes values out of a file, and notes everything that is wrong with it.
 class ConfigReader {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
 
 #include <array>
 #include <compare>
@@ -13,6 +14,12 @@
 namespace homeport::policy {
 
 using IpAddress = boost::asio::ip::address;
+
+/// An address and a TCP port, written as in a URL: 192.0.2.1:6641, [2001:db8::1]:6641.
+using Endpoint = boost::asio::ip::tcp::endpoint;
+std::string to_string(const Endpoint& endpoint);
+/// nullopt for anything else; port 0 and names of hosts are something else.
+std::optional<Endpoint> parse_endpoint(std::string_view text);
 
 /// VXLAN network identifier (RFC 7348). Homeport uses 1 .. 2^23 - 1: bit 23 is the mark on
 /// forwarded frames.

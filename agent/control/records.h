@@ -12,7 +12,6 @@
 
 #include <boost/asio/ip/network_v4.hpp>
 #include <boost/asio/ip/network_v6.hpp>
-#include <boost/asio/ip/tcp.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -26,7 +25,9 @@ namespace homeport::agent {
 
 using overlay::ovsdb::Row;
 using overlay::ovsdb::Uuid;
-using Endpoint = boost::asio::ip::tcp::endpoint;
+using policy::Endpoint;
+using policy::parse_endpoint;
+using policy::to_string;
 /// Wall-clock time, milliseconds since 1970 in the database; the epoch itself stands for "not yet".
 using WallTime = std::chrono::time_point<std::chrono::system_clock, std::chrono::milliseconds>;
 using StringMap = std::map<std::string, std::string>;
@@ -220,8 +221,6 @@ const char* to_string(TaskKind value);
 const char* to_string(Resolution value);
 const char* to_string(TaskState value);  ///< "rolled-back", "in-doubt", ...
 std::string to_string(const Uuid& uuid);
-std::string to_string(const Endpoint& endpoint);  ///< 192.0.2.1:6641, [2001:db8::1]:6641
-std::optional<Endpoint> parse_endpoint(std::string_view text);
 std::optional<Uuid> parse_uuid(std::string_view text);
 WallTime wall_clock_now();
 

@@ -15,9 +15,8 @@ namespace ip = boost::asio::ip;
 
 namespace {
 
-template <class Integer>
-std::optional<Integer> parse_integer(std::string_view text) {
-  Integer value{};
+std::optional<unsigned> parse_length(std::string_view text) {
+  unsigned value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
@@ -45,7 +44,7 @@ std::optional<Subnet> Subnet::parse(std::string_view text) {
   if (slash == text.npos) return std::nullopt;
   boost::system::error_code error;
   auto address = ip::make_address(std::string(text.substr(0, slash)), error);
-  auto length = parse_integer<unsigned>(text.substr(slash + 1));
+  auto length = parse_length(text.substr(slash + 1));
   if (error || !length || *length > (address.is_v4() ? 32u : 128u)) return std::nullopt;
   Subnet subnet{address, *length};
   auto bits = static_cast<unsigned short>(*length);
@@ -55,25 +54,6 @@ std::optional<Subnet> Subnet::parse(std::string_view text) {
           : policy::IpAddress(ip::make_network_v6(address.to_v6(), bits).canonical().address());
   if (network != address) return std::nullopt;
   return subnet;
-}
-
-std::string to_string(const Endpoint& endpoint) {
-  auto address = endpoint.address().to_string();
-  return endpoint.address().is_v6() ? fmt::format("[{}]:{}", address, endpoint.port())
-                                    : fmt::format("{}:{}", address, endpoint.port());
-}
-
-std::optional<Endpoint> parse_endpoint(std::string_view text) {
-  auto colon = text.rfind(':');
-  if (colon == text.npos) return std::nullopt;
-  auto port = parse_integer<std::uint16_t>(text.substr(colon + 1));
-  auto host = text.substr(0, colon);
-  bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  boost::system::error_code error;
-  auto address = ip::make_address(std::string(host), error);
-  if (error || !port || *port == 0 || address.is_v6() != bracketed) return std::nullopt;
-  return Endpoint(address, *port);
 }
 
 std::string to_string(const Uuid& uuid) {

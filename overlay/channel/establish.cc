@@ -3,6 +3,7 @@
 #include "overlay/channel/hello.h"
 #include "overlay/channel/pki.h"
 #include "overlay/channel/protocol.h"
+#include "policy/address.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -63,12 +64,6 @@ asio::awaitable<Error> refuse(Connection& connection, Error error, const Hello* 
 }
 
 }  // namespace
-
-std::string describe(const tcp::endpoint& endpoint) {
-  return endpoint.address().is_v6()
-             ? fmt::format("[{}]:{}", endpoint.address().to_string(), endpoint.port())
-             : fmt::format("{}:{}", endpoint.address().to_string(), endpoint.port());
-}
 
 Result<void> set_tcp_options(tcp::socket& socket, std::chrono::milliseconds dead_peer) {
   int milliseconds = static_cast<int>(std::max<std::int64_t>(dead_peer.count(), 1000));
@@ -162,7 +157,7 @@ asio::awaitable<Result<Channel>> connect(TlsContext tls, ConnectOptions options,
   asio::any_io_executor executor = co_await asio::this_coro::executor;
   auto connection = std::make_shared<Connection>(
       tcp::socket(executor),
-      fmt::format("{} at {}", options.expected_host, describe(options.endpoint)));
+      fmt::format("{} at {}", options.expected_host, policy::to_string(options.endpoint)));
   if (options.session.size() > kMaxSessionSize) {
     co_return connection->fail(policy::make_error(
         errc::invalid_argument, fmt::format("a session name of {} bytes is over the limit of {}",

@@ -7,9 +7,6 @@
 
 namespace homeport::overlay {
 
-/// As written in a URL: 192.0.2.1:7500, [2001:db8::1]:7500.
-std::string describe(const boost::asio::ip::tcp::endpoint& endpoint);
-
 /// Notices a dead peer within `dead_peer`, sends without delay, is not inherited by children.
 policy::Result<void> set_tcp_options(boost::asio::ip::tcp::socket& socket,
                                      std::chrono::milliseconds dead_peer);

@@ -2,6 +2,7 @@
 #include "overlay/channel/connection.h"
 #include "overlay/channel/establish.h"
 #include "overlay/spawn.h"
+#include "policy/address.h"
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/v6_only.hpp>
@@ -31,7 +32,7 @@ constexpr std::chrono::milliseconds kAcceptRetry{100};
 Result<tcp::acceptor> open_acceptor(const asio::any_io_executor& executor,
                                     const tcp::endpoint& endpoint) {
   auto failed = [&] {
-    return policy::errno_error("cannot listen for channels on " + describe(endpoint));
+    return policy::errno_error("cannot listen for channels on " + policy::to_string(endpoint));
   };
   int handle = ::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
                         IPPROTO_TCP);
@@ -45,8 +46,8 @@ Result<tcp::acceptor> open_acceptor(const asio::any_io_executor& executor,
   if (!error) acceptor.bind(endpoint, error);
   if (!error) acceptor.listen(tcp::acceptor::max_listen_connections, error);
   if (error) {
-    return Error{error, fmt::format("cannot listen for channels on {}: {}", describe(endpoint),
-                                    error.message())};
+    return Error{error, fmt::format("cannot listen for channels on {}: {}",
+                                    policy::to_string(endpoint), error.message())};
   }
   return acceptor;
 }
@@ -110,7 +111,7 @@ asio::awaitable<void> ChannelServer::Impl::accept_from(std::shared_ptr<Impl> sel
         continue;
       }
       boost::system::error_code ignored;
-      auto connection = std::make_shared<Connection>(std::move(socket), describe(remote));
+      auto connection = std::make_shared<Connection>(std::move(socket), policy::to_string(remote));
       connection->remote = remote;
       connection->local = connection->stream.socket().local_endpoint(ignored);
       self->in_handshake.emplace(connection.get(), connection);

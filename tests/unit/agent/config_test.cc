@@ -53,7 +53,7 @@ log_level = "debug"
 log_format = "json"
 
 [database]
-remotes = "ssl:192.0.2.9:6640,ssl:[2001:db8::9]:6640,tcp:db.example:6640,unix:/run/x.sock"
+remotes = "ssl:192.0.2.9:6640,ssl:[2001:db8::9]:6640,tcp:192.0.2.10:6640,unix:/run/x.sock"
 probe_interval_s = 7
 
 [tls]
@@ -89,7 +89,7 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.log_level, "debug");
   EXPECT_EQ(config.log_format, "json");
   EXPECT_EQ(config.database.remotes,
-            "ssl:192.0.2.9:6640,ssl:[2001:db8::9]:6640,tcp:db.example:6640,unix:/run/x.sock");
+            "ssl:192.0.2.9:6640,ssl:[2001:db8::9]:6640,tcp:192.0.2.10:6640,unix:/run/x.sock");
   EXPECT_EQ(config.database.probe_interval, 7s);
   EXPECT_EQ(config.tls.ca_certificate, "/p/ca.pem");
   EXPECT_EQ(config.tls.certificate, "/p/c.pem");
@@ -212,6 +212,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"database.remotes = \"ssl:192.0.2.9\"", "database.remotes", "ssl:192.0.2.9"},
         Wrong{"database.remotes = \"unix:db.sock\"", "database.remotes", "unix:/PATH"},
         Wrong{"database.remotes = \"tcp:192.0.2.9:1,udp:x:1\"", "database.remotes", "\"udp:x:1\""},
+        Wrong{"database.remotes = \"ssl:db.example:6640\"", "database.remotes",
+              "\"ssl:db.example:6640\" is not ssl:ADDRESS:PORT"},
         Wrong{"database.remotes = \"tcp:2001:db8::9:1\"", "database.remotes", "is not"},
         Wrong{"database.probe_interval_s = 0", "database.probe_interval_s",
               "must be a number of seconds from 1 to 600"},

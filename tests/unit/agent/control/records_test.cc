@@ -276,15 +276,7 @@ TEST(RecordsTest, ParseSubnetsStrictly) {
   }
 }
 
-TEST(RecordsTest, ParseEndpointsAndUuidsStrictly) {
-  for (auto* text : {"192.0.2.1:6641", "[2001:db8::1]:6641"}) {
-    ASSERT_TRUE(parse_endpoint(text)) << text;
-    EXPECT_EQ(to_string(*parse_endpoint(text)), text);
-  }
-  for (auto* text : {"192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536", "2001:db8::1:6641",
-                     "[192.0.2.1]:6641", "host:6641", ":6641", "192.0.2.1:66x"}) {
-    EXPECT_FALSE(parse_endpoint(text)) << text;
-  }
+TEST(RecordsTest, ParseUuidsStrictly) {
   EXPECT_EQ(to_string(*parse_uuid(to_string(kUuid))), to_string(kUuid));
   for (auto* text :
        {"", "00112233-4455-6677-8899-aabbccddeef", "00112233x4455-6677-8899-aabbccddeeff",
