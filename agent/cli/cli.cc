@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <ostream>
 
@@ -47,6 +48,16 @@ std::string usage_error(const CLI::App* app, const CLI::Error& error) {
   return "homeport: " + CLI::FailureMessage::simple(app, error);
 }
 
+/// Line by line: what a program that was run has said may have several.
+void report_failure(Terminal& terminal, std::string_view message) {
+  terminal.err << "homeport: ";
+  for (std::size_t begin = 0; begin <= message.size();) {
+    const std::size_t end = std::min(message.find('\n', begin), message.size());
+    terminal.err << for_terminal(message.substr(begin, end - begin)) << "\n";
+    begin = end + 1;
+  }
+}
+
 int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocation) {
   CLI::App app(
       "Moves running applications between hosts while they keep their addresses.\n"
@@ -76,7 +87,7 @@ int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocat
   }
   policy::Result<int> result = invocation.action();
   if (result) return *result;
-  invocation.terminal.err << "homeport: " << result.error().message << "\n";
+  report_failure(invocation.terminal, result.error().message);
   return kExitFailed;
 }
 
@@ -87,7 +98,7 @@ int run_command_line(const std::vector<std::string>& arguments, Terminal termina
   try {
     return parse_and_run(arguments, invocation);
   } catch (const std::exception& error) {
-    terminal.err << "homeport: " << error.what() << "\n";
+    report_failure(terminal, error.what());
     return kExitFailed;
   }
 }

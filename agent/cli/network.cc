@@ -119,8 +119,8 @@ asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation
   }
   const Network& row = **network;
   invocation.terminal.out << fmt::format(
-      "Network {}: VNI {}, {}, MTU {}, unknown destinations: {}\n\n{}", row.name, row.vni,
-      row.subnets.empty() ? "any address" : join(texts(row.subnets), ", "),
+      "Network {}: VNI {}, {}, MTU {}, unknown destinations: {}\n\n{}", for_terminal(row.name),
+      row.vni, row.subnets.empty() ? "any address" : join(texts(row.subnets), ", "),
       row.mtu ? std::to_string(*row.mtu) : "as the underlay allows", to_string(row.unknown),
       table.to_string());
   co_return kExitDone;

@@ -1,5 +1,7 @@
 #include "agent/cli/output.h"
 
+#include "policy/text.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -31,11 +33,13 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+std::string for_terminal(std::string_view text) {
+  return policy::printable(text, text.size());
+}
+
 void Table::add(std::vector<std::string> cells) {
   cells.resize(columns_.size());
-  for (std::string& cell : cells) {
-    if (cell.empty()) cell.assign(1, '-');
-  }
+  for (std::string& cell : cells) cell = cell.empty() ? "-" : for_terminal(cell);
   rows_.push_back(std::move(cells));
 }
 

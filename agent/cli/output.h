@@ -10,8 +10,11 @@
 
 namespace homeport::agent {
 
+/// All of `text`, without what a terminal would obey: what other hosts have written is shown.
+std::string for_terminal(std::string_view text);
+
 /// Rows of text under a heading, in columns as wide as their widest cell, two spaces apart. An
-/// empty cell is shown as "-". Nothing is cut off.
+/// empty cell is shown as "-". Nothing is cut off; cells are made fit for a terminal.
 class Table {
  public:
   struct Column {

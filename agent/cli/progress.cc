@@ -23,24 +23,7 @@ std::string route(const TaskSnapshot& task) {
   return fmt::format("{} {} -> {}", task.application, task.source, task.destination);
 }
 
-}  // namespace
-
-std::string progress_line(const TaskSnapshot& task) {
-  std::string line = route(task) + "  " + (task.phase.empty() ? task.state : task.phase);
-  if (task.bytes_total > 0) {
-    // More than was planned may be sent when pages are written again: never more than full.
-    std::uint64_t sent = std::min(task.bytes_sent, task.bytes_total);
-    double share = static_cast<double>(sent) / static_cast<double>(task.bytes_total);
-    auto filled = static_cast<std::size_t>(share * kBarWidth);
-    line += fmt::format("  [{:.<{}}]  {:2.0f}%  {} of {}", std::string(filled, '#'), kBarWidth,
-                        share * 100, format_bytes(task.bytes_sent), format_bytes(task.bytes_total));
-  }
-  if (task.rate > 0) line += fmt::format("  {}/s", format_bytes(task.rate));
-  if (task.eta_ms) line += fmt::format("  {} left", format_duration(ms(*task.eta_ms)));
-  return line;
-}
-
-std::string task_summary(const TaskSnapshot& task) {
+std::string summary(const TaskSnapshot& task) {
   std::string because = task.error.empty() ? "" : ": " + task.error;
   if (!because.ends_with('.')) because += '.';
   if (task.state == "succeeded" && task.kind == "move") {
@@ -69,6 +52,27 @@ std::string task_summary(const TaskSnapshot& task) {
         task.kind, task.application, because, task.id);
   }
   return fmt::format("The {} of {} failed{}", task.kind, task.application, because);
+}
+
+}  // namespace
+
+std::string progress_line(const TaskSnapshot& task) {
+  std::string line = route(task) + "  " + (task.phase.empty() ? task.state : task.phase);
+  if (task.bytes_total > 0) {
+    // More than was planned may be sent when pages are written again: never more than full.
+    std::uint64_t sent = std::min(task.bytes_sent, task.bytes_total);
+    double share = static_cast<double>(sent) / static_cast<double>(task.bytes_total);
+    auto filled = static_cast<std::size_t>(share * kBarWidth);
+    line += fmt::format("  [{:.<{}}]  {:2.0f}%  {} of {}", std::string(filled, '#'), kBarWidth,
+                        share * 100, format_bytes(task.bytes_sent), format_bytes(task.bytes_total));
+  }
+  if (task.rate > 0) line += fmt::format("  {}/s", format_bytes(task.rate));
+  if (task.eta_ms) line += fmt::format("  {} left", format_duration(ms(*task.eta_ms)));
+  return for_terminal(line);
+}
+
+std::string task_summary(const TaskSnapshot& task) {
+  return for_terminal(summary(task));
 }
 
 std::string ProgressPrinter::update(const TaskSnapshot& task, Clock::time_point now) {

@@ -1,5 +1,5 @@
 // How a task's progress is shown while it is waited for. Pure: the time is passed in, text comes
-// back.
+// back, fit for a terminal whatever other hosts have written about the task.
 #pragma once
 
 #include "agent/status/model.h"

@@ -15,10 +15,10 @@ namespace {
 
 namespace json = boost::json;
 
-/// Text, number or truth; nothing for null.
+/// Text fit for a terminal, number or truth; nothing for null.
 std::string text(const json::value& value) {
   if (value.is_null()) return "";
-  if (value.is_string()) return std::string(value.get_string());
+  if (value.is_string()) return for_terminal(value.get_string());
   if (value.is_bool()) return value.get_bool() ? "yes" : "no";
   return json::serialize(value);
 }

@@ -233,7 +233,8 @@ asio::awaitable<Result<int>> resolve(DatabaseClient& client, Invocation& invocat
     out << json::serialize(json::object{{"id", view.id}, {"resolution", to}}) << "\n";
   } else {
     out << fmt::format("Decided: {} goes on at {}; what {} holds of it is thrown away.\n",
-                       view.application, chosen, to_source ? view.destination : view.source);
+                       view.application, for_terminal(chosen),
+                       for_terminal(to_source ? view.destination : view.source));
   }
   co_return kExitDone;
 }

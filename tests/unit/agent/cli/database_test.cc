@@ -253,6 +253,15 @@ TEST_F(DatabaseCommands, TasksAreListedShownAndCancelled) {
   EXPECT_TRUE(checked("task list --open --json").json().as_array().empty());
 }
 
+TEST_F(DatabaseCommands, WhatAHostHasWrittenDoesNotReachTheTerminalAsItIs) {
+  add_network_and_vm();
+  const std::string id = ask_for_move();
+  report(id, TaskState::failed, "No\x1b[2J memory.");
+  EXPECT_THAT(checked("task show " + id).out, HasSubstr("No?[2J memory."));
+  EXPECT_THAT(homeport("task wait " + id).out, HasSubstr("failed: No?[2J memory."));
+  refused("task cancel " + id, "failed: No?[2J memory.");
+}
+
 TEST_F(DatabaseCommands, TasksThatHaveEndedAreRemoved) {
   add_network_and_vm();
   const std::string id = ask_for_move();

@@ -23,6 +23,13 @@ TEST(TableTest, WithoutRowsIsItsHeading) {
   EXPECT_EQ(Table({{"A"}, {"B"}}).to_string(), "A  B\n");
 }
 
+TEST(TableTest, ShowsNothingThatATerminalWouldObey) {
+  Table table({{"ERROR"}, {"HOST"}});
+  table.add({"no\x1b[2Jmemory\nHOST", std::string(2000, 'x')});
+  EXPECT_EQ(table.to_string(),
+            "ERROR              HOST\nno?[2Jmemory?HOST  " + std::string(2000, 'x') + "\n");
+}
+
 TEST(FormatBytes, UsesBinaryMultiples) {
   EXPECT_EQ(format_bytes(0), "0 B");
   EXPECT_EQ(format_bytes(1023), "1023 B");

@@ -46,6 +46,15 @@ TEST(ProgressLine, IsNeverMoreThanFull) {
   EXPECT_THAT(progress_line(task), HasSubstr("[####################]  100%  1.0 GiB of 512.0 MiB"));
 }
 
+TEST(ProgressLine, HoldsNothingThatATerminalWouldObey) {
+  TaskSnapshot task = copying();
+  task.phase = "copying\x1b]0;title\x07";
+  EXPECT_THAT(progress_line(task), HasSubstr("copying?]0;title?  ["));
+  task.state = "failed";
+  task.error = "no\x1b[2J memory";
+  EXPECT_EQ(task_summary(task), "The move of vm1 failed: no?[2J memory.");
+}
+
 TEST(ProgressPrinterTest, OnATerminalRedrawsTheLineWhenItChanges) {
   ProgressPrinter printer(true);
   Clock::time_point now{};

@@ -79,6 +79,15 @@ TEST(StatusPage, ShowsProblemsAndTheLastTasks) {
   EXPECT_THAT(page, Not(HasSubstr("ended-2")));
 }
 
+TEST(StatusPage, HoldsNothingThatATerminalWouldObey) {
+  StatusModel model = test::fixed_model();
+  model.datapath.problems = {"no \x1b[2Jdevice"};
+  model.tasks.front().phase = "\x1b]0;title\x07";
+  const std::string page = *status_page(to_json(model));
+  EXPECT_THAT(page, HasSubstr("  problem: no ?[2Jdevice\n"));
+  EXPECT_THAT(page, Not(HasSubstr("\x1b")));
+}
+
 TEST(StatusCommandAlone, SaysWhenNobodyAnswers) {
   auto ran = run_command({"status", "--agent", "unix:/nonexistent/status.sock"});
   EXPECT_EQ(ran.code, 1);
