@@ -30,27 +30,26 @@ struct AppArguments {
   bool force = false;
 };
 
-Result<void> check_driver_options(const AppArguments& given) {
-  bool qemu = given.driver == "qemu";
-  auto wrong = [](const char* sentence) {
-    return policy::make_error(errc_t::invalid_argument, sentence);
-  };
-  if (qemu && given.profile.empty()) {
-    return wrong(
-        "A qemu application needs --profile, the name of a file in the hosts' "
-        "/etc/homeport/launch.d without .toml.");
+/// Options that go together, once they have been parsed; what is wrong is wrong usage.
+void check_driver_options(const AppArguments& given) {
+  auto wrong = [](const char* sentence) { throw CLI::ValidationError(sentence); };
+  if (given.driver == "qemu") {
+    if (given.profile.empty()) {
+      wrong(
+          "A qemu application needs --profile, the name of a file in the hosts' "
+          "/etc/homeport/launch.d without .toml.");
+    }
+    if (!given.device.empty()) {
+      wrong("--device is for netdev applications; the ports of a VM are made by the agent.");
+    }
+    return;
   }
-  if (!qemu && given.device.empty()) {
-    return wrong(
-        "A netdev application needs --device, the name of its network device on the host.");
+  if (given.device.empty()) {
+    wrong("A netdev application needs --device, the name of its network device on the host.");
   }
-  if (!qemu && (!given.profile.empty() || given.memory_mib || given.vcpus)) {
-    return wrong("--profile, --memory and --vcpus are for qemu applications.");
+  if (!given.profile.empty() || given.memory_mib || given.vcpus || !given.qmp_socket.empty()) {
+    wrong("--profile, --memory, --vcpus and --qmp-socket are for qemu applications.");
   }
-  if (qemu && !given.device.empty()) {
-    return wrong("--device is for netdev applications; the ports of a VM are made by the agent.");
-  }
-  return {};
 }
 
 Application to_application(const AppArguments& given) {
@@ -85,8 +84,6 @@ Binding to_binding(const AppArguments& given) {
 asio::awaitable<Result<int>> add(DatabaseClient& client, Invocation& invocation,
                                  const AppArguments& given) {
   const Contents& contents = client.contents();
-  auto valid = check_driver_options(given);
-  if (!valid) co_return valid.error();
   // An application without a binding is what an interrupted `app add` leaves: it is completed.
   if (contents.applications.contains(given.name) && !contents.bindings_of(given.name).empty()) {
     co_return policy::make_error(
@@ -104,7 +101,7 @@ asio::awaitable<Result<int>> add(DatabaseClient& client, Invocation& invocation,
   }
   Application application = to_application(given);
   Binding binding = to_binding(given);
-  valid = check_application(contents, application);
+  auto valid = check_application(contents, application);
   if (!valid) co_return valid.error();
   // check_binding() wants to find the application that is only about to be written.
   Contents with_application = contents;
@@ -223,6 +220,7 @@ void add_add_options(CLI::App& command, AppArguments& given) {
   add_repeated(command, "--property", given.properties,
                "KEY=VALUE for its launch profile; may be repeated")
       ->check(kIsKeyValue);
+  command.parse_complete_callback([&given] { check_driver_options(given); });
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
+#include <charconv>
+
 namespace homeport::agent {
 namespace {
 
@@ -12,6 +14,17 @@ CLI::Validator make_check(const std::string& type, const std::string& wanted,
   return CLI::Validator(
       [=](std::string& text) { return accepts(text) ? "" : "\"" + text + "\" is not " + wanted; },
       type);
+}
+
+/// LABEL and NUMBER of "LABEL=NUMBER".
+std::optional<std::pair<std::string, std::int64_t>> parse_label_number(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) return std::nullopt;
+  std::int64_t number = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data() + equals + 1, last, number);
+  if (error != std::errc() || end != last) return std::nullopt;
+  return std::pair(text.substr(0, equals), number);
 }
 
 }  // namespace
@@ -38,6 +51,9 @@ const CLI::Validator kIsKeyValue =
       auto equals = text.find('=');
       return equals != std::string::npos && equals != 0;
     });
+const CLI::Validator kIsLabelNumber =
+    make_check("LABEL=NUMBER", "LABEL=NUMBER",
+               [](const std::string& text) { return parse_label_number(text).has_value(); });
 
 std::vector<policy::IpAddress> to_addresses(const std::vector<std::string>& texts) {
   std::vector<policy::IpAddress> addresses;
@@ -50,6 +66,15 @@ StringMap to_map(const std::vector<std::string>& key_values) {
   for (const std::string& text : key_values) {
     std::size_t equals = text.find('=');
     map[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return map;
+}
+
+IntegerMap to_integer_map(const std::vector<std::string>& label_numbers) {
+  IntegerMap map;
+  for (const std::string& text : label_numbers) {
+    auto [label, number] = *parse_label_number(text);
+    map[label] = number;
   }
   return map;
 }

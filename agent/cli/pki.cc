@@ -18,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 namespace pki = overlay::pki;
-using boost::system::errc::errc_t;
 using policy::Result;
 
 struct PkiArguments {
@@ -70,10 +69,6 @@ Result<int> init(Invocation& invocation, const PkiArguments& given) {
 }
 
 Result<int> issue(Invocation& invocation, const PkiArguments& given) {
-  if (given.name == "ca") {
-    return policy::make_error(errc_t::invalid_argument,
-                              "The name ca is taken by the certificate authority's own files.");
-  }
   pki::KeyPairFiles files = pki_files(given.directory, given.name);
   auto made = pki::issue_host_certificate(
       ca_files(given.directory), {given.name, given.dns_names, pki::Validity::for_days(given.days)},
@@ -143,7 +138,11 @@ void add_pki_commands(CLI::App& app, Invocation& invocation) {
 
   auto [issue_command, issue_arguments] =
       add_command("issue", "Make a host's key and certificate", issue);
-  issue_command->add_option("NAME", issue_arguments->name, "The host's name")->required();
+  issue_command->add_option("NAME", issue_arguments->name, "The host's name")
+      ->required()
+      ->check([](const std::string& name) {
+        return name == "ca" ? "ca is taken by the certificate authority's own files." : "";
+      });
   add_repeated(*issue_command, "--dns", issue_arguments->dns_names,
                "A further DNS name for the certificate; may be repeated");
   add_days(issue_command, *issue_arguments, 825);

@@ -10,7 +10,6 @@
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
-#include <charconv>
 #include <memory>
 #include <ostream>
 
@@ -52,22 +51,6 @@ json::object policy_json(const Policy& policy) {
           {"bandwidth_share", std::move(share)}};
 }
 
-/// Preferences given as LABEL=NUMBER.
-Result<IntegerMap> to_preferences(const std::vector<std::string>& given) {
-  IntegerMap preferences;
-  for (const auto& [label, text] : to_map(given)) {
-    std::int64_t number = 0;
-    auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc() || end != text.data() + text.size()) {
-      return policy::make_error(
-          boost::system::errc::invalid_argument,
-          fmt::format("The preference \"{}={}\" is not LABEL=NUMBER.", label, text));
-    }
-    preferences[label] = number;
-  }
-  return preferences;
-}
-
 asio::awaitable<Result<int>> set(DatabaseClient& client, Invocation& invocation,
                                  const PolicyArguments& given) {
   // What is not given stays as it is in a policy that exists.
@@ -86,9 +69,7 @@ asio::awaitable<Result<int>> set(DatabaseClient& client, Invocation& invocation,
   for (Compression each : {Compression::automatic, Compression::off, Compression::zstd}) {
     if (given.compression == to_string(each)) changed.compression = each;
   }
-  auto preferences = to_preferences(given.preferences);
-  if (!preferences) co_return preferences.error();
-  if (!preferences->empty()) changed.interface_preference = *preferences;
+  if (!given.preferences.empty()) changed.interface_preference = to_integer_map(given.preferences);
   auto valid = check_policy(changed);
   if (!valid) co_return valid.error();
   auto written = co_await client.database().put_policy(changed);
@@ -181,7 +162,7 @@ void add_policy_commands(CLI::App& app, Invocation& invocation) {
       *setting, "--prefer", arguments->preferences,
       "LABEL=NUMBER: prefer interfaces with this label, higher is better; may be repeated (not "
       "used yet)")
-      ->check(kIsKeyValue);
+      ->check(kIsLabelNumber);
   add_command("list", "List the policies", list);
   add_command("remove", "Remove a policy that no application names", remove)
       ->add_option("NAME", arguments->name, "The policy")

@@ -66,7 +66,22 @@ INSTANTIATE_TEST_SUITE_P(
         Usage{"app add vm1 --network net1 --mac 02:00:00:00:00:01 --ip 10.1.0 --host a",
               "is not an IPv4 or IPv6 address"},
         Usage{"app add vm1 --driver docker", "--driver"}, Usage{"app start", "NAME is required"},
+        Usage{"app add vm1 --profile p", "--network is required"},
+        Usage{"app add vm1 --network n --mac 02:00:00:00:00:01 --ip 10.1.0.1 --host a",
+              "needs --profile"},
+        Usage{"app add vm1 --network n --mac 02:00:00:00:00:01 --ip 10.1.0.1 --host a "
+              "--profile p --device tap0 --json",
+              "--device is for netdev"},
+        Usage{"app add vm1 --network n --mac 02:00:00:00:00:01 --ip 10.1.0.1 --host a "
+              "--driver netdev",
+              "needs --device"},
+        Usage{"app add vm1 --network n --mac 02:00:00:00:00:01 --ip 10.1.0.1 --host a "
+              "--driver netdev --device tap0 --qmp-socket /run/vm1.sock",
+              "are for qemu"},
         Usage{"policy set p --convergence maybe", "--convergence"},
+        Usage{"policy set p --prefer fast", "is not LABEL=NUMBER"},
+        Usage{"policy set p --prefer fast=x", "is not LABEL=NUMBER"},
+        Usage{"policy set p --prefer =1", "is not LABEL=NUMBER"},
         Usage{"task resolve --to source", "--to requires"},
         Usage{"task resolve abc --to both", "--to"}, Usage{"task wait", "TASK is required"},
         Usage{"db init --dir /tmp --listen 1.2.3.4", "is not an address and a port"},
@@ -139,7 +154,9 @@ TEST_F(PkiCommands, OverwriteNothing) {
   EXPECT_EQ(pki("init").code, 1);
   ASSERT_EQ(pki("issue hostA").code, 0);
   EXPECT_EQ(pki("issue hostA").code, 1);
-  EXPECT_THAT(pki("issue ca").err, HasSubstr("is taken"));
+  const auto taken = pki("issue ca");
+  EXPECT_EQ(taken.code, 2);
+  EXPECT_THAT(taken.err, HasSubstr("is taken"));
 }
 
 TEST_F(PkiCommands, SayWhatIsMissing) {
