@@ -1,6 +1,7 @@
 #include "agent/cli/database_client.h"
 
 #include "agent/config.h"
+#include "overlay/read_file.h"
 
 #include <fmt/format.h>
 #include <sys/un.h>
@@ -12,7 +13,6 @@
 
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 
 namespace homeport::agent {
@@ -58,9 +58,11 @@ Result<void> check_socket(const std::filesystem::path& path) {
 
 Result<std::string> find_remote(const GlobalOptions& global) {
   std::string remote = global.database;
-  std::string line;
-  std::ifstream file(kDatabaseFile);
-  if (remote.empty() && std::getline(file, line)) remote = line;
+  if (remote.empty()) {
+    auto configured = configured_remote(kDatabaseFile);
+    if (!configured) return configured.error();
+    remote = *std::move(configured);
+  }
   // On the database's own machine nothing needs to be said.
   if (remote.empty()) return local_remote(kDatabaseHome);
   const bool one_socket = remote.starts_with(kUnix) && remote.find(',') == std::string::npos;
@@ -113,6 +115,13 @@ asio::awaitable<Result<int>> run_when_synced(DatabaseClient& client, const Datab
 }
 
 }  // namespace
+
+Result<std::string> configured_remote(const std::filesystem::path& file) {
+  auto text = overlay::read_file(file, "where the control database is, from");
+  if (text) return text->substr(0, text->find('\n'));
+  if (text.error().code == errc_t::no_such_file_or_directory) return std::string();
+  return text.error();
+}
 
 Result<std::string> local_remote(const std::filesystem::path& home) {
   const std::filesystem::path socket = home / "homeport.sock";

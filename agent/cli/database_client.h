@@ -12,6 +12,9 @@
 
 namespace homeport::agent {
 
+/// The first line of `file`; empty when there is no such file.
+policy::Result<std::string> configured_remote(const std::filesystem::path& file);
+
 /// Where the control database that `home` is the folder of is served, if it is.
 policy::Result<std::string> local_remote(const std::filesystem::path& home);
 

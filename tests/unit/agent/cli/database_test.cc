@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <thread>
 
@@ -133,6 +134,15 @@ TEST_F(DatabaseCommands, AServerThatDoesNotRunIsNamed) {
   EXPECT_THAT(local_remote(directory_).error().message, HasSubstr(words));
   refused("task list", words);
   EXPECT_THAT(local_remote(directory_ + "/none").error().message, HasSubstr("Nothing says where"));
+}
+
+TEST_F(DatabaseCommands, AFileThatSaysWhereTheDatabaseIsMustBeReadable) {
+  const std::string file = directory_ + "/database";
+  EXPECT_EQ(*configured_remote(file), "");
+  std::ofstream(file) << "ssl:192.0.2.1:6650\nsecond line\n";
+  EXPECT_EQ(*configured_remote(file), "ssl:192.0.2.1:6650");
+  EXPECT_THAT(configured_remote(directory_).error().message, HasSubstr("Is a directory"));
+  EXPECT_THAT(configured_remote(file + "/x").error().message, HasSubstr("Not a directory"));
 }
 
 TEST_F(DatabaseCommands, NetworksComeAndGo) {
