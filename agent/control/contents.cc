@@ -2,14 +2,6 @@
 
 namespace homeport::agent {
 
-std::vector<const Binding*> Contents::bindings_of(std::string_view application) const {
-  std::vector<const Binding*> found;
-  for (const auto& [name, binding] : bindings) {
-    if (binding.application == application) found.push_back(&binding);
-  }
-  return found;
-}
-
 Ownership ownership(const Contents& contents, std::string_view application) {
   auto bindings = contents.bindings_of(application);
   if (!contents.applications.contains(std::string(application)) || bindings.empty()) return {};

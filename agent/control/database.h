@@ -5,6 +5,7 @@
 // only while synced(); when the server is away it stays as it was last seen.
 #pragma once
 
+#include "agent/control/bindings.h"
 #include "agent/control/records.h"
 #include "overlay/ovsdb/session.h"
 
@@ -32,7 +33,7 @@ struct Contents {
   std::map<std::string, HostStatus> host_status;  ///< by host
   std::map<Uuid, Interface> interfaces;
   std::map<std::string, Network> networks;
-  std::map<std::string, Binding> bindings;
+  Bindings bindings;
   std::map<std::string, Application> applications;
   std::map<std::string, Policy> policies;
   std::map<Uuid, Task> tasks;
@@ -42,7 +43,9 @@ struct Contents {
   std::map<Uuid, PathStatus> path_status;
   std::map<std::pair<std::string, Uuid>, policy::Error> problems;  ///< by table and row
 
-  std::vector<const Binding*> bindings_of(std::string_view application) const;
+  std::vector<const Binding*> bindings_of(std::string_view application) const {
+    return bindings.of(application);
+  }
 };
 
 /// Who owns an application, judged by all of its bindings together.
@@ -114,7 +117,7 @@ class ControlDatabase {
   const std::map<std::string, HostStatus>& host_status() const { return contents().host_status; }
   const std::map<Uuid, Interface>& interfaces() const { return contents().interfaces; }
   const std::map<std::string, Network>& networks() const { return contents().networks; }
-  const std::map<std::string, Binding>& bindings() const { return contents().bindings; }
+  const Bindings& bindings() const { return contents().bindings; }
   const std::map<std::string, Application>& applications() const { return contents().applications; }
   const std::map<std::string, Policy>& policies() const { return contents().policies; }
   const std::map<Uuid, Task>& tasks() const { return contents().tasks; }

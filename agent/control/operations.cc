@@ -26,9 +26,9 @@ policy::Error not_there(fmt::format_string<Args...> format, Args&&... args) {
 }
 
 /// Deletes the row that `rows` has under `name`, unless `used_by` names another that refers to it.
-template <class Record>
-Planned plan_removal(const std::map<std::string, Record>& rows, const std::string& name,
-                     const char* what, const std::string& used_by, bool& seen) {
+template <class Rows>
+Planned plan_removal(const Rows& rows, const std::string& name, const char* what,
+                     const std::string& used_by, bool& seen) {
   const auto* row = find_row(rows, name);
   // Gone at the second attempt is what was wanted.
   if (!row && seen) return std::optional<Transaction>();
@@ -40,7 +40,7 @@ Planned plan_removal(const std::map<std::string, Record>& rows, const std::strin
   seen = true;
   Transaction transaction;
   transaction.comment = fmt::format("remove {} {}", what, name);
-  transaction.deletes.push_back({Record::kTable, row->uuid});
+  transaction.deletes.push_back({Rows::mapped_type::kTable, row->uuid});
   return std::optional(std::move(transaction));
 }
 

@@ -8,8 +8,8 @@ namespace homeport::agent {
 
 using overlay::ovsdb::RowChange;
 
-template <class Record, class Key>
-void Tables::keep(std::map<Key, Record>& rows, Key Record::*key) {
+template <class Rows, class Record, class Key>
+void Tables::keep(Rows& rows, Key Record::*key) {
   tables_[Record::kTable] = [&rows, key, keys = std::map<Uuid, Key>()](
                                 const RowChange& change) mutable -> policy::Result<void> {
     if (auto known = keys.find(change.uuid); known != keys.end()) {

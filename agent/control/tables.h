@@ -26,8 +26,8 @@ class Tables {
  private:
   /// Keeps one table in `rows`. A row that takes over the key of another before that one's deletion
   /// is reported stays.
-  template <class Record, class Key>
-  void keep(std::map<Key, Record>& rows, Key Record::*key);
+  template <class Rows, class Record, class Key>
+  void keep(Rows& rows, Key Record::*key);
   void keep_highest_generation();
 
   using Apply = std::function<policy::Result<void>(const overlay::ovsdb::RowChange&)>;

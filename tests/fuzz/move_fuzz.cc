@@ -34,7 +34,7 @@ Contents contents() {
   for (std::uint8_t number : {1, 2}) {
     binding.name = "vm1/eth" + std::to_string(number);
     binding.mac.bytes = {2, 0, 0, 0, 0, number};
-    contents.bindings[binding.name] = binding;
+    contents.bindings.insert_or_assign(binding.name, binding);
   }
   Task task;
   task.uuid = *parse_uuid(kMove);

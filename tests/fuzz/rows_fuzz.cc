@@ -28,10 +28,10 @@ json::object all_columns(const Record& record) {
   return columns(record);
 }
 
-template <class Key, class Record>
-void check(const std::map<Key, Record>& table) {
+template <class Rows>
+void check_rows(const Rows& table) {
   for (const auto& [key, record] : table) {
-    auto again = parse<Record>(Row{record.uuid, all_columns(record)});
+    auto again = parse<typename Rows::mapped_type>(Row{record.uuid, all_columns(record)});
     require(again.has_value() && *again == record, "a row that is written back says the same");
   }
 }
@@ -44,18 +44,18 @@ void check(WallTime time) {
 }
 
 void use(const Contents& contents) {
-  check(contents.hosts);
-  check(contents.host_status);
-  check(contents.interfaces);
-  check(contents.networks);
-  check(contents.bindings);
-  check(contents.applications);
-  check(contents.policies);
-  check(contents.tasks);
-  check(contents.task_status);
-  check(contents.reservations);
-  check(contents.storages);
-  check(contents.path_status);
+  check_rows(contents.hosts);
+  check_rows(contents.host_status);
+  check_rows(contents.interfaces);
+  check_rows(contents.networks);
+  check_rows(contents.bindings);
+  check_rows(contents.applications);
+  check_rows(contents.policies);
+  check_rows(contents.tasks);
+  check_rows(contents.task_status);
+  check_rows(contents.reservations);
+  check_rows(contents.storages);
+  check_rows(contents.path_status);
   for (const auto& [key, problem] : contents.problems) {
     require(problem.message.find(key.first) != std::string::npos, "a problem names the table");
     require(problem.message == policy::printable(problem.message), "a problem can be logged");
@@ -73,7 +73,12 @@ void use(const Contents& contents) {
     if (policy.copy_timeout) check(WallTime(*policy.copy_timeout));
     if (policy.downtime_limit) check(WallTime(*policy.downtime_limit));
   }
-  for (const auto& [name, application] : contents.applications) ownership(contents, name);
+  std::size_t found = 0;
+  for (const auto& [name, application] : contents.applications) {
+    ownership(contents, name);
+    found += contents.bindings_of(name).size();
+  }
+  require(found <= contents.bindings.size(), "a binding is of one application");
   for (const auto& [uuid, task] : contents.tasks) {
     if (!check_task(contents, task)) continue;
     read_move(contents, task.application, "h1", "h2", 1);

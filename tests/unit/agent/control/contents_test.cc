@@ -11,7 +11,9 @@ namespace homeport::agent {
 namespace {
 
 using overlay::ovsdb::RowChange;
+using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 template <class Record>
 RowChange put(Record record) {
@@ -83,6 +85,35 @@ TEST_F(ContentsTest, FollowsRenamesAndReplacements) {
   tables.apply(successor);
   tables.apply({"Host", renamed.uuid, std::nullopt});
   EXPECT_EQ(contents.hosts.at("h3").uuid, successor.uuid);
+}
+
+TEST_F(ContentsTest, FindsTheBindingsOfAnApplication) {
+  auto names = [&](const char* application) {
+    std::vector<std::string> found;
+    for (const Binding* binding : contents.bindings_of(application)) found.push_back(binding->name);
+    return found;
+  };
+  EXPECT_THAT(names("vm1"), ElementsAre("vm1/a", "vm1/b"));
+  EXPECT_THAT(names("vm2"), IsEmpty());
+  // Another application's from now on.
+  auto given = contents.bindings.at("vm1/a");
+  given.application = "vm2";
+  tables.apply(put(given));
+  EXPECT_THAT(names("vm1"), ElementsAre("vm1/b"));
+  EXPECT_THAT(names("vm2"), ElementsAre("vm1/a"));
+  given.name = "vm2/a";
+  tables.apply(put(given));
+  EXPECT_THAT(names("vm2"), ElementsAre("vm2/a"));
+  // A new row takes the name before the old one's deletion is reported.
+  auto successor = binding("vm2/a", "vm1", 3);
+  tables.apply(put(successor));
+  tables.apply({"Binding", given.uuid, std::nullopt});
+  EXPECT_THAT(names("vm1"), ElementsAre("vm1/b", "vm2/a"));
+  EXPECT_THAT(names("vm2"), IsEmpty());
+  auto bad = put(contents.bindings.at("vm1/b"));
+  bad.row->columns["mac"] = "nonsense";
+  tables.apply(bad);
+  EXPECT_THAT(names("vm1"), ElementsAre("vm2/a"));
 }
 
 TEST_F(ContentsTest, SetsABadRowAside) {

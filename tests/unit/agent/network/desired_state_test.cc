@@ -54,7 +54,13 @@ class DesiredStateTest : public testing::Test {
     binding.prior_addresses = {ip(address)};
     binding.location = host;
     binding.generation = 1;
-    contents.bindings[name] = binding;
+    contents.bindings.insert_or_assign(name, binding);
+  }
+
+  void set_network(const std::string& name, const std::string& network) {
+    Binding binding = contents.bindings.at(name);
+    binding.network = network;
+    contents.bindings.insert_or_assign(name, binding);
   }
 
   Location location(const std::string& name) {
@@ -110,7 +116,7 @@ TEST_F(DesiredStateTest, ANetworksHostsAreThoseThatHaveAnApplicationOfIt) {
   other.vni = 200;
   contents.networks["net2"] = other;
   add("vm3", "hostB", "02:00:00:00:00:04", "10.1.0.4", Driver::qemu);
-  contents.bindings["vm3"].network = "net2";
+  set_network("vm3", "net2");
   auto hosts = [&] { return desired_state(contents, view).state.networks.at(0).hosts; };
   EXPECT_THAT(hosts(), ElementsAre(ip("192.0.2.3")));
   // On its way to a host is as good as there, for what follows this.
@@ -123,9 +129,10 @@ TEST_F(DesiredStateTest, ANetworksHostsAreThoseThatHaveAnApplicationOfIt) {
 }
 
 TEST_F(DesiredStateTest, CurrentAddressesAreAnsweredToo) {
-  contents.bindings["vm1"].current_addresses = {ip("fd00::1"), ip("10.1.0.1")};
+  Binding binding = contents.bindings.at("vm1");
+  binding.current_addresses = {ip("fd00::1"), ip("10.1.0.1")};
   std::vector<std::string> problems;
-  auto entry = address_of(contents, view, contents.bindings["vm1"], problems);
+  auto entry = address_of(contents, view, binding, problems);
   ASSERT_TRUE(entry);
   EXPECT_THAT(entry->ips, ElementsAre(ip("10.1.0.1"), ip("fd00::1")));
 }
@@ -140,7 +147,7 @@ TEST_F(DesiredStateTest, SaysWhatCannotBeProgrammedAndGoesOn) {
               testing::UnorderedElementsAre(HasSubstr("client is at host hostC"),
                                             HasSubstr("here is here, but its device here0")));
   EXPECT_THAT(desired.state.addresses, IsEmpty());
-  contents.bindings["vm1"].network = "nowhere";
+  set_network("vm1", "nowhere");
   EXPECT_THAT(desired_state(contents, view).problems,
               testing::Contains(HasSubstr("network nowhere")));
 }

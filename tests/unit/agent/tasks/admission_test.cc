@@ -33,7 +33,7 @@ class AdmissionTest : public testing::Test {
     binding.mac = *policy::MacAddress::parse("02:00:00:00:00:01");
     binding.location = "hostA";
     binding.generation = 4;
-    contents.bindings["vm1"] = binding;
+    contents.bindings.insert_or_assign("vm1", binding);
     Task task;
     task.uuid = *parse_uuid(kMove);
     task.application = "vm1";
@@ -88,7 +88,12 @@ INSTANTIATE_TEST_SUITE_P(
     All, AdmissionLie,
     testing::Values(
         Lie{"unknown", [](auto&, auto& r) { r.set_application("vm9"); }, "knows no application"},
-        Lie{"elsewhere", [](auto& c, auto&) { c.bindings["vm1"].location = "hostC"; },
+        Lie{"elsewhere",
+            [](auto& c, auto&) {
+              Binding binding = c.bindings.at("vm1");
+              binding.location = "hostC";
+              c.bindings.insert_or_assign("vm1", binding);
+            },
             "is at \"hostC\""},
         Lie{"generation", [](auto&, auto& r) { r.set_generation(3); }, "by generation 4"},
         Lie{"no_task", [](auto& c, auto&) { c.tasks.clear(); }, "no task"},
