@@ -28,7 +28,6 @@ using overlay::ovsdb::Outcome;
 /// The tables, keyed by name where they have one, else by row. Rows that do not parse are not in
 /// here: they are in `problems`, so that one bad row does not stop the rest.
 struct Contents {
-  Global global;
   std::map<std::string, Host> hosts;
   std::map<std::string, HostStatus> host_status;  ///< by host
   std::map<Uuid, Interface> interfaces;
@@ -37,10 +36,7 @@ struct Contents {
   std::map<std::string, Application> applications;
   std::map<std::string, Policy> policies;
   std::map<Uuid, Task> tasks;
-  std::map<Uuid, TaskStatus> task_status;  ///< by Task::uuid
-  std::map<Uuid, Reservation> reservations;
-  std::map<std::string, Storage> storages;
-  std::map<Uuid, PathStatus> path_status;
+  std::map<Uuid, TaskStatus> task_status;                          ///< by Task::uuid
   std::map<std::pair<std::string, Uuid>, policy::Error> problems;  ///< by table and row
 
   std::vector<const Binding*> bindings_of(std::string_view application) const {
@@ -115,9 +111,7 @@ class ControlDatabase {
   const Contents& contents() const;
   const std::map<std::string, Host>& hosts() const { return contents().hosts; }
   const std::map<std::string, HostStatus>& host_status() const { return contents().host_status; }
-  const std::map<Uuid, Interface>& interfaces() const { return contents().interfaces; }
   const std::map<std::string, Network>& networks() const { return contents().networks; }
-  const Bindings& bindings() const { return contents().bindings; }
   const std::map<std::string, Application>& applications() const { return contents().applications; }
   const std::map<std::string, Policy>& policies() const { return contents().policies; }
   const std::map<Uuid, Task>& tasks() const { return contents().tasks; }
@@ -136,9 +130,6 @@ class ControlDatabase {
       std::chrono::milliseconds interval = std::chrono::seconds(10));
   /// Inserts or updates the Task_Status row of status.task.
   boost::asio::awaitable<policy::Result<void>> write_task_status(TaskStatus status);
-  /// current_addresses of a binding that is located here.
-  boost::asio::awaitable<policy::Result<void>> write_current_addresses(
-      std::string binding, std::vector<policy::IpAddress> addresses);
 
   // --- The move's fence. ONE transaction over every binding of the application, which requires
   // location = from and generation = g in each. Sent once, never repeated: `unknown` is for the
@@ -174,10 +165,6 @@ class ControlDatabase {
   boost::asio::awaitable<policy::Result<void>> remove_application(std::string name);
   boost::asio::awaitable<policy::Result<void>> remove_binding(std::string name);
   boost::asio::awaitable<policy::Result<void>> remove_policy(std::string name);
-  /// Raises Global.sequence and returns the value reached, which includes what was written before
-  /// (for
-  /// `--wait`).
-  boost::asio::awaitable<policy::Result<std::int64_t>> advance_sequence();
 
  private:
   class Impl;

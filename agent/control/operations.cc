@@ -134,18 +134,6 @@ asio::awaitable<policy::Result<void>> ControlDatabase::write_task_status(TaskSta
   });
 }
 
-asio::awaitable<policy::Result<void>> ControlDatabase::write_current_addresses(
-    std::string binding, std::vector<policy::IpAddress> addresses) {
-  return impl_->until_done([binding = std::move(binding),
-                            addresses = std::move(addresses)](const Contents& contents) -> Planned {
-    const auto* existing = find_row(contents.bindings, binding);
-    if (!existing) return not_there("there is no binding {} in the control database", binding);
-    auto wanted = *existing;
-    wanted.current_addresses = addresses;
-    return upsert(existing, wanted, "current addresses of " + binding, {"location", "generation"});
-  });
-}
-
 asio::awaitable<policy::Result<Uuid>> ControlDatabase::insert_task(Task task) {
   auto uuid = task.uuid.is_nil() ? boost::uuids::random_generator()() : task.uuid;
   bool checked = false;
@@ -273,27 +261,6 @@ asio::awaitable<policy::Result<void>> ControlDatabase::remove_policy(std::string
         }
         return plan_removal(contents.policies, name, "policy", used_by, seen);
       });
-}
-
-asio::awaitable<policy::Result<std::int64_t>> ControlDatabase::advance_sequence() {
-  std::int64_t wanted = 0;
-  // An attempt whose outcome is unknown is made again: a sequence raised twice does no harm, one
-  // that somebody else reached before this call would.
-  auto done = co_await impl_->until_done([&wanted](const Contents& contents) -> Planned {
-    const auto& global = contents.global;
-    wanted = global.sequence + 1;
-    Transaction transaction;
-    transaction.comment = "advance the sequence";
-    if (global.uuid.is_nil()) {
-      transaction.inserts.push_back({Global::kTable, {{"sequence", wanted}}, std::nullopt});
-    } else {
-      transaction.expectations.push_back({Global::kTable, global.uuid, "sequence", wanted - 1});
-      transaction.updates.push_back({Global::kTable, global.uuid, {{"sequence", wanted}}});
-    }
-    return std::optional(std::move(transaction));
-  });
-  if (!done) co_return done.error();
-  co_return wanted;
 }
 
 }  // namespace homeport::agent

@@ -137,31 +137,4 @@ json::object columns(const TaskStatus& record) {
           {"figures", make_map(record.figures)}};
 }
 
-json::object columns(const Reservation& record) {
-  return {{"host", record.host},
-          {"resource", record.resource},
-          {"amount", record.amount},
-          {"task", to_string(record.task)},
-          {"phase", record.phase}};
-}
-
-json::object columns(const Storage& record) {
-  return {{"name", record.name},
-          {"kind", record.kind},
-          {"address", record.address},
-          {"options", make_map(record.options)}};
-}
-
-json::object columns(const PathStatus& record) {
-  return {{"host", record.host},
-          {"interface", record.interface},
-          {"peer", record.peer},
-          {"peer_interface", record.peer_interface},
-          {"state", name_of(record.state)},
-          {"rtt_us", record.rtt_us},
-          {"loss_ppm", record.loss_ppm},
-          {"bandwidth_mbps", record.bandwidth_mbps},
-          {"updated", milliseconds(record.updated)}};
-}
-
 }  // namespace homeport::agent

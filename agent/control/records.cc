@@ -55,14 +55,6 @@ std::string plain_name(RowReader& reader, std::string_view column = "name") {
 }  // namespace
 
 template <>
-policy::Result<Global> parse(const Row& row) {
-  RowReader reader(Global::kTable, row);
-  return finish(reader, Global{.uuid = row.uuid,
-                               .sequence = reader.integer("sequence"),
-                               .options = reader.string_map("options")});
-}
-
-template <>
 policy::Result<Host> parse(const Row& row) {
   RowReader reader(Host::kTable, row);
   Host host;
@@ -223,45 +215,6 @@ policy::Result<TaskStatus> parse(const Row& row) {
   status.total = reader.optional_duration<milliseconds>("total_ms");
   status.downtime = reader.optional_duration<milliseconds>("downtime_ms");
   status.figures = reader.integer_map("figures");
-  return finish(reader, std::move(status));
-}
-
-template <>
-policy::Result<Reservation> parse(const Row& row) {
-  RowReader reader(Reservation::kTable, row);
-  return finish(reader, Reservation{.uuid = row.uuid,
-                                    .host = name(reader, "host"),
-                                    .resource = name(reader, "resource"),
-                                    .amount = reader.integer("amount"),
-                                    .task = reader.uuid("task"),
-                                    .phase = reader.text("phase")});
-}
-
-template <>
-policy::Result<Storage> parse(const Row& row) {
-  RowReader reader(Storage::kTable, row);
-  return finish(reader, Storage{.uuid = row.uuid,
-                                .name = name(reader),
-                                .kind = name(reader, "kind"),
-                                .address = reader.text("address"),
-                                .options = reader.string_map("options")});
-}
-
-template <>
-policy::Result<PathStatus> parse(const Row& row) {
-  RowReader reader(PathStatus::kTable, row);
-  PathStatus status;
-  status.uuid = row.uuid;
-  status.host = name(reader, "host");
-  status.interface = name(reader, "interface");
-  status.peer = name(reader, "peer");
-  status.peer_interface = name(reader, "peer_interface");
-  // Ephemeral: empty after the server was restarted, until the agent writes it again.
-  status.state = optional_one_of<LinkState>(reader, "state").value_or(LinkState::unknown);
-  status.rtt_us = reader.integer("rtt_us");
-  status.loss_ppm = reader.integer("loss_ppm");
-  status.bandwidth_mbps = reader.integer("bandwidth_mbps");
-  status.updated = reader.time("updated");
   return finish(reader, std::move(status));
 }
 

@@ -44,14 +44,6 @@ struct Subnet {
   bool operator==(const Subnet&) const = default;
 };
 
-struct Global {
-  static constexpr const char* kTable = "Global";
-  Uuid uuid{};
-  std::int64_t sequence = 0;
-  StringMap options;
-  bool operator==(const Global&) const = default;
-};
-
 struct Host {
   static constexpr const char* kTable = "Host";
   Uuid uuid{};
@@ -183,34 +175,6 @@ struct TaskStatus {
   bool operator==(const TaskStatus&) const = default;
 };
 
-struct Reservation {
-  static constexpr const char* kTable = "Reservation";
-  Uuid uuid{};
-  std::string host, resource;
-  std::int64_t amount = 0;
-  Uuid task{};
-  std::string phase;
-  bool operator==(const Reservation&) const = default;
-};
-
-struct Storage {
-  static constexpr const char* kTable = "Storage";
-  Uuid uuid{};
-  std::string name, kind, address;
-  StringMap options;
-  bool operator==(const Storage&) const = default;
-};
-
-struct PathStatus {
-  static constexpr const char* kTable = "Path_Status";
-  Uuid uuid{};
-  std::string host, interface, peer, peer_interface;
-  LinkState state = LinkState::unknown;
-  std::int64_t rtt_us = 0, loss_ppm = 0, bandwidth_mbps = 0;
-  WallTime updated{};
-  bool operator==(const PathStatus&) const = default;
-};
-
 const char* to_string(HostState value);
 const char* to_string(LinkState value);
 const char* to_string(UnknownDestination value);
@@ -238,8 +202,5 @@ boost::json::object columns(const Application& record);
 boost::json::object columns(const Policy& record);
 boost::json::object columns(const Task& record);
 boost::json::object columns(const TaskStatus& record);
-boost::json::object columns(const Reservation& record);
-boost::json::object columns(const Storage& record);
-boost::json::object columns(const PathStatus& record);
 
 }  // namespace homeport::agent

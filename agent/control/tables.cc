@@ -37,20 +37,7 @@ Tables::Tables() {
   keep(contents_.policies, &Policy::name);
   keep(contents_.tasks, &Task::uuid);
   keep(contents_.task_status, &TaskStatus::task);
-  keep(contents_.reservations, &Reservation::uuid);
-  keep(contents_.storages, &Storage::name);
-  keep(contents_.path_status, &PathStatus::uuid);
   keep_highest_generation();
-  tables_[Global::kTable] = [this](const RowChange& change) -> policy::Result<void> {
-    if (!change.row) {
-      if (contents_.global.uuid == change.uuid) contents_.global = {};
-      return {};
-    }
-    auto global = parse<Global>(*change.row);
-    if (!global) return global.error();
-    contents_.global = *std::move(global);
-    return {};
-  };
 }
 
 /// A server that lags (a relay, an older copy that was restored) may know less than has been seen

@@ -53,9 +53,6 @@ void use(const Contents& contents) {
   check_rows(contents.policies);
   check_rows(contents.tasks);
   check_rows(contents.task_status);
-  check_rows(contents.reservations);
-  check_rows(contents.storages);
-  check_rows(contents.path_status);
   for (const auto& [key, problem] : contents.problems) {
     require(problem.message.find(key.first) != std::string::npos, "a problem names the table");
     require(problem.message == policy::printable(problem.message), "a problem can be logged");

@@ -83,9 +83,10 @@ TEST_F(DatabaseTest, SetsRowsAsideThatDoNotParse) {
   sync(view);
   server.transact(R"({"op":"update","table":"Binding","where":[["name","==","vm1/a"]],)"
                   R"("row":{"mac":"not a MAC addr.17"}})");
-  test::run(io, view.changed.wait([&] { return !view.database.bindings().contains("vm1/a"); }));
+  test::run(
+      io, view.changed.wait([&] { return !view.database.contents().bindings.contains("vm1/a"); }));
   EXPECT_EQ(view.database.contents().problems.size(), 1u);
-  EXPECT_TRUE(view.database.bindings().contains("vm1/b"));
+  EXPECT_TRUE(view.database.contents().bindings.contains("vm1/b"));
 }
 
 /// A relay or an older copy may know less than was seen before.
@@ -98,7 +99,7 @@ TEST_F(DatabaseTest, DoesNotGoBackToALowerGeneration) {
                     R"("row":{{"location":"{}","generation":{}}}}})",
                     location, generation));
   };
-  auto binding = [&] { return view.database.bindings().at("vm1/a"); };
+  auto binding = [&] { return view.database.contents().bindings.at("vm1/a"); };
   write("h2", 5);
   test::run(io, view.changed.wait([&] { return binding().generation == 5; }));
   write("h1", 3);
@@ -224,14 +225,14 @@ TEST_F(DatabaseTest, PublishesTheRowsOfAHost) {
   eth1.name = "eth1";
   ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {eth0, eth1})));
   ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h2", {eth0})));
-  EXPECT_EQ(view.database.interfaces().size(), 3u);
+  EXPECT_EQ(view.database.contents().interfaces.size(), 3u);
   // The controller's columns stay as they are, and what is no longer there goes.
   server.transact(
       R"({"op":"update","table":"Interface","where":[["host","==","h1"]],"row":{"cost":5}})");
   eth0.state = LinkState::down;
   ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {eth0})));
-  ASSERT_EQ(view.database.interfaces().size(), 2u);
-  for (const auto& [uuid, row] : view.database.interfaces()) {
+  ASSERT_EQ(view.database.contents().interfaces.size(), 2u);
+  for (const auto& [uuid, row] : view.database.contents().interfaces) {
     if (row.host != "h1") continue;
     EXPECT_EQ(row.state, LinkState::down);
     EXPECT_EQ(row.cost, 5);
@@ -349,12 +350,10 @@ TEST_F(DatabaseTest, WritesWhatTheCommandLineAsks) {
   binding.generation = 9;
   binding.traffic_class = "bulk";
   ASSERT_TRUE(test::run(io, view.database.put_binding(binding)));
-  const auto& written = view.database.bindings().at("vm2");
+  const auto& written = view.database.contents().bindings.at("vm2");
   EXPECT_EQ(written.location, "h1");
   EXPECT_EQ(written.generation, 0u);
   EXPECT_EQ(written.traffic_class, "bulk");
-  ASSERT_TRUE(test::run(
-      io, view.database.write_current_addresses("vm2", {asio::ip::make_address("203.0.113.9")})));
 
   auto busy = test::run(io, view.database.remove_policy("gold"));
   EXPECT_EQ(busy.error().code, errc::device_or_resource_busy);
@@ -368,15 +367,6 @@ TEST_F(DatabaseTest, WritesWhatTheCommandLineAsks) {
   EXPECT_TRUE(test::run(io, view.database.remove_network("red")));
   EXPECT_EQ(test::run(io, view.database.remove_network("red")).error().code,
             errc::no_such_file_or_directory);
-}
-
-TEST_F(DatabaseTest, AdvancesTheSequence) {
-  View one(io, server.remote()), other(io, server.remote());
-  EXPECT_EQ(*test::run(io, one.database.advance_sequence()), 1);
-  // The table takes one row: the second view must have seen the first one's.
-  test::run(io, other.changed.wait([&] { return other.database.contents().global.sequence == 1; }));
-  EXPECT_EQ(*test::run(io, other.database.advance_sequence()), 2);
-  EXPECT_EQ(*test::run(io, one.database.advance_sequence()), 3);
 }
 
 TEST_F(DatabaseTest, GivesUpInTime) {

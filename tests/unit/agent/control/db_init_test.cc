@@ -178,8 +178,10 @@ TEST_F(RightsTest, LetAHostWriteItsOwn) {
   task.bytes_sent = task.bytes_total = task.ram_bytes = task.rounds = task.bytes_per_second = 1;
   task.figures = {{"stop_us", 1}};
   EXPECT_TRUE(test::run(io, database.write_task_status(task)));
-  EXPECT_TRUE(test::run(
-      io, database.write_current_addresses("vm1", {asio::ip::make_address("203.0.113.1")})));
+  EXPECT_THAT(as(test::certificates().issue("a"),
+                 R"({"op":"update","table":"Binding","where":[["name","==","vm1"]],)"
+                 R"("row":{"current_addresses":"203.0.113.1"}})"),
+              HasSubstr(R"("count":1)"));
   // It gives its application away, and then it is not its own any more.
   EXPECT_EQ(*test::run(io, database.commit_move("vm1", "a", "b", 1)), Outcome::committed);
   EXPECT_EQ(*test::run(io, database.commit_move("vm1", "b", "a", 2)), Outcome::failed);

@@ -110,9 +110,6 @@ TEST(SchemaTest, HasTheColumnsThatRecordsWrite) {
   EXPECT_THAT(missing("Policy", columns(Policy{})), testing::IsEmpty());
   EXPECT_THAT(missing("Task", columns(Task{})), testing::IsEmpty());
   EXPECT_THAT(missing("Task_Status", columns(TaskStatus{})), testing::IsEmpty());
-  EXPECT_THAT(missing("Reservation", columns(Reservation{})), testing::IsEmpty());
-  EXPECT_THAT(missing("Storage", columns(Storage{})), testing::IsEmpty());
-  EXPECT_THAT(missing("Path_Status", columns(PathStatus{})), testing::IsEmpty());
 }
 
 }  // namespace

@@ -110,27 +110,6 @@ TEST(RecordsTest, SurviveARoundTrip) {
                                .total = 7ms,
                                .downtime = 8ms,
                                .figures = {{"zero_pages", 9}}});
-  expect_round_trip(Reservation{.uuid = kUuid,
-                                .host = "h1",
-                                .resource = "memory_mib",
-                                .amount = 512,
-                                .task = kUuid,
-                                .phase = "prepared"});
-  expect_round_trip(Storage{.uuid = kUuid,
-                            .name = "s1",
-                            .kind = "nfs",
-                            .address = "nfs.example:/x",
-                            .options = {{"a", "b"}}});
-  expect_round_trip(PathStatus{.uuid = kUuid,
-                               .host = "h1",
-                               .interface = "eth0",
-                               .peer = "h2",
-                               .peer_interface = "eth1",
-                               .state = LinkState::up,
-                               .rtt_us = 100,
-                               .loss_ppm = 5,
-                               .bandwidth_mbps = 1000,
-                               .updated = WallTime(6s)});
 }
 
 TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
