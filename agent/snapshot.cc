@@ -1,6 +1,7 @@
 #include "agent/snapshot.h"
 
 #include "agent/process_figures.h"
+#include "agent/task_snapshot.h"
 #include "overlay/log/log.h"
 #include "policy/version.h"
 
@@ -23,10 +24,6 @@ std::optional<SystemTime> known(WallTime time) {
 std::optional<std::uint64_t> milliseconds(const std::optional<std::chrono::milliseconds>& time) {
   if (!time) return std::nullopt;
   return static_cast<std::uint64_t>(time->count());
-}
-
-std::uint64_t amount(std::int64_t value) {
-  return static_cast<std::uint64_t>(std::max(value, std::int64_t{0}));
 }
 
 bool has_device(const Contents& contents, const std::string& application) {
@@ -65,30 +62,6 @@ PortSnapshot port(const SnapshotSources& sources, const Binding& binding, bool h
                                counters->received_packets, counters->received_bytes};
   }
   return port;
-}
-
-TaskSnapshot task(const TaskStatus& status) {
-  TaskSnapshot task;
-  task.id = to_string(status.task);
-  task.kind = to_string(status.kind);
-  task.application = status.application;
-  task.host = status.host;
-  task.state = to_string(status.state);
-  task.phase = status.phase;
-  task.source = status.source;
-  task.destination = status.destination;
-  task.error = status.error;
-  task.started = known(status.started);
-  if (status.finished) task.finished = known(*status.finished);
-  task.bytes_sent = amount(status.bytes_sent);
-  task.bytes_total = amount(status.bytes_total);
-  task.ram_bytes = amount(status.ram_bytes);
-  task.rounds = amount(status.rounds);
-  task.rate = amount(status.bytes_per_second);
-  task.eta_ms = milliseconds(status.eta);
-  task.total_ms = milliseconds(status.total);
-  task.downtime_ms = milliseconds(status.downtime);
-  return task;
 }
 
 DatapathSnapshot datapath(const SnapshotSources& sources) {
@@ -231,7 +204,8 @@ StatusModel snapshot(const SnapshotSources& sources, StatusPart part) {
   model.not_ready = not_ready(sources);
   if (all || part == StatusPart::applications) model.applications = applications(sources);
   if (all || part == StatusPart::tasks) {
-    for (const auto& [uuid, status] : contents.task_status) model.tasks.push_back(task(status));
+    for (const auto& [uuid, status] : contents.task_status)
+      model.tasks.push_back(to_snapshot(status));
   }
   if (!all) return model;
   model.process = process_figures();

@@ -2,54 +2,25 @@
 
 #include "agent/cli/lookup.h"
 #include "agent/status/json.h"
+#include "agent/task_snapshot.h"
 
 #include <boost/json/value.hpp>
 
 namespace homeport::agent {
-namespace {
-
-std::optional<std::uint64_t> count(const std::optional<std::chrono::milliseconds>& duration) {
-  if (!duration) return std::nullopt;
-  return static_cast<std::uint64_t>(duration->count());
-}
-
-std::optional<SystemTime> known_time(WallTime time) {
-  if (time == WallTime{}) return std::nullopt;
-  return time;
-}
-
-}  // namespace
-
 TaskSnapshot view_task(const Contents& contents, const Task& task) {
+  const TaskStatus* status = status_of(contents, task.uuid);
   TaskSnapshot view;
+  if (status) {
+    view = to_snapshot(*status);
+  } else {
+    view.state = task.cancel ? "cancelled" : "requested";
+    view.source = ownership(contents, task.application).location;
+  }
   view.id = to_string(task.uuid);
   view.kind = to_string(task.kind);
   view.application = task.application;
-  if (auto to = task.arguments.find("destination"); to != task.arguments.end()) {
-    view.destination = to->second;
-  }
-  const TaskStatus* status = status_of(contents, task.uuid);
-  if (!status) {
-    view.state = task.cancel ? "cancelled" : "requested";
-    view.source = ownership(contents, task.application).location;
-    return view;
-  }
-  view.host = status->host;
-  view.state = to_string(status->state);
-  view.phase = status->phase;
-  view.source = status->source;
-  if (!status->destination.empty()) view.destination = status->destination;
-  view.error = status->error;
-  view.started = known_time(status->started);
-  if (status->finished) view.finished = *status->finished;
-  view.bytes_sent = static_cast<std::uint64_t>(status->bytes_sent);
-  view.bytes_total = static_cast<std::uint64_t>(status->bytes_total);
-  view.ram_bytes = static_cast<std::uint64_t>(status->ram_bytes);
-  view.rounds = static_cast<std::uint64_t>(status->rounds);
-  view.rate = static_cast<std::uint64_t>(status->bytes_per_second);
-  view.eta_ms = count(status->eta);
-  view.total_ms = count(status->total);
-  view.downtime_ms = count(status->downtime);
+  auto to = task.arguments.find("destination");
+  if (view.destination.empty() && to != task.arguments.end()) view.destination = to->second;
   return view;
 }
 
