@@ -1,44 +1,16 @@
 #include "agent/config_file.h"
 
+#include "policy/near_matches.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <numeric>
 
 namespace homeport::agent {
 
 namespace {
-
-/// Edits of one letter that make `from` of `to` (Levenshtein).
-std::size_t distance(std::string_view from, std::string_view to) {
-  std::vector<std::size_t> row(to.size() + 1);
-  std::iota(row.begin(), row.end(), 0);
-  for (std::size_t i = 1; i <= from.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= to.size(); ++j) {
-      const std::size_t change = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, change}));
-    }
-  }
-  return row.back();
-}
-
-/// The known word that somebody may have meant; empty if none is near.
-std::string_view nearest(std::string_view word, const std::vector<std::string_view>& known) {
-  std::string_view best;
-  std::size_t least = std::max<std::size_t>(word.size() / 3, 2) + 1;  // too many edits
-  for (std::string_view each : known) {
-    const std::size_t edits = distance(word, each);
-    if (edits < least) {
-      least = edits;
-      best = each;
-    }
-  }
-  return best;
-}
 
 std::string toml_string(std::string_view text) {
   std::string result = "\"";
@@ -200,12 +172,12 @@ void ConfigReader::find_strangers(const Section& section) {
   }
   for (const auto& [key, node] : *section.table) {
     if (std::ranges::find(known, key.str()) != known.end()) continue;
-    const std::string_view meant = nearest(key.str(), known);
+    const auto near = policy::near_matches(key.str(), {known.begin(), known.end()});
     const std::string name = section.name.empty() ? std::string(key.str())
                                                   : fmt::format("{}.{}", section.name, key.str());
     say(key.source(), name,
         fmt::format("no such key; {}known are {}",
-                    meant.empty() ? "" : fmt::format("did you mean {}? ", meant),
+                    near.empty() ? "" : fmt::format("did you mean {}? ", near.front()),
                     fmt::join(known, ", ")));
   }
 }

@@ -1,5 +1,6 @@
 #include "agent/cli/output.h"
 
+#include "policy/near_matches.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
@@ -7,32 +8,9 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <utility>
 
 namespace homeport::agent {
-namespace {
-
-/// Optimal string alignment distance: insertions, deletions, substitutions and swaps of two
-/// neighbors that lead from one to the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<std::size_t>> steps(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-  for (std::size_t i = 0; i <= a.size(); ++i) steps[i][0] = i;
-  std::iota(steps[0].begin(), steps[0].end(), 0);
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      std::size_t substituted = steps[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1);
-      steps[i][j] = std::min({steps[i - 1][j] + 1, steps[i][j - 1] + 1, substituted});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        steps[i][j] = std::min(steps[i][j], steps[i - 2][j - 2] + 1);
-      }
-    }
-  }
-  return steps[a.size()][b.size()];
-}
-
-}  // namespace
-
 std::string for_terminal(std::string_view text) {
   return policy::printable(text, text.size());
 }
@@ -92,22 +70,6 @@ std::string counted(std::uint64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-std::vector<std::string> near_matches(std::string_view name,
-                                      const std::vector<std::string>& known) {
-  std::size_t tolerance = std::max<std::size_t>(1, name.size() / 3);
-  std::vector<std::pair<std::size_t, std::string>> ranked;
-  for (const std::string& candidate : known) {
-    std::size_t distance = edit_distance(name, candidate);
-    bool abbreviates = name.size() >= 2 && candidate.starts_with(name);
-    if (distance <= tolerance || abbreviates) ranked.emplace_back(distance, candidate);
-  }
-  std::sort(ranked.begin(), ranked.end());
-  if (ranked.size() > 3) ranked.resize(3);
-  std::vector<std::string> names;
-  for (auto& [distance, candidate] : ranked) names.push_back(std::move(candidate));
-  return names;
-}
-
 std::string unknown_name(std::string_view what, std::string_view name,
                          const std::vector<std::string>& known) {
   if (known.empty())
@@ -116,7 +78,7 @@ std::string unknown_name(std::string_view what, std::string_view name,
                                  known.begin() + std::min<std::ptrdiff_t>(10, std::ssize(known)));
   std::string list = fmt::format("Known: {}{}.", fmt::join(shown, ", "),
                                  shown.size() < known.size() ? ", ..." : "");
-  std::vector<std::string> near = near_matches(name, known);
+  std::vector<std::string> near = policy::near_matches(name, known);
   if (near.empty()) return fmt::format("There is no {} \"{}\". {}", what, name, list);
   return fmt::format("There is no {} \"{}\"; did you mean {}? {}", what, name,
                      fmt::join(near, " or "), list);

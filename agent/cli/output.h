@@ -41,9 +41,6 @@ std::string format_duration(std::chrono::milliseconds duration);
 /// "1 round", "3 rounds".
 std::string counted(std::uint64_t count, std::string_view noun);
 
-/// Those of `known` that somebody who typed `name` may have meant, best first, at most three.
-std::vector<std::string> near_matches(std::string_view name, const std::vector<std::string>& known);
-
 /// `There is no host "hostX"; did you mean hostA? Known: hostA, hostB.`
 std::string unknown_name(std::string_view what, std::string_view name,
                          const std::vector<std::string>& known);

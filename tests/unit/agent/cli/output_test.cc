@@ -56,11 +56,5 @@ TEST(UnknownName, OffersWhatMayBeMeant) {
             "There is no host \"hostA\"; there is none at all yet.");
 }
 
-TEST(NearMatches, RanksByDistanceAndKeepsThree) {
-  EXPECT_EQ(near_matches("vm1", {"vm12", "vm1a", "vm2", "vm3", "db"}),
-            (std::vector<std::string>{"vm12", "vm1a", "vm2"}));
-  EXPECT_EQ(near_matches("web", {"web-frontend-1"}), (std::vector<std::string>{"web-frontend-1"}));
-}
-
 }  // namespace
 }  // namespace homeport::agent
