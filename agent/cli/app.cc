@@ -3,12 +3,12 @@
 #include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/lookup.h"
+#include "agent/cli/output.h"
 #include "agent/cli/task_wait.h"
 #include "agent/control/validate.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-#include <boost/json.hpp>
 
 #include <memory>
 #include <ostream>
@@ -17,7 +17,6 @@ namespace homeport::agent {
 namespace {
 
 namespace asio = boost::asio;
-namespace json = boost::json;
 using boost::system::errc::errc_t;
 using policy::Result;
 
@@ -171,9 +170,7 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
   }
   auto removed = co_await client.database().remove_application(name);
   if (!removed) co_return removed.error();
-  invocation.terminal.out << (invocation.global.json
-                                  ? json::serialize(json::object{{"removed", name}}) + "\n"
-                                  : fmt::format("Removed {}.\n", name));
+  invocation.terminal.out << removed_text(invocation.global.json, name, name);
   co_return kExitDone;
 }
 
@@ -230,15 +227,10 @@ void add_app_commands(CLI::App& app, Invocation& invocation) {
   group->require_subcommand(1);
   auto arguments = std::make_shared<AppArguments>();
   auto add_command = [&](const char* name, const char* help, auto command) {
-    CLI::App* added = group->add_subcommand(name, help);
-    added->callback([=, &invocation] {
-      invocation.action = [=, &invocation] {
-        return run_with_database(invocation.global, [&](DatabaseClient& client) {
-          return command(client, invocation, *arguments);
-        });
-      };
-    });
-    return added;
+    return add_database_command(*group, name, help, invocation,
+                                [=, &invocation](DatabaseClient& client) {
+                                  return command(client, invocation, *arguments);
+                                });
   };
   auto add_name = [&](CLI::App* command) {
     command->add_option("NAME", arguments->name, "The application")->required();

@@ -27,21 +27,11 @@ std::string location_text(const Contents& contents, const std::string& applicati
   return "";
 }
 
-std::vector<std::string> texts(const std::vector<policy::IpAddress>& addresses) {
-  std::vector<std::string> result;
-  for (const auto& address : addresses) result.push_back(address.to_string());
-  return result;
-}
-
 std::string task_text(const Contents& contents, const std::string& application) {
   const Task* task = open_task_of(contents, application);
   if (!task) return "";
   TaskSnapshot view = view_task(contents, *task);
   return view.kind + " " + (view.phase.empty() ? view.state : view.phase);
-}
-
-json::array array(const std::vector<std::string>& strings) {
-  return json::array(strings.begin(), strings.end());
 }
 
 json::object application_json(const Contents& contents, const Application& application) {
@@ -68,8 +58,8 @@ json::object application_json(const Contents& contents, const Application& appli
         json::object{{"name", binding->name},
                      {"network", binding->network},
                      {"mac", binding->mac.to_string()},
-                     {"prior_addresses", array(texts(binding->prior_addresses))},
-                     {"current_addresses", array(texts(binding->current_addresses))},
+                     {"prior_addresses", json_array(texts(binding->prior_addresses))},
+                     {"current_addresses", json_array(texts(binding->current_addresses))},
                      {"traffic_class", binding->traffic_class},
                      {"location", binding->location},
                      {"generation", binding->generation}});

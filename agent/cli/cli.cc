@@ -2,6 +2,7 @@
 
 #include "agent/cli/commands.h"
 #include "agent/cli/output.h"
+#include "policy/version.h"
 
 #include <CLI/CLI.hpp>
 
@@ -63,7 +64,7 @@ int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocat
       "Moves running applications between hosts while they keep their addresses.\n"
       "Exit status: 0 done, 1 failed or rolled back, 2 wrong usage, 3 in doubt, 130 interrupted.",
       "homeport");
-  app.set_version_flag("--version", "homeport " HOMEPORT_VERSION);
+  app.set_version_flag("--version", "homeport " + std::string(policy::kVersion));
   app.set_help_all_flag("--help-all", "Print the help of all commands");
   // Global options may also come after the command.
   app.fallthrough();

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <sys/un.h>
+#include <CLI/CLI.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -167,6 +168,17 @@ Result<int> run_with_database(const GlobalOptions& global, DatabaseCommand comma
   context.run();
   if (thrown) std::rethrow_exception(thrown);
   return *result;
+}
+
+CLI::App* add_database_command(CLI::App& group, const char* name, const char* help,
+                               Invocation& invocation, DatabaseCommand command) {
+  CLI::App* added = group.add_subcommand(name, help);
+  added->callback([command = std::move(command), &invocation] {
+    invocation.action = [command, &invocation] {
+      return run_with_database(invocation.global, command);
+    };
+  });
+  return added;
 }
 
 }  // namespace homeport::agent

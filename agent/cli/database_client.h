@@ -42,4 +42,8 @@ using DatabaseCommand =
 /// what it returns. Blocking.
 policy::Result<int> run_with_database(const GlobalOptions& global, DatabaseCommand command);
 
+/// Adds the command `name` to `group`; given on the command line, it is run_with_database().
+CLI::App* add_database_command(CLI::App& group, const char* name, const char* help,
+                               Invocation& invocation, DatabaseCommand command);
+
 }  // namespace homeport::agent

@@ -64,8 +64,11 @@ asio::awaitable<Result<int>> move(DatabaseClient& client, Invocation& invocation
 
 void add_move_command(CLI::App& app, Invocation& invocation) {
   auto arguments = std::make_shared<MoveArguments>();
-  CLI::App* command = app.add_subcommand(
-      "move", "Move a running application to another host; it keeps its addresses");
+  CLI::App* command = add_database_command(
+      app, "move", "Move a running application to another host; it keeps its addresses", invocation,
+      [arguments, &invocation](DatabaseClient& client) {
+        return move(client, invocation, *arguments);
+      });
   command->add_option("APP", arguments->application, "The application")->required();
   command->add_option("--to", arguments->destination, "The host to move it to")
       ->required()
@@ -75,13 +78,6 @@ void add_move_command(CLI::App& app, Invocation& invocation) {
   command->add_flag("--wait", arguments->wait,
                     "Show the progress and return when it has ended; an interrupt (Ctrl-C) ends "
                     "the watching, not the move");
-  command->callback([arguments, &invocation] {
-    invocation.action = [arguments, &invocation] {
-      return run_with_database(invocation.global, [&](DatabaseClient& client) {
-        return move(client, invocation, *arguments);
-      });
-    };
-  });
 }
 
 }  // namespace homeport::agent

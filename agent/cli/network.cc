@@ -28,26 +28,10 @@ struct NetworkArguments {
   std::optional<std::int64_t> mtu;
 };
 
-std::vector<std::string> texts(const std::vector<Subnet>& subnets) {
-  std::vector<std::string> result;
-  for (const Subnet& subnet : subnets) result.push_back(subnet.to_string());
-  return result;
-}
-
-std::vector<std::string> texts(const std::vector<policy::IpAddress>& addresses) {
-  std::vector<std::string> result;
-  for (const auto& address : addresses) result.push_back(address.to_string());
-  return result;
-}
-
-json::array array(const std::vector<std::string>& strings) {
-  return json::array(strings.begin(), strings.end());
-}
-
 json::object network_json(const Network& network) {
   json::object object{{"name", network.name},
                       {"vni", network.vni},
-                      {"subnets", array(texts(network.subnets))},
+                      {"subnets", json_array(texts(network.subnets))},
                       {"mtu", nullptr},
                       {"unknown", to_string(network.unknown)}};
   if (network.mtu) object["mtu"] = *network.mtu;
@@ -104,11 +88,12 @@ asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation
   Table table({{"BINDING"}, {"APPLICATION"}, {"LOCATION"}, {"MAC"}, {"ADDRESSES"}});
   for (const auto& [name, binding] : contents.bindings) {
     if (binding.network != given.name) continue;
-    bindings.emplace_back(json::object{{"name", name},
-                                       {"application", binding.application},
-                                       {"location", binding.location},
-                                       {"mac", binding.mac.to_string()},
-                                       {"prior_addresses", array(texts(binding.prior_addresses))}});
+    bindings.emplace_back(
+        json::object{{"name", name},
+                     {"application", binding.application},
+                     {"location", binding.location},
+                     {"mac", binding.mac.to_string()},
+                     {"prior_addresses", json_array(texts(binding.prior_addresses))}});
     table.add({name, binding.application, binding.location, binding.mac.to_string(),
                join(texts(binding.prior_addresses), ", ")});
   }
@@ -133,9 +118,7 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
   std::string name = given.name;
   auto removed = co_await client.database().remove_network(name);
   if (!removed) co_return removed.error();
-  invocation.terminal.out << (invocation.global.json
-                                  ? json::serialize(json::object{{"removed", name}}) + "\n"
-                                  : fmt::format("Removed network {}.\n", name));
+  invocation.terminal.out << removed_text(invocation.global.json, name, "network " + name);
   co_return kExitDone;
 }
 
@@ -146,15 +129,10 @@ void add_network_commands(CLI::App& app, Invocation& invocation) {
   group->require_subcommand(1);
   auto arguments = std::make_shared<NetworkArguments>();
   auto add_command = [&](const char* name, const char* help, auto command) {
-    CLI::App* added = group->add_subcommand(name, help);
-    added->callback([=, &invocation] {
-      invocation.action = [=, &invocation] {
-        return run_with_database(invocation.global, [&](DatabaseClient& client) {
-          return command(client, invocation, *arguments);
-        });
-      };
-    });
-    return added;
+    return add_database_command(*group, name, help, invocation,
+                                [=, &invocation](DatabaseClient& client) {
+                                  return command(client, invocation, *arguments);
+                                });
   };
   auto add_name = [&](CLI::App* command) {
     command->add_option("NAME", arguments->name, "The network")->required();

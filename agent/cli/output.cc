@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
 
 #include <algorithm>
 #include <array>
@@ -86,6 +88,15 @@ std::string unknown_name(std::string_view what, std::string_view name,
 
 std::string join(const std::vector<std::string>& texts, std::string_view separator) {
   return fmt::format("{}", fmt::join(texts, separator));
+}
+
+boost::json::array json_array(const std::vector<std::string>& texts) {
+  return boost::json::array(texts.begin(), texts.end());
+}
+
+std::string removed_text(bool as_json, const std::string& name, std::string_view described) {
+  if (!as_json) return fmt::format("Removed {}.\n", described);
+  return boost::json::serialize(boost::json::object{{"removed", name}}) + "\n";
 }
 
 }  // namespace homeport::agent

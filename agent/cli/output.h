@@ -1,6 +1,8 @@
 // What commands print: aligned tables, amounts a person can read, and names that were meant.
-// Pure: everything returns text.
+// Pure: everything is returned.
 #pragma once
+
+#include <boost/json/array.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -47,5 +49,18 @@ std::string unknown_name(std::string_view what, std::string_view name,
 
 /// The texts with `separator` between them.
 std::string join(const std::vector<std::string>& texts, std::string_view separator);
+
+/// What each of `values` is as a text: addresses, subnets.
+template <class Value>
+std::vector<std::string> texts(const std::vector<Value>& values) {
+  std::vector<std::string> result;
+  for (const Value& value : values) result.push_back(value.to_string());
+  return result;
+}
+
+boost::json::array json_array(const std::vector<std::string>& texts);
+
+/// What a command that has removed `name` says; `described` is it for a person: "network net1".
+std::string removed_text(bool as_json, const std::string& name, std::string_view described);
 
 }  // namespace homeport::agent

@@ -34,7 +34,7 @@ json::object certificate_json(const fs::path& file, const pki::CertificateInfo& 
           {"issuer", info.issuer_common_name},
           {"serial", info.serial},
           {"sha256", info.sha256},
-          {"dns_names", json::array(info.dns_names.begin(), info.dns_names.end())},
+          {"dns_names", json_array(info.dns_names)},
           {"not_before", to_rfc3339(info.validity.not_before)},
           {"not_after", to_rfc3339(info.validity.not_after)}};
 }

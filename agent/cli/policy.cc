@@ -111,9 +111,7 @@ asio::awaitable<Result<int>> remove(DatabaseClient& client, Invocation& invocati
   if (!known) co_return known.error();
   auto removed = co_await client.database().remove_policy(name);
   if (!removed) co_return removed.error();
-  invocation.terminal.out << (invocation.global.json
-                                  ? json::serialize(json::object{{"removed", name}}) + "\n"
-                                  : fmt::format("Removed policy {}.\n", name));
+  invocation.terminal.out << removed_text(invocation.global.json, name, "policy " + name);
   co_return kExitDone;
 }
 
@@ -124,15 +122,10 @@ void add_policy_commands(CLI::App& app, Invocation& invocation) {
   group->require_subcommand(1);
   auto arguments = std::make_shared<PolicyArguments>();
   auto add_command = [&](const char* name, const char* help, auto command) {
-    CLI::App* added = group->add_subcommand(name, help);
-    added->callback([=, &invocation] {
-      invocation.action = [=, &invocation] {
-        return run_with_database(invocation.global, [&](DatabaseClient& client) {
-          return command(client, invocation, *arguments);
-        });
-      };
-    });
-    return added;
+    return add_database_command(*group, name, help, invocation,
+                                [=, &invocation](DatabaseClient& client) {
+                                  return command(client, invocation, *arguments);
+                                });
   };
   CLI::App* setting = add_command("set", "Add a policy, or change what is given of one", set);
   setting->add_option("NAME", arguments->name, "The policy")->required();

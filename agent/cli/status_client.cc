@@ -1,6 +1,7 @@
 #include "agent/cli/status_client.h"
 
 #include "agent/status/endpoint.h"
+#include "policy/version.h"
 
 #include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
@@ -44,7 +45,7 @@ asio::awaitable<Result<Response>> exchange(const std::string& text, StatusEndpoi
   if (connect_ec) co_return failed(connect_ec);
   http::request<http::empty_body> request(http::verb::get, target, 11);
   request.set(http::field::host, "localhost");
-  request.set(http::field::user_agent, "homeport/" HOMEPORT_VERSION);
+  request.set(http::field::user_agent, "homeport/" + std::string(policy::kVersion));
   request.keep_alive(false);
   auto [write_ec, written] = co_await http::async_write(stream, request, kAwait);
   if (write_ec) co_return failed(write_ec);

@@ -329,15 +329,10 @@ void add_task_commands(CLI::App& app, Invocation& invocation) {
   group->require_subcommand(1);
   auto arguments = std::make_shared<TaskArguments>();
   auto add = [&](const char* name, const char* help, auto command) {
-    CLI::App* added = group->add_subcommand(name, help);
-    added->callback([=, &invocation] {
-      invocation.action = [=, &invocation] {
-        return run_with_database(invocation.global, [&](DatabaseClient& client) {
-          return command(client, invocation, *arguments);
-        });
-      };
-    });
-    return added;
+    return add_database_command(*group, name, help, invocation,
+                                [=, &invocation](DatabaseClient& client) {
+                                  return command(client, invocation, *arguments);
+                                });
   };
   auto add_task_argument = [&](CLI::App* command) {
     return command->add_option("TASK", arguments->task, "UUID of the task, or its beginning")

@@ -56,5 +56,10 @@ TEST(UnknownName, OffersWhatMayBeMeant) {
             "There is no host \"hostA\"; there is none at all yet.");
 }
 
+TEST(RemovedText, IsASentenceOrJson) {
+  EXPECT_EQ(removed_text(false, "net1", "network net1"), "Removed network net1.\n");
+  EXPECT_EQ(removed_text(true, "net1", "network net1"), "{\"removed\":\"net1\"}\n");
+}
+
 }  // namespace
 }  // namespace homeport::agent

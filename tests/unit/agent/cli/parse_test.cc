@@ -1,3 +1,4 @@
+#include "policy/version.h"
 #include "tests/unit/agent/cli/run_command.h"
 
 #include <gmock/gmock.h>
@@ -91,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(CommandLine, SaysItsVersion) {
   auto ran = run_command({"--version"});
   EXPECT_EQ(ran.code, 0);
-  EXPECT_THAT(ran.out, HasSubstr("homeport " HOMEPORT_VERSION));
+  EXPECT_THAT(ran.out, HasSubstr("homeport " + std::string(policy::kVersion)));
 }
 
 TEST(CommandLine, SslNeedsCertificates) {
