@@ -3,7 +3,7 @@
 #include "agent/cli/commands.h"
 #include "agent/cli/pki_directory.h"
 #include "agent/cli/schema.h"
-#include "agent/control/db_init.h"
+#include "agent/database_server/db_init.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>

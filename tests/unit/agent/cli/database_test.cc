@@ -1,6 +1,6 @@
 // The commands against a real ovsdb-server, with the part of the agents played by the test.
 #include "agent/cli/database_client.h"
-#include "agent/control/db_init.h"
+#include "agent/database_server/db_init.h"
 #include "tests/unit/agent/cli/run_command.h"
 
 #include <gmock/gmock.h>

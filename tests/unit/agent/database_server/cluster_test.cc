@@ -1,7 +1,7 @@
 // `homeport db init --cluster`: three servers on addresses of one loopback.
-#include "agent/control/db_init.h"
-#include "agent/control/tool.h"
-#include "tests/unit/agent/control/server_fixture.h"
+#include "agent/database_server/db_init.h"
+#include "agent/database_server/ovsdb_tool.h"
+#include "tests/unit/agent/database_server/server_fixture.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -1,7 +1,7 @@
 // What `homeport db init` has to know about a server of a cluster (RAFT, ovsdb(7)).
 #pragma once
 
-#include "agent/control/db_init.h"
+#include "agent/database_server/db_init.h"
 
 #include <filesystem>
 #include <string>

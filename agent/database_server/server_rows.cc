@@ -1,4 +1,4 @@
-#include "agent/control/server_rows.h"
+#include "agent/database_server/server_rows.h"
 
 #include "agent/control/columns.h"
 

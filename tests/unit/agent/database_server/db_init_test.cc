@@ -1,8 +1,8 @@
 // `homeport db init`: the embedded server, and what its rights let a host do.
-#include "agent/control/db_init.h"
+#include "agent/database_server/db_init.h"
 
 #include "agent/control/database.h"
-#include "tests/unit/agent/control/server_fixture.h"
+#include "tests/unit/agent/database_server/server_fixture.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

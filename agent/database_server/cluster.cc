@@ -1,6 +1,6 @@
-#include "agent/control/cluster.h"
+#include "agent/database_server/cluster.h"
 
-#include "agent/control/tool.h"
+#include "agent/database_server/ovsdb_tool.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

@@ -1,8 +1,8 @@
 // Every way in which an agent and the command line reach the control database.
 #include "agent/control/database.h"
-#include "agent/control/db_init.h"
+#include "agent/database_server/db_init.h"
 #include "tests/unit/agent/cli/run_command.h"
-#include "tests/unit/agent/control/server_fixture.h"
+#include "tests/unit/agent/database_server/server_fixture.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -2,7 +2,7 @@
 // RBAC_Permission, Connection, SSL.
 #pragma once
 
-#include "agent/control/db_init.h"
+#include "agent/database_server/db_init.h"
 
 #include <optional>
 #include <string>

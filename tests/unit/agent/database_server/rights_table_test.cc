@@ -1,9 +1,9 @@
 // Every operation on every column of every table of the schema, from a host's certificate: what
 // docs/control-database.md does not grant is refused. What is tried is made from the schema, and
 // what is expected is read from the page, so that neither can be forgotten when a table is added.
-#include "agent/control/db_init.h"
-#include "tests/unit/agent/control/raw_client.h"
-#include "tests/unit/agent/control/server_fixture.h"
+#include "agent/database_server/db_init.h"
+#include "tests/unit/agent/database_server/raw_client.h"
+#include "tests/unit/agent/database_server/server_fixture.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "agent/control/tool.h"
+#include "agent/database_server/ovsdb_tool.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,8 +1,8 @@
-#include "agent/control/db_init.h"
+#include "agent/database_server/db_init.h"
 
-#include "agent/control/cluster.h"
-#include "agent/control/server_rows.h"
-#include "agent/control/tool.h"
+#include "agent/database_server/cluster.h"
+#include "agent/database_server/ovsdb_tool.h"
+#include "agent/database_server/server_rows.h"
 #include "overlay/read_file.h"
 
 #include <fmt/format.h>
