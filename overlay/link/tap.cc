@@ -13,7 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <cerrno>
 
 namespace homeport::overlay {
 
@@ -21,15 +21,17 @@ using policy::errno_error;
 
 namespace {
 
-Result<UniqueFd> attach(const std::string& name, short extra_flags, const std::string& what) {
+/// `failed` says what comes of an error, as in "tap hp1 cannot be made".
+Result<UniqueFd> attach(const std::string& name, short extra_flags, const std::string& failed) {
   UniqueFd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
   if (!fd) {
-    return errno_error("/dev/net/tun cannot be opened (is the tun module loaded?), so " + what);
+    return errno_error("/dev/net/tun cannot be opened (is the tun module loaded?), so the " +
+                       failed);
   }
   ifreq request{};
   name.copy(request.ifr_name, IFNAMSIZ - 1);
   request.ifr_flags = static_cast<short>(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | extra_flags);
-  if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) return errno_error(what);
+  if (::ioctl(fd.get(), TUNSETIFF, &request) < 0) return errno_error("The " + failed);
   return fd;
 }
 
@@ -47,7 +49,7 @@ Result<Link> create_tap(const TapOptions& options) {
         "The tap " + options.name + " cannot be made: a device of that name exists");
   }
   auto fd = attach(options.name, static_cast<short>(IFF_TUN_EXCL),
-                   "the tap " + options.name + " cannot be made");
+                   "tap " + options.name + " cannot be made");
   if (!fd) return fd.error();
   // Configured before it is made persistent: if a step fails, closing `fd` removes the device.
   if (auto done = set_ipv6_silent(options.name); !done) return done.error();
@@ -66,7 +68,7 @@ Result<Link> create_tap(const TapOptions& options) {
 Result<UniqueFd> open_tap_queue(const std::string& name) {
   // TUNSETIFF would create what is missing; a tap must have been made with its queue length.
   if (auto link = find_link(name); !link) return link.error();
-  return attach(name, 0, "The queue of the tap " + name + " cannot be opened");
+  return attach(name, 0, "queue of the tap " + name + " cannot be opened");
 }
 
 Result<void> put_blank_frame(const std::string& name) {
@@ -100,10 +102,15 @@ Result<bool> tap_queue_empty(int queue_fd) {
 }
 
 Result<void> wait_for_frames_in_flight() {
-  // The global command is a synchronize_rcu(): the kernel receives a frame, runs the filters over
-  // it and puts it into the queue it is redirected to within one RCU read-side section.
-  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0) {
-    return errno_error("The kernel does not tell when frames in flight have arrived (membarrier)");
+  // The kernel receives a frame, runs the filters over it and puts it into the queue it is
+  // redirected to within one RCU read-side section. The global command is a synchronize_rcu().
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) == 0) return {};
+  constexpr const char* kUntold = "The kernel does not tell when frames in flight have arrived";
+  if (errno != EINVAL) return errno_error(std::string(kUntold) + " (membarrier)");
+  // Kernels booted with nohz_full= do not have it; the end of a packet socket waits likewise
+  // (packet_release() calls synchronize_net()).
+  if (UniqueFd socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0)); !socket) {
+    return errno_error(std::string(kUntold) + " (packet socket)");
   }
   return {};
 }

@@ -39,6 +39,9 @@ Result<UniqueFd> open_tap_queue(const std::string& name);
 ///   garbled, because it may have agreed on another virtio-net header. This is that frame.
 /// - A guest that is about to be stopped: once this frame is read, every one before it is in the
 ///   guest's memory and none in QEMU's own queue, where it would be lost.
+///
+/// Blocks for one RCU grace period (up to 50 ms): the kernel waits for it where a packet socket
+/// ends.
 Result<void> put_blank_frame(const std::string& name);
 
 /// Whether the reader has taken everything out of the queue. `queue_fd` is any copy of the
@@ -49,7 +52,8 @@ Result<bool> tap_queue_empty(int queue_fd);
 /// Returns when every frame the kernel was handling at the time of the call has reached the queue
 /// it was going to: after a change of the datapath, no frame that saw the state before is still on
 /// its way to a tap. Without it a frame may enter a queue that was just found empty. Blocks for one
-/// RCU grace period (membarrier(2)): up to 50 ms, microseconds where they are expedited.
+/// RCU grace period (membarrier(2), or the end of a packet socket where the kernel was booted with
+/// nohz_full=): up to 50 ms, microseconds where they are expedited.
 Result<void> wait_for_frames_in_flight();
 
 }  // namespace homeport::overlay

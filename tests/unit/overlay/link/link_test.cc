@@ -7,10 +7,17 @@
 #include <boost/asio/io_context.hpp>
 
 #include <gmock/gmock.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
+#include <cstddef>
+#include <thread>
 #include <vector>
 
 namespace homeport::overlay {
@@ -159,6 +166,31 @@ TEST(Taps, WhatIsQueuedIsSeenUntilItIsRead) {
 
 TEST(Taps, FramesInFlightCanBeWaitedFor) {
   EXPECT_TRUE(wait_for_frames_in_flight().has_value());
+}
+
+/// Has membarrier(2) fail with `error` in the calling thread, for good.
+void fail_membarrier(std::uint32_t error) {
+  sock_filter steps[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog filter{.len = std::size(steps), .filter = steps};
+  ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+TEST(Taps, FramesInFlightAreWaitedForWithoutMembarrier) {
+  std::jthread([] {
+    fail_membarrier(EINVAL);  // as on a host booted with nohz_full=
+    auto waited = wait_for_frames_in_flight();
+    EXPECT_TRUE(waited.has_value()) << waited.error().message;
+  });
+  std::jthread([] {
+    fail_membarrier(ENOSYS);
+    EXPECT_THAT(wait_for_frames_in_flight().error().message, HasSubstr("(membarrier)"));
+  });
 }
 
 TEST(Taps, UnusableNamesAreRefused) {
