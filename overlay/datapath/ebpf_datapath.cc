@@ -198,7 +198,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   if (!took_over_) {
     // Ports that only an agent of another layout knew, and its maps: nothing uses them now.
     detach_strays(*links, image, vxlan_ifindex, problems);
-    EbpfObject::remove_other_layouts(options_);
+    note(EbpfObject::remove_other_layouts(options_), problems);
     took_over_ = true;
   }
   if (!problems.empty()) {

@@ -1,6 +1,7 @@
 #include "overlay/datapath/ebpf_object.h"
 
 #include "overlay/datapath/homeport_datapath_bpf.skel.h"
+#include "overlay/directory.h"
 
 #include <linux/magic.h>
 #include <sys/vfs.h>
@@ -15,21 +16,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What libbpf last complained about on this thread: the verifier's words, for error messages.
-thread_local std::string last_complaint;
+/// What libbpf complained about first on this thread since load() began: the cause, for error
+/// messages. Later complaints are about what came of it.
+thread_local std::string first_complaint;
 
 int keep_complaint(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level != LIBBPF_WARN) return 0;
+  if (level != LIBBPF_WARN || !first_complaint.empty()) return 0;
   std::array<char, 1024> text{};
   const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
-  last_complaint = text.data();
-  while (last_complaint.ends_with('\n')) last_complaint.pop_back();
+  first_complaint = text.data();
+  while (first_complaint.ends_with('\n')) first_complaint.pop_back();
   return length;
 }
 
 policy::Error load_error(std::string message, int error) {
   auto result = policy::errno_error(std::move(message), error);
-  if (!last_complaint.empty()) result.message += " (" + last_complaint + ")";
+  if (!first_complaint.empty()) result.message += " (" + first_complaint + ")";
   return result;
 }
 
@@ -69,7 +71,7 @@ Result<void> make_pin_directory(const EbpfOptions& options) {
 
 Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
   libbpf_set_print(keep_complaint);
-  last_complaint.clear();
+  first_complaint.clear();
   if (auto made = make_pin_directory(options); !made) return made.error();
 
   std::unique_ptr<homeport_datapath_bpf, Destroy> skeleton(homeport_datapath_bpf__open());
@@ -99,14 +101,21 @@ Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
   return EbpfObject(std::move(skeleton));
 }
 
-void EbpfObject::remove_other_layouts(const EbpfOptions& options) {
+Result<void> EbpfObject::remove_other_layouts(const EbpfOptions& options) {
   std::error_code code;
-  for (const auto& entry : fs::directory_iterator(options.pin_directory, code)) {
-    if (entry.path() == layout_directory(options)) continue;
-    if (entry.path().filename().string().starts_with("layout-")) {
-      fs::remove_all(entry.path(), code);
-    }
+  for (const fs::path& entry : entries_of(options.pin_directory, code)) {
+    if (entry == layout_directory(options)) continue;
+    if (!entry.filename().string().starts_with("layout-")) continue;
+    std::error_code removal;
+    fs::remove_all(entry, removal);
+    if (removal) code = removal;  // The others can go nevertheless.
   }
+  if (code) {
+    return policy::errno_error(
+        "Maps of other layouts in " + options.pin_directory.string() + " cannot be removed",
+        code.value());
+  }
+  return {};
 }
 
 void EbpfObject::Destroy::operator()(homeport_datapath_bpf* skeleton) const {

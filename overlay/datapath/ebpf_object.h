@@ -34,8 +34,8 @@ class EbpfObject {
   int from_tunnel_fd() const;
   void set_vxlan_ifindex(std::uint32_t ifindex);
 
-  /// Unpins maps of other layouts, once nothing uses them any more.
-  static void remove_other_layouts(const EbpfOptions& options);
+  /// Unpins maps of other layouts, once nothing uses them any more. An error leaves some of them.
+  static Result<void> remove_other_layouts(const EbpfOptions& options);
 
  private:
   struct Destroy {

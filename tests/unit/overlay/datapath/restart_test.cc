@@ -6,6 +6,7 @@
 #include <bpf/bpf.h>
 #include <gmock/gmock.h>
 #include <net/if.h>
+#include <sys/mount.h>
 
 #include <atomic>
 
@@ -122,6 +123,17 @@ TEST_F(Restart, MapsOfTheFirstLayoutAreReplaced) {
   EXPECT_TRUE(std::filesystem::exists(first));
   host_.apply().value();
   EXPECT_FALSE(std::filesystem::exists(first));
+  EXPECT_EQ(host_.read_back().value(), desired());
+  expect_talk();
+}
+
+TEST_F(Restart, ALayoutThatCannotBeRemovedIsToldOf) {
+  const auto busy = host_.options.pin_directory / "layout-0" / "busy";
+  std::filesystem::create_directories(busy);
+  ASSERT_EQ(::mount("bpf", busy.c_str(), "bpf", 0, nullptr), 0);
+  host_.restart();
+  EXPECT_THAT(host_.apply().error().message, HasSubstr("Maps of other layouts"));
+  ASSERT_EQ(::umount(busy.c_str()), 0);
   EXPECT_EQ(host_.read_back().value(), desired());
   expect_talk();
 }
@@ -289,6 +301,7 @@ TEST(Setup, MapsThatAreNotOursAreRefused) {
   ASSERT_EQ(bpf_obj_pin(foreign.get(), (layout / "hp_addresses").c_str()), 0);
   auto made = host.run([&] { return make_ebpf_datapath(options); });
   EXPECT_THAT(made.error().message, HasSubstr(layout.string()));
+  EXPECT_THAT(made.error().message, HasSubstr("parameter mismatch"));  // the cause
 }
 
 }  // namespace
