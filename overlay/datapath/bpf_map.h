@@ -75,14 +75,21 @@ class BpfMap {
   std::string name_;
 };
 
+/// How many values a slot of a per-CPU array has.
+inline Result<std::size_t> values_per_slot() {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus < 0) return policy::errno_error("The number of CPUs cannot be read", -cpus);
+  return static_cast<std::size_t>(cpus);
+}
+
 /// Reads one slot of a per-CPU array and adds it up; Value consists of 64-bit numbers only.
 template <class Value>
 Result<Value> read_per_cpu(int fd, std::uint32_t slot) {
   constexpr std::size_t kWordBytes = 8;
   constexpr std::size_t kWords = sizeof(Value) / kWordBytes;
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus < 0) return policy::errno_error("The number of CPUs cannot be read", -cpus);
-  std::vector<std::uint64_t> values(kWords * static_cast<std::size_t>(cpus));
+  auto cpus = values_per_slot();
+  if (!cpus) return cpus.error();
+  std::vector<std::uint64_t> values(kWords * *cpus);
   if (const int result = bpf_map_lookup_elem(fd, &slot, values.data()); result < 0) {
     return policy::errno_error("A counter cannot be read", -result);
   }
@@ -91,6 +98,18 @@ Result<Value> read_per_cpu(int fd, std::uint32_t slot) {
   Value sum;
   std::memcpy(&sum, sums, sizeof(sum));
   return sum;
+}
+
+/// Has one slot of a per-CPU array of such values count from 0.
+template <class Value>
+Result<void> reset_per_cpu(int fd, std::uint32_t slot) {
+  auto cpus = values_per_slot();
+  if (!cpus) return cpus.error();
+  const std::vector<Value> zero(*cpus);
+  if (const int result = bpf_map_update_elem(fd, &slot, zero.data(), BPF_ANY); result < 0) {
+    return policy::errno_error("A counter cannot be reset", -result);
+  }
+  return {};
 }
 
 }  // namespace homeport::overlay

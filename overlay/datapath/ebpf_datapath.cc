@@ -8,8 +8,6 @@
 
 #include <net/if.h>
 
-#include <algorithm>
-
 namespace homeport::overlay {
 
 namespace {
@@ -118,14 +116,10 @@ Result<MapImage> EbpfDatapath::read_image() const {
 
 void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
                              Problems& problems) const {
-  const std::vector<hp_port_counters> zero(
-      static_cast<std::size_t>(std::max(libbpf_num_possible_cpus(), 1)));
   for (const auto& [ifindex, port] : desired.ports) {
     // A slot may have counted for a port that is gone.
     if (!current.ports.contains(ifindex)) {
-      if (bpf_map_update_elem(object_.port_counters_fd(), &port.slot, zero.data(), BPF_ANY) != 0) {
-        problems.push_back(policy::errno_error("cannot reset a port's counters").message);
-      }
+      note(reset_per_cpu<hp_port_counters>(object_.port_counters_fd(), port.slot), problems);
     }
   }
   // What others refer to first: a frame never finds an address before its port.
