@@ -183,10 +183,11 @@ std::vector<asio::ip::tcp::endpoint> control_endpoints(const ControlDatabase& da
 }
 
 std::unique_ptr<overlay::ChannelServer> serve_channels(
-    asio::any_io_executor executor, const overlay::TlsContext& tls,
+    asio::any_io_executor executor, const overlay::TlsContext& tls, overlay::Purpose purpose,
     std::vector<asio::ip::tcp::endpoint> endpoints, const overlay::Timeouts& timeouts,
     overlay::PeerCheck check, overlay::ChannelServer::Handler handler) {
   overlay::ServerOptions options;
+  options.purpose = purpose;
   options.listen = std::move(endpoints);
   options.timeouts = timeouts;
   options.on_refused = [](const policy::Error& error) { log::warn("{}", error.message); };

@@ -18,7 +18,7 @@ std::vector<boost::asio::ip::tcp::endpoint> control_endpoints(const ControlDatab
 
 /// Throws if an endpoint cannot be listened on. Connections that are refused go to the log.
 std::unique_ptr<overlay::ChannelServer> serve_channels(
-    boost::asio::any_io_executor executor, const overlay::TlsContext& tls,
+    boost::asio::any_io_executor executor, const overlay::TlsContext& tls, overlay::Purpose purpose,
     std::vector<boost::asio::ip::tcp::endpoint> endpoints, const overlay::Timeouts& timeouts,
     overlay::PeerCheck check, overlay::ChannelServer::Handler handler);
 

@@ -108,13 +108,13 @@ struct Agent::Parts {
     const overlay::Timeouts timeouts{.dead_peer = config.limits.dead_peer};
     // other agents -> Destination
     control_server = serve_channels(
-        executor, tls, config.listen.control, timeouts, peers.check(),
+        executor, tls, overlay::Purpose::control, config.listen.control, timeouts, peers.check(),
         [this](overlay::Channel channel) { return destination.serve(std::move(channel)); });
     // other agents -> LaneReceiver. Last: from here on another thread uses what is above, and
     // nothing may fail.
-    lane_server =
-        serve_channels(lane_worker.executor(), tls, config.listen.lanes, timeouts, peers.check(),
-                       [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); });
+    lane_server = serve_channels(
+        lane_worker.executor(), tls, overlay::Purpose::lane, config.listen.lanes, timeouts,
+        peers.check(), [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); });
     database.start();
     start_up(all());
   }

@@ -37,9 +37,6 @@ Channel::~Channel() {
 const std::string& Channel::peer() const {
   return connection_->peer;
 }
-Purpose Channel::purpose() const {
-  return connection_->purpose;
-}
 const std::string& Channel::session() const {
   return connection_->session;
 }

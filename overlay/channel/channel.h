@@ -76,7 +76,6 @@ class Channel {
   ~Channel();  ///< closes; operations under way end with operation_canceled
 
   const std::string& peer() const;     ///< host name proven by the peer's certificate
-  Purpose purpose() const;             ///< as chosen by the connecting side
   const std::string& session() const;  ///< as chosen by the connecting side, e.g. a move's id
   boost::asio::ip::tcp::endpoint remote_endpoint() const;
   boost::asio::ip::tcp::endpoint local_endpoint() const;
@@ -143,6 +142,7 @@ boost::asio::awaitable<policy::Result<Channel>> connect(TlsContext tls, ConnectO
 
 struct ServerOptions {
   std::vector<boost::asio::ip::tcp::endpoint> listen;  ///< port 0: the kernel chooses
+  Purpose purpose = Purpose::control;                  ///< others are refused (bad_message)
   Timeouts timeouts{};
   /// Connections that are not yet channels, at most. More wait in the kernel's queue.
   std::size_t max_handshakes = 32;

@@ -30,7 +30,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   TlsStream stream;
   std::string peer;
-  Purpose purpose = Purpose::control;
   std::string session;
   boost::asio::ip::tcp::endpoint remote;
   boost::asio::ip::tcp::endpoint local;

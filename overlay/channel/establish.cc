@@ -112,19 +112,18 @@ asio::awaitable<Result<Channel>> establish_client(std::shared_ptr<Connection> co
   Hello answer;
   done = co_await connection->receive(answer, nullptr, kHelloLimits);
   if (!done) co_return done.error();
-  if (done = check_answer(answer, identity->host, tls.host()); !done) {
+  if (done = check_answer(answer, hello, identity->host); !done) {
     co_return connection->fail(done.error());
   }
   connection->protocol_version = *agreed_version(versions_of(answer), kProtocol);
   connection->peer = identity->host;
-  connection->purpose = options.purpose;
   connection->session = std::move(options.session);
   co_return Channel(std::move(connection));
 }
 
 asio::awaitable<Result<Channel>> establish_server(std::shared_ptr<Connection> connection,
-                                                  TlsContext tls, Timeouts timeouts,
-                                                  PeerCheck check) {
+                                                  TlsContext tls, Purpose purpose,
+                                                  Timeouts timeouts, PeerCheck check) {
   Deadline deadline(connection, timeouts.handshake, "the handshake was not done");
   Result<void> done = co_await connection->stream.handshake(tls.native(), TlsStream::Role::server);
   if (!done) co_return co_await refuse(*connection, done.error());
@@ -135,17 +134,16 @@ asio::awaitable<Result<Channel>> establish_server(std::shared_ptr<Connection> co
   Hello hello;
   done = co_await connection->receive(hello, nullptr, kHelloLimits);
   if (!done) co_return done.error();
-  Hello answer = make_hello(tls.host(), Purpose::control, {});
+  Hello answer = make_hello(tls.host(), purpose, {});
   done = check(identity->host, identity->certificate_sha256);
   if (done) done = check_hello(hello, identity->host, tls.host());
+  if (done) done = check_purpose(hello, purpose);
   if (!done) co_return co_await refuse(*connection, done.error(), &answer);
 
-  connection->purpose = hello.purpose() == CHANNEL_PURPOSE_LANE ? Purpose::lane : Purpose::control;
   connection->session = hello.session();
   connection->protocol_version = *agreed_version(versions_of(hello), kProtocol);
   answer.set_protocol_version(connection->protocol_version);
   answer.set_oldest_protocol_version(connection->protocol_version);
-  answer.set_purpose(hello.purpose());
   answer.set_session(hello.session());
   done = co_await send_hello(*connection, answer);
   if (!done) co_return done.error();

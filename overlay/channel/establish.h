@@ -16,8 +16,10 @@ boost::asio::awaitable<policy::Result<Channel>> establish_client(
     std::shared_ptr<Connection> connection, TlsContext tls, ConnectOptions options,
     PeerCheck check);
 
-/// The accepting end. A peer that is refused is told why, if it has shown a good certificate.
+/// The accepting end, for channels of one purpose. A peer that is refused is told why, if it has
+/// shown a good certificate.
 boost::asio::awaitable<policy::Result<Channel>> establish_server(
-    std::shared_ptr<Connection> connection, TlsContext tls, Timeouts timeouts, PeerCheck check);
+    std::shared_ptr<Connection> connection, TlsContext tls, Purpose purpose, Timeouts timeouts,
+    PeerCheck check);
 
 }  // namespace homeport::overlay

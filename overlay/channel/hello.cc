@@ -20,6 +20,14 @@ std::string spoken(const ProtocolVersions& versions) {
   return fmt::format("versions {} to {}", versions.oldest, versions.newest);
 }
 
+ChannelPurpose in_hello(Purpose purpose) {
+  return purpose == Purpose::lane ? CHANNEL_PURPOSE_LANE : CHANNEL_PURPOSE_CONTROL;
+}
+
+const char* channels_of(ChannelPurpose purpose) {
+  return purpose == CHANNEL_PURPOSE_LANE ? "lanes" : "control channels";
+}
+
 }  // namespace
 
 ProtocolVersions versions_of(const Hello& hello) {
@@ -34,7 +42,7 @@ Hello make_hello(std::string host, Purpose purpose, std::string session) {
   hello.set_oldest_protocol_version(kProtocol.oldest);
   hello.set_host(std::move(host));
   hello.set_software_version(std::string(policy::kVersion));
-  hello.set_purpose(purpose == Purpose::lane ? CHANNEL_PURPOSE_LANE : CHANNEL_PURPOSE_CONTROL);
+  hello.set_purpose(in_hello(purpose));
   hello.set_session(std::move(session));
   return hello;
 }
@@ -72,9 +80,23 @@ Result<void> check_hello(const Hello& hello, const std::string& host, const std:
   return {};
 }
 
-Result<void> check_answer(const Hello& answer, const std::string& host,
-                          const std::string& own_host) {
-  if (answer.refusal().empty()) return check_hello(answer, host, own_host);
+Result<void> check_purpose(const Hello& hello, Purpose served) {
+  if (hello.purpose() == in_hello(served)) return {};
+  return policy::make_error(
+      errc::bad_message,
+      fmt::format("this address takes {} only, not {}: check the endpoints in the control database",
+                  channels_of(in_hello(served)), channels_of(hello.purpose())));
+}
+
+Result<void> check_answer(const Hello& answer, const Hello& asked, const std::string& host) {
+  if (answer.refusal().empty()) {
+    if (auto good = check_hello(answer, host, asked.host()); !good) return good;
+    if (answer.purpose() == asked.purpose() && answer.session() == asked.session()) return {};
+    return policy::make_error(errc::bad_message,
+                              fmt::format("it answers for another purpose or session than asked "
+                                          "for ({} in session '{}')",
+                                          channels_of(asked.purpose()), asked.session()));
+  }
   auto code = agreed_version(versions_of(answer), kProtocol) ? errc::permission_denied
                                                              : errc::protocol_not_supported;
   return policy::make_error(code,

@@ -27,8 +27,12 @@ ProtocolVersions versions_of(const Hello& hello);
 policy::Result<void> check_hello(const Hello& hello, const std::string& host,
                                  const std::string& own_host);
 
-/// The same for what the accepting side answers, which may be a refusal: permission_denied.
-policy::Result<void> check_answer(const Hello& answer, const std::string& host,
-                                  const std::string& own_host);
+/// Whether a server of `served` is what the sender of this hello is looking for: bad_message.
+policy::Result<void> check_purpose(const Hello& hello, Purpose served);
+
+/// Whether a peer whose certificate is for `host` may answer this to what was `asked`. Errors: as
+/// check_hello(), bad_message for another purpose or session than asked for, permission_denied for
+/// a refusal.
+policy::Result<void> check_answer(const Hello& answer, const Hello& asked, const std::string& host);
 
 }  // namespace homeport::overlay

@@ -132,7 +132,8 @@ asio::awaitable<void> ChannelServer::Impl::serve(std::shared_ptr<Impl> self,
       set_tcp_options(connection->stream.socket(), self->options.timeouts.dead_peer);
   Result<Channel> channel(ready ? Error{} : ready.error());
   if (ready) {
-    channel = co_await establish_server(connection, self->tls, self->options.timeouts, self->check);
+    channel = co_await establish_server(connection, self->tls, self->options.purpose,
+                                        self->options.timeouts, self->check);
   }
   self->in_handshake.erase(connection.get());
   connection.reset();

@@ -38,7 +38,8 @@ void read_frames(std::span<const std::byte> input, const FrameLimits& limits, Ta
 }
 
 void take_hello(const Hello& hello) {
-  auto good = check_hello(hello, "hostA", "hostC");
+  const Hello asked = make_hello("hostC", Purpose::lane, "move 1");
+  auto good = check_hello(hello, "hostA", asked.host());
   if (good) {
     require(hello.host() == "hostA", "a host is who its certificate says");
     require(hello.session().size() <= kMaxSessionSize, "a session's name is short");
@@ -49,10 +50,11 @@ void take_hello(const Hello& hello) {
     require(encoded.size() <= kHelloLimits.header, "a refusal fits");
     require(decode_header(std::as_bytes(std::span(encoded)), told).has_value(),
             "a refusal can be read");
-    require(!check_answer(told, "hostB", "hostA"), "a refusal is one");
+    require(!check_answer(told, asked, "hostB"), "a refusal is one");
   }
-  auto answer = check_answer(hello, "hostA", "hostC");
+  auto answer = check_answer(hello, asked, "hostA");
   require(!answer || hello.refusal().empty(), "who refuses does not answer");
+  require(!answer || hello.session() == asked.session(), "an answer is to what was asked");
 }
 
 }  // namespace

@@ -106,6 +106,20 @@ TEST_F(HandshakeTest, TheClientChecksTheServerToo) {
   }());
 }
 
+TEST_F(HandshakeTest, RefusesAPurposeThatIsNotServed) {
+  serve();
+  run([this]() -> asio::awaitable<void> {
+    ConnectOptions options = to_b();
+    options.purpose = Purpose::lane;
+    Error error = co_await failure_to_connect(tls_a_, options);
+    EXPECT_EQ(error.code, errc::permission_denied);
+    EXPECT_THAT(error.message, HasSubstr("this address takes control channels only, not lanes"));
+    Error refused = co_await refused_.take();
+    EXPECT_EQ(refused.code, errc::bad_message);
+    EXPECT_TRUE(accepted_.empty());
+  }());
+}
+
 TEST_F(HandshakeTest, RefusesACertificateOfAnotherCa) {
   Authority other("other CA");
   serve();

@@ -165,6 +165,32 @@ TEST_F(HostilePeerTest, AServerOfAnotherVersionIsRefused) {
   }());
 }
 
+TEST_F(HostilePeerTest, AnAnswerToAnotherQuestionIsRefused) {
+  run([this]() -> asio::awaitable<void> {
+    tcp::acceptor acceptor(io_, tcp::endpoint(asio::ip::address_v4::loopback(), 0));
+    auto server = [&](ChannelPurpose purpose, std::string session) -> asio::awaitable<void> {
+      TlsStream stream(co_await acceptor.async_accept(asio::use_awaitable));
+      (void)co_await stream.handshake(tls_b_.native(), TlsStream::Role::server);
+      Hello answer = co_await read_hello(stream);
+      answer.set_host("hostB");
+      answer.set_purpose(purpose);
+      answer.set_session(session);
+      co_await write_frame(stream, answer);
+      co_await stream.linger();
+    };
+    ConnectOptions options = to_b_at(acceptor.local_endpoint());
+    options.purpose = Purpose::lane;
+    options.session = "move 1";
+    for (auto [purpose, session] : {std::pair{CHANNEL_PURPOSE_CONTROL, "move 1"},
+                                    std::pair{CHANNEL_PURPOSE_LANE, "move 2"}}) {
+      asio::co_spawn(io_, server(purpose, session), asio::detached);
+      Error error = co_await failure_to_connect(tls_a_, options);
+      EXPECT_EQ(error.code, errc::bad_message);
+      EXPECT_THAT(error.message, HasSubstr("than asked for (lanes in session 'move 1')"));
+    }
+  }());
+}
+
 TEST_F(HostilePeerTest, AHelloThatDoesNotFitIsRefused) {
   serve();
   run([this]() -> asio::awaitable<void> {
