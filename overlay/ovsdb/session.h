@@ -52,7 +52,8 @@ struct Expectation {
 struct Insert {
   std::string table;
   boost::json::object columns;  ///< Columns left out take the schema's default.
-  std::optional<Uuid> uuid;     ///< A UUID chosen by the caller makes a repeated insert harmless.
+  /// Chosen by the caller, so that a repeated insert is refused.
+  std::optional<Uuid> uuid;
 };
 
 struct Update {
@@ -88,9 +89,11 @@ struct Transaction {
 /// How a transaction ended.
 enum class Outcome {
   committed,  ///< It is in the database (or there was nothing to change).
-  refused,    ///< An expectation does not hold in the contents at hand: nothing was sent.
-  failed,     ///< The server rejected it and said why: nothing was changed.
-  unknown,    ///< It may or may not have happened: read again, see Session::transact().
+  /// Nothing was sent: in the contents at hand an expectation does not hold, a row to change is
+  /// gone, or one to insert is there already.
+  refused,
+  failed,   ///< The server rejected it and said why: nothing was changed.
+  unknown,  ///< It may or may not have happened: read again, see Session::transact().
 };
 const char* to_string(Outcome outcome);
 
@@ -164,8 +167,8 @@ class Session {
   /// expectation that held here did not hold at the server. After `unknown`, wait_synced() and
   /// read.
   ///
-  /// Errors (nothing was sent): `not_connected` when not in sync, `invalid_argument` for a table,
-  /// column, row or value that does not exist or fit. When the wait is cancelled
+  /// Errors (nothing was sent): `not_connected` when not in sync, `invalid_argument` for a table or
+  /// column that does not exist, or a value that does not fit. When the wait is cancelled
   /// (`operation_canceled`) the transaction may or may not happen: treat it as `unknown`.
   boost::asio::awaitable<policy::Result<TransactResult>> transact(Transaction transaction);
 

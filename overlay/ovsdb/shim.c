@@ -18,7 +18,7 @@
 /* The library. */
 
 void hp_ovs_init(const char* log_path) {
-  static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
+  static const int taken[] = {SIGTERM, SIGINT, SIGHUP, SIGALRM, SIGSEGV};
   struct sigaction saved[ARRAY_SIZE(taken)];
 
   for (size_t i = 0; i < ARRAY_SIZE(taken); i++) {

@@ -18,7 +18,8 @@ enum { HP_UUID_LENGTH = 36 };
 
 /* Once per process, before any other thread uses the library. The library's log goes to the file
  * `log_path` as lines "LEVEL|module|message". Signal dispositions are left as they were: the
- * library would take SIGTERM, SIGINT, SIGHUP and SIGALRM for itself. */
+ * library would take SIGTERM, SIGINT, SIGHUP, SIGALRM and SIGSEGV for itself (the fatal_signals of
+ * its fatal-signal.c). */
 void hp_ovs_init(const char* log_path);
 /* One TLS identity for all connections of the process (PEM files). */
 void hp_ovs_set_tls(const char* private_key, const char* certificate, const char* ca_certificate);
@@ -57,7 +58,8 @@ char* hp_session_row(struct hp_session*, const char* table, const char* uuid);
  */
 enum hp_step {
   HP_STEP_OK,
-  HP_STEP_REFUSED, /* An expectation does not hold in the replica, or the row is gone. */
+  HP_STEP_REFUSED, /* An expectation does not hold in the replica, the row is gone, or the one to
+                    * insert is there. */
   HP_STEP_INVALID  /* No such table, column, or value of that type. */
 };
 enum hp_txn_state {

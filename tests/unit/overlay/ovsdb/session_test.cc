@@ -79,13 +79,18 @@ TEST_F(SessionTest, RefusesOptionsThatCannotWork) {
 }
 
 TEST_F(SessionTest, LeavesTheProcessItsSignals) {
+  auto handler = [](int number) {
+    struct sigaction action {};
+    sigaction(number, nullptr, &action);
+    return action.sa_handler;
+  };
+  const auto of_crashes = handler(SIGSEGV);  // a sanitizer has one of its own
   Observer observer(io, server.remote());
   test::run(io, observer.changed.wait([&] { return observer.session.synced(); }));
   for (int number : {SIGTERM, SIGINT, SIGHUP, SIGALRM}) {
-    struct sigaction action {};
-    sigaction(number, nullptr, &action);
-    EXPECT_EQ(action.sa_handler, SIG_DFL) << "signal " << number;
+    EXPECT_EQ(handler(number), SIG_DFL) << "signal " << number;
   }
+  EXPECT_EQ(handler(SIGSEGV), of_crashes);
 }
 
 TEST_F(SessionTest, DeliversTheRowsOfATransactionBeforeItsOutcome) {
