@@ -52,8 +52,10 @@ int on_message(nl_msg* message, void* argument) {
     const auto* info = static_cast<const ifinfomsg*>(nlmsg_data(header));
     if (info->ifi_family != AF_UNSPEC) return NL_OK;
   }
-  Parsed parsed{header->nlmsg_type, static_cast<std::deque<LinkEvent>*>(argument)};
-  nl_msg_parse(message, on_object, &parsed);
+  auto* events = static_cast<std::deque<LinkEvent>*>(argument);
+  Parsed parsed{header->nlmsg_type, events};
+  // Damaged, or no memory for it: an event that nobody would hear of.
+  if (nl_msg_parse(message, on_object, &parsed) < 0) events->push_back(EventsLost{});
   return NL_OK;
 }
 

@@ -25,7 +25,8 @@ struct AddressAdded {
 struct AddressRemoved {
   LinkAddress address;
 };
-/// Events were lost (the kernel's buffer overflowed): read everything again.
+/// Events were lost (the kernel's buffer overflowed, or one could not be parsed): read everything
+/// again.
 struct EventsLost {};
 
 using LinkEvent = std::variant<LinkChanged, LinkRemoved, AddressAdded, AddressRemoved, EventsLost>;

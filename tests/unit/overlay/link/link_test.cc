@@ -8,6 +8,7 @@
 
 #include <gmock/gmock.h>
 #include <linux/filter.h>
+#include <linux/rtnetlink.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -17,6 +18,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -299,6 +303,46 @@ TEST_F(Monitored, LostEventsAreReported) {
     const auto* change = std::get_if<LinkChanged>(&event);
     return change && change->link.name == "one" && change->link.up;
   }));
+}
+
+/// The address of the route netlink socket that listens to events in this thread's namespace.
+sockaddr_nl listener() {
+  std::ifstream sockets("/proc/thread-self/net/netlink");
+  std::string line, kernel_address;
+  std::getline(sockets, line);  // the names of the columns
+  while (std::getline(sockets, line)) {
+    std::istringstream columns(line);
+    int protocol = 0;
+    std::uint32_t port = 0, groups = 0;
+    columns >> kernel_address >> protocol >> port >> std::hex >> groups;
+    if (protocol != NETLINK_ROUTE || port == 0 || groups == 0) continue;
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_pid = port;
+    return address;
+  }
+  throw std::runtime_error("nobody listens");
+}
+
+TEST_F(Monitored, EventsThatCannotBeParsedAreLost) {
+  NetNamespace host;
+  auto monitor = host.run([&] {
+    return LinkMonitor::start(io_.get_executor(),
+                              [&](const LinkEvent& event) { events_.push_back(event); });
+  });
+  ASSERT_TRUE(monitor);
+  host.run([] {
+    const sockaddr_nl to = listener();
+    UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+    nlmsghdr cut_short{};  // without its ifaddrmsg
+    cut_short.nlmsg_len = sizeof cut_short;
+    cut_short.nlmsg_type = RTM_NEWADDR;
+    ASSERT_EQ(::sendto(socket.get(), &cut_short, sizeof cut_short, 0,
+                       reinterpret_cast<const sockaddr*>(&to), sizeof to),
+              static_cast<ssize_t>(sizeof cut_short));
+  });
+  EXPECT_TRUE(
+      see([](const LinkEvent& event) { return std::holds_alternative<EventsLost>(event); }));
 }
 
 }  // namespace
