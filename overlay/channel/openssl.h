@@ -1,9 +1,10 @@
 // Ownership and errors of OpenSSL objects, for the sources of this folder.
 #pragma once
 
+#include "overlay/deleter.h"
 #include "policy/error.h"
 
-#include <openssl/bio.h>
+#include <openssl/bn.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -16,15 +17,8 @@
 
 namespace homeport::overlay::openssl {
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
-
 using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
+using NumberPtr = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 using CertificatePtr = std::unique_ptr<X509, Deleter<X509_free>>;
 using ContextPtr = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;

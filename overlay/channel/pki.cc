@@ -2,8 +2,6 @@
 
 #include "overlay/channel/openssl.h"
 
-#include <openssl/bn.h>
-
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -15,8 +13,6 @@ namespace {
 
 using boost::system::errc::invalid_argument;
 using policy::Result;
-
-using NumberPtr = std::unique_ptr<BIGNUM, openssl::Deleter<BN_free>>;
 
 std::string text_of(const ASN1_STRING* string) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(string)),
@@ -43,7 +39,7 @@ std::chrono::sys_seconds time_of(const ASN1_TIME* time) {
 }
 
 std::string serial_of(const X509& certificate) {
-  NumberPtr number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(&certificate), nullptr));
+  openssl::NumberPtr number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(&certificate), nullptr));
   std::string text;
   if (char* hex = number ? BN_bn2hex(number.get()) : nullptr; hex != nullptr) {
     text = hex;

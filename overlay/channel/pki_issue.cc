@@ -2,7 +2,6 @@
 #include "overlay/channel/openssl.h"
 #include "overlay/channel/pki.h"
 
-#include <openssl/bn.h>
 #include <openssl/pem.h>
 
 #include <fcntl.h>
@@ -19,11 +18,11 @@ namespace {
 using boost::system::errc::invalid_argument;
 using openssl::CertificatePtr;
 using openssl::KeyPtr;
+using openssl::NumberPtr;
 using policy::Error;
 using policy::Result;
 
-using ExtensionPtr = std::unique_ptr<X509_EXTENSION, openssl::Deleter<X509_EXTENSION_free>>;
-using NumberPtr = std::unique_ptr<BIGNUM, openssl::Deleter<BN_free>>;
+using ExtensionPtr = std::unique_ptr<X509_EXTENSION, Deleter<X509_EXTENSION_free>>;
 
 constexpr int kSerialBits = 159;  // positive and at most 20 octets: RFC 5280, section 4.1.2.2
 

@@ -9,7 +9,7 @@ namespace homeport::overlay {
 namespace {
 
 using boost::system::errc::invalid_argument;
-using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, openssl::Deleter<X509_STORE_CTX_free>>;
+using StoreContextPtr = std::unique_ptr<X509_STORE_CTX, Deleter<X509_STORE_CTX_free>>;
 
 // AES-128 first: as strong as the P-256 keys are, and the fastest with AES-NI.
 constexpr char kCipherSuites[] =

@@ -96,13 +96,13 @@ struct TlsStream::Transport {
   }
 
   static const BIO_METHOD* method() {
-    static const std::unique_ptr<BIO_METHOD, openssl::Deleter<BIO_meth_free>> made = [] {
+    static const std::unique_ptr<BIO_METHOD, Deleter<BIO_meth_free>> made = [] {
       BIO_METHOD* method =
           BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "homeport socket");
       BIO_meth_set_write(method, &Transport::write);
       BIO_meth_set_read(method, &Transport::read);
       BIO_meth_set_ctrl(method, &Transport::control);
-      return std::unique_ptr<BIO_METHOD, openssl::Deleter<BIO_meth_free>>(method);
+      return std::unique_ptr<BIO_METHOD, Deleter<BIO_meth_free>>(method);
     }();
     return made.get();
   }

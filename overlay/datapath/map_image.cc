@@ -64,6 +64,8 @@ policy::MacAddress mac_address(const std::uint8_t* bytes) {
   return mac;
 }
 
+static_assert(HP_VNI_MARK == policy::kVniForwardedBit);
+
 bool valid(policy::Vni vni) {
   return vni >= 1 && vni <= policy::kVniMax;
 }
@@ -79,7 +81,7 @@ class Compiler {
   void network(const NetworkEntry& network) {
     if (!valid(network.vni)) {
       return problem("A network has the VNI " + std::to_string(network.vni) +
-                     ", which is not from 1 to 8388607.");
+                     ", which is not from 1 to " + std::to_string(policy::kVniMax) + ".");
     }
     result_.image.networks[network.vni] = {network.mtu, hosts(network)};
   }
@@ -91,7 +93,8 @@ class Compiler {
     }
     if (!valid(port.vni)) {
       return problem("The port " + port.device + " is not carried: its VNI " +
-                     std::to_string(port.vni) + " is not from 1 to 8388607.");
+                     std::to_string(port.vni) + " is not from 1 to " +
+                     std::to_string(policy::kVniMax) + ".");
     }
     const std::uint32_t ifindex = device->second.ifindex;
     auto slot = slot_of(ifindex);

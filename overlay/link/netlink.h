@@ -1,6 +1,7 @@
 // What the files of this folder share around libnl: ownership, a connected socket, errors.
 #pragma once
 
+#include "overlay/deleter.h"
 #include "overlay/link/link.h"
 
 #include <netlink/errno.h>
@@ -10,17 +11,11 @@
 #include <netlink/socket.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace homeport::overlay::netlink {
 
-template <auto Free>
-struct Deleter {
-  template <class T>
-  void operator()(T* object) const {
-    Free(object);
-  }
-};
 using Socket = std::unique_ptr<nl_sock, Deleter<nl_socket_free>>;
 using LinkObject = std::unique_ptr<rtnl_link, Deleter<rtnl_link_put>>;
 using AddressObject = std::unique_ptr<rtnl_addr, Deleter<rtnl_addr_put>>;
