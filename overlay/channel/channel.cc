@@ -40,15 +40,6 @@ const std::string& Channel::peer() const {
 const std::string& Channel::session() const {
   return connection_->session;
 }
-asio::ip::tcp::endpoint Channel::remote_endpoint() const {
-  return connection_->remote;
-}
-asio::ip::tcp::endpoint Channel::local_endpoint() const {
-  return connection_->local;
-}
-asio::any_io_executor Channel::executor() const {
-  return connection_->stream.socket().get_executor();
-}
 bool Channel::is_open() const {
   return connection_ && !connection_->failure;
 }
@@ -58,9 +49,6 @@ std::uint32_t Channel::protocol_version() const {
 
 std::uint64_t Channel::bytes_sent() const {
   return connection_->bytes_sent;
-}
-std::uint64_t Channel::bytes_received() const {
-  return connection_->bytes_received;
 }
 
 // Not a coroutine itself, so that the header is encoded and the connection kept at the call, not

@@ -77,9 +77,6 @@ class Channel {
 
   const std::string& peer() const;     ///< host name proven by the peer's certificate
   const std::string& session() const;  ///< as chosen by the connecting side, e.g. a move's id
-  boost::asio::ip::tcp::endpoint remote_endpoint() const;
-  boost::asio::ip::tcp::endpoint local_endpoint() const;
-  boost::asio::any_io_executor executor() const;
   bool is_open() const;
 
   /// Sends one frame; done when the kernel has taken all of it. `header` is encoded at the call;
@@ -103,7 +100,6 @@ class Channel {
 
   std::uint32_t protocol_version() const;  ///< that both ends have agreed on
   std::uint64_t bytes_sent() const;        ///< frames, before encryption
-  std::uint64_t bytes_received() const;    ///< frames, after decryption
 
   /// For connect() and ChannelServer: a connection after its Hello.
   explicit Channel(std::shared_ptr<Connection> connection);
@@ -166,9 +162,6 @@ class ChannelServer {
   /// Where it listens, in the order of ServerOptions::listen, with the ports chosen.
   std::vector<boost::asio::ip::tcp::endpoint> endpoints() const;
   std::uint16_t port() const;  ///< of the first endpoint
-
-  /// The identity for connections accepted from now on; channels that exist are not touched.
-  void set_tls(TlsContext tls);
 
   /// Accepts no more and drops connections in handshake. Channels handed out are the handlers'.
   void stop();

@@ -83,7 +83,6 @@ asio::awaitable<Result<void>> Connection::receive(google::protobuf::MessageLite&
   done = decode_header(header_, header);
   if (!done) co_return fail(done.error());
   frame_guard.done();
-  bytes_received += kFramePrefixSize + prefix->header_size + prefix->payload_size;
   co_return done;
 }
 

@@ -13,7 +13,7 @@
 
 namespace homeport::overlay {
 
-class Connection : public std::enable_shared_from_this<Connection> {
+class Connection {
  public:
   /// `name`: the other end in error messages for as long as it has not proven who it is.
   Connection(boost::asio::ip::tcp::socket socket, std::string name)
@@ -31,12 +31,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   TlsStream stream;
   std::string peer;
   std::string session;
-  boost::asio::ip::tcp::endpoint remote;
-  boost::asio::ip::tcp::endpoint local;
   std::optional<policy::Error> failure;
   std::uint32_t protocol_version = 0;
   std::uint64_t bytes_sent = 0;
-  std::uint64_t bytes_received = 0;
 
  private:
   std::vector<std::byte> header_;

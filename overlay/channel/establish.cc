@@ -182,9 +182,6 @@ asio::awaitable<Result<Channel>> connect(TlsContext tls, ConnectOptions options,
     }
     if (error) co_return connection->fail({error, "cannot connect: " + error.message()});
   }
-  boost::system::error_code ignored;
-  connection->remote = socket.remote_endpoint(ignored);
-  connection->local = socket.local_endpoint(ignored);
   co_return co_await establish_client(std::move(connection), std::move(tls), std::move(options),
                                       std::move(check));
 }

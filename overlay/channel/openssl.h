@@ -17,7 +17,6 @@
 
 namespace homeport::overlay::openssl {
 
-using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free_all>>;
 using NumberPtr = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
 using KeyPtr = std::unique_ptr<EVP_PKEY, Deleter<EVP_PKEY_free>>;
 using CertificatePtr = std::unique_ptr<X509, Deleter<X509_free>>;

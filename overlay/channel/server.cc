@@ -110,10 +110,7 @@ asio::awaitable<void> ChannelServer::Impl::accept_from(std::shared_ptr<Impl> sel
         self->report({unusable, "cannot take up a connection: " + unusable.message()});
         continue;
       }
-      boost::system::error_code ignored;
       auto connection = std::make_shared<Connection>(std::move(socket), policy::to_string(remote));
-      connection->remote = remote;
-      connection->local = connection->stream.socket().local_endpoint(ignored);
       self->in_handshake.emplace(connection.get(), connection);
       overlay::spawn_service(self->executor, serve(self, std::move(connection)));
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -191,10 +188,6 @@ std::vector<tcp::endpoint> ChannelServer::endpoints() const {
 
 std::uint16_t ChannelServer::port() const {
   return endpoints().front().port();
-}
-
-void ChannelServer::set_tls(TlsContext tls) {
-  impl_->tls = std::move(tls);
 }
 
 void ChannelServer::stop() {

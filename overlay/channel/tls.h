@@ -20,7 +20,7 @@ struct TlsIdentity {
 
 /// An immutable TLS configuration made from an identity: TLS 1.3 only (RFC 8446), certificates
 /// required of both sides and checked against the CA, AES-GCM preferred. Copies share it, and may
-/// be used from any thread. Changed files are taken up by loading a new one.
+/// be used from any thread. Files that change later make no difference to it.
 class TlsContext {
  public:
   /// Errors name the file and what to do: a file that cannot be read or is not PEM, a private key

@@ -290,25 +290,4 @@ Result<std::unique_ptr<Datapath>> make_ebpf_datapath(const EbpfOptions& options)
                                         *from_tunnel_id);
 }
 
-Result<void> remove_ebpf_datapath(const EbpfOptions& options) {
-  auto links = list_links();
-  if (!links) return links.error();
-  std::vector<std::string> problems;
-  for (const Link& link : *links) {
-    const auto ifindex = static_cast<std::uint32_t>(link.index);
-    if (is_filtered(ifindex)) note(tc_filter::detach(ifindex), problems);
-    if (link.name == options.vxlan_device) note(delete_device(link.name), problems);
-  }
-  std::error_code code;
-  std::filesystem::remove_all(options.pin_directory, code);
-  if (code) {
-    problems.push_back("The maps in " + options.pin_directory.string() +
-                       " cannot be removed: " + code.message() + ".");
-  }
-  if (!problems.empty()) {
-    return policy::make_error(boost::system::errc::io_error, boost::algorithm::join(problems, " "));
-  }
-  return {};
-}
-
 }  // namespace homeport::overlay

@@ -30,7 +30,4 @@ struct EbpfOptions {
 /// the programs (needs CAP_BPF and CAP_NET_ADMIN).
 Result<std::unique_ptr<Datapath>> make_ebpf_datapath(const EbpfOptions& options);
 
-/// Removes what a datapath leaves behind: filters of all its ports, pinned maps, VXLAN device.
-Result<void> remove_ebpf_datapath(const EbpfOptions& options);
-
 }  // namespace homeport::overlay

@@ -5,7 +5,6 @@
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <netlink/route/link/inet6.h>
-#include <netlink/route/link/veth.h>
 #include <netlink/route/link/vxlan.h>
 
 namespace homeport::overlay {
@@ -27,28 +26,6 @@ Result<void> change_link(const std::string& name, const std::string& what, Edit 
     return netlink::error("The network device " + name + " cannot be " + what, result);
   }
   return {};
-}
-
-netlink::AbstractAddress abstract(const policy::IpAddress& address, int prefix_length) {
-  netlink::AbstractAddress out;
-  if (address.is_v4()) {
-    auto bytes = address.to_v4().to_bytes();
-    out.reset(nl_addr_build(AF_INET, bytes.data(), bytes.size()));
-  } else {
-    auto bytes = address.to_v6().to_bytes();
-    out.reset(nl_addr_build(AF_INET6, bytes.data(), bytes.size()));
-  }
-  nl_addr_set_prefixlen(out.get(), prefix_length);
-  return out;
-}
-
-netlink::AddressObject address_object(rtnl_link* link, const policy::IpAddress& address,
-                                      int prefix_length) {
-  netlink::AddressObject object(rtnl_addr_alloc());
-  rtnl_addr_set_ifindex(object.get(), rtnl_link_get_ifindex(link));
-  rtnl_addr_set_local(object.get(), abstract(address, prefix_length).get());
-  if (address.is_v6()) rtnl_addr_set_flags(object.get(), IFA_F_NODAD);
-  return object;
 }
 
 }  // namespace
@@ -76,20 +53,6 @@ Result<Link> find_link(const std::string& name) {
   return netlink::to_link(link->get());
 }
 
-Result<LinkCounters> link_counters(const std::string& name) {
-  auto socket = netlink::connect();
-  if (!socket) return socket.error();
-  auto link = netlink::get_link(socket->get(), name);
-  if (!link) return link.error();
-  auto stat = [&](rtnl_link_stat_id_t id) { return rtnl_link_get_stat(link->get(), id); };
-  return LinkCounters{
-      .rx_packets = stat(RTNL_LINK_RX_PACKETS),
-      .rx_bytes = stat(RTNL_LINK_RX_BYTES),
-      .tx_packets = stat(RTNL_LINK_TX_PACKETS),
-      .tx_bytes = stat(RTNL_LINK_TX_BYTES),
-  };
-}
-
 Result<void> set_link_up(const std::string& name, bool up) {
   return change_link(name, up ? "brought up" : "taken down", [up](rtnl_link* change) {
     if (up) {
@@ -108,12 +71,6 @@ Result<void> set_link_mtu(const std::string& name, std::uint32_t mtu) {
 Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets) {
   return change_link(name, "given a queue of " + std::to_string(packets) + " packets",
                      [packets](rtnl_link* change) { rtnl_link_set_txqlen(change, packets); });
-}
-
-Result<void> set_link_mac(const std::string& name, const policy::MacAddress& mac) {
-  netlink::AbstractAddress address(nl_addr_build(AF_LLC, mac.bytes.data(), mac.bytes.size()));
-  return change_link(name, "given the address " + mac.to_string(),
-                     [&](rtnl_link* change) { rtnl_link_set_addr(change, address.get()); });
 }
 
 Result<void> set_ipv6_silent(const std::string& name) {
@@ -174,23 +131,6 @@ Result<VxlanSettings> vxlan_settings(const std::string& name) {
   return settings;
 }
 
-Result<void> create_veth(const std::string& name, const std::string& peer,
-                         std::optional<int> peer_namespace) {
-  auto socket = netlink::connect();
-  if (!socket) return socket.error();
-  LinkObject object(rtnl_link_veth_alloc());
-  rtnl_link_set_name(object.get(), name.c_str());
-  rtnl_link* other = rtnl_link_veth_get_peer(object.get());
-  rtnl_link_set_name(other, peer.c_str());
-  if (peer_namespace) rtnl_link_set_ns_fd(other, *peer_namespace);
-  const int result = rtnl_link_add(socket->get(), object.get(), NLM_F_CREATE | NLM_F_EXCL);
-  rtnl_link_put(other);
-  if (result < 0) {
-    return netlink::error("The veth pair " + name + ", " + peer + " cannot be made", result);
-  }
-  return {};
-}
-
 Result<std::vector<LinkAddress>> list_addresses() {
   auto socket = netlink::connect();
   if (!socket) return socket.error();
@@ -206,38 +146,6 @@ Result<std::vector<LinkAddress>> list_addresses() {
     }
   }
   return addresses;
-}
-
-Result<void> add_address(const std::string& name, const policy::IpAddress& address,
-                         int prefix_length) {
-  auto socket = netlink::connect();
-  if (!socket) return socket.error();
-  auto link = netlink::get_link(socket->get(), name);
-  if (!link) return link.error();
-  auto object = address_object(link->get(), address, prefix_length);
-  if (int result = rtnl_addr_add(socket->get(), object.get(), NLM_F_CREATE | NLM_F_REPLACE);
-      result < 0) {
-    return netlink::error("The address " + address.to_string() + "/" +
-                              std::to_string(prefix_length) + " cannot be added to " + name,
-                          result);
-  }
-  return {};
-}
-
-Result<void> remove_address(const std::string& name, const policy::IpAddress& address,
-                            int prefix_length) {
-  auto socket = netlink::connect();
-  if (!socket) return socket.error();
-  auto link = netlink::get_link(socket->get(), name);
-  if (!link) return link.error();
-  auto object = address_object(link->get(), address, prefix_length);
-  if (int result = rtnl_addr_delete(socket->get(), object.get(), 0);
-      result < 0 && result != -NLE_NOADDR) {
-    return netlink::error("The address " + address.to_string() + "/" +
-                              std::to_string(prefix_length) + " cannot be removed from " + name,
-                          result);
-  }
-  return {};
 }
 
 }  // namespace homeport::overlay

@@ -1,5 +1,5 @@
-// Network devices of this host: what there is, creating and removing them, their addresses and
-// their counters. Route netlink (rtnetlink(7)) through libnl.
+// Network devices of this host: what there is, creating and removing them, their addresses. Route
+// netlink (rtnetlink(7)) through libnl.
 //
 // Every function acts in the network namespace of the calling thread, blocks for one or a few
 // netlink round trips (tens of microseconds), and keeps no state.
@@ -12,7 +12,6 @@
 #include "policy/error.h"
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,13 +35,6 @@ struct Link {
   bool operator==(const Link&) const = default;
 };
 
-/// Packets and bytes as the device counts them: `tx` is towards the device, so for a tap what its
-/// reader has taken out of the queue; `rx` is from it.
-struct LinkCounters {
-  std::uint64_t rx_packets = 0, rx_bytes = 0;
-  std::uint64_t tx_packets = 0, tx_bytes = 0;
-};
-
 struct LinkAddress {
   int link_index = 0;
   policy::IpAddress address;
@@ -53,12 +45,10 @@ struct LinkAddress {
 
 Result<std::vector<Link>> list_links();
 Result<Link> find_link(const std::string& name);
-Result<LinkCounters> link_counters(const std::string& name);
 
 Result<void> set_link_up(const std::string& name, bool up);
 Result<void> set_link_mtu(const std::string& name, std::uint32_t mtu);
 Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets);
-Result<void> set_link_mac(const std::string& name, const policy::MacAddress& mac);
 /// Keeps the kernel from making IPv6 addresses on the device and so from sending anything of its
 /// own there (router solicitations, multicast reports). Addresses can still be added.
 Result<void> set_ipv6_silent(const std::string& name);
@@ -78,17 +68,7 @@ struct VxlanSettings {
 };
 Result<VxlanSettings> vxlan_settings(const std::string& name);
 
-/// A pair of virtual Ethernet devices; `peer` is made in the network namespace `peer_namespace`
-/// (a file descriptor of /proc/PID/ns/net) when given. Both ends are left down.
-Result<void> create_veth(const std::string& name, const std::string& peer,
-                         std::optional<int> peer_namespace = std::nullopt);
-
+/// IPv4 and IPv6 addresses of all devices.
 Result<std::vector<LinkAddress>> list_addresses();
-/// Adding an address that is there, or removing one that is not, is not an error. IPv6 addresses
-/// are added without duplicate address detection, so that they serve at once.
-Result<void> add_address(const std::string& name, const policy::IpAddress& address,
-                         int prefix_length);
-Result<void> remove_address(const std::string& name, const policy::IpAddress& address,
-                            int prefix_length);
 
 }  // namespace homeport::overlay

@@ -18,8 +18,6 @@ namespace homeport::overlay::netlink {
 
 using Socket = std::unique_ptr<nl_sock, Deleter<nl_socket_free>>;
 using LinkObject = std::unique_ptr<rtnl_link, Deleter<rtnl_link_put>>;
-using AddressObject = std::unique_ptr<rtnl_addr, Deleter<rtnl_addr_put>>;
-using AbstractAddress = std::unique_ptr<nl_addr, Deleter<nl_addr_put>>;
 using Cache = std::unique_ptr<nl_cache, Deleter<nl_cache_free>>;
 
 /// A route netlink socket in the calling thread's network namespace.

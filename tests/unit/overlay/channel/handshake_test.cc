@@ -153,7 +153,7 @@ TEST_F(HandshakeTest, RefusesExpiredCertificates) {
     Error refused = co_await refused_.take();
     EXPECT_THAT(refused.message, HasSubstr("certificate has expired"));
 
-    server_->set_tls(authority_.context("hostB", yesterday()));
+    serve(authority_.context("hostB", yesterday()), server_options(), anyone());
     error = co_await failure_to_connect(tls_a_, to_b());
     EXPECT_EQ(error.code, errc::permission_denied);
     EXPECT_THAT(error.message, HasSubstr("certificate has expired"));

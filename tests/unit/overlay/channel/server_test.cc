@@ -60,26 +60,6 @@ TEST_F(ServerTest, BoundsTheHandshakesUnderWay) {
   }());
 }
 
-TEST_F(ServerTest, UsesANewIdentityForNewConnections) {
-  run([this]() -> asio::awaitable<void> {
-    Pair before = co_await pair();
-    TlsContext renewed = authority_.context("hostB");
-    server_->set_tls(renewed);
-    std::string seen;
-    Result<Channel> after = co_await connect(
-        tls_a_, to_b(), [&](const std::string&, const std::string& sha256) -> Result<void> {
-          seen = sha256;
-          return {};
-        });
-    EXPECT_TRUE(after);
-    EXPECT_EQ(seen, renewed.certificate_sha256());
-    Result<void> sent = co_await before.a.send(text("still there"));
-    EXPECT_TRUE(sent);
-    Result<StringValue> got = co_await before.b.receive<StringValue>();
-    EXPECT_TRUE(got);
-  }());
-}
-
 TEST_F(ServerTest, AHandlerThatThrowsLosesItsChannelOnly) {
   server_ = std::move(ChannelServer::listen(io_.get_executor(), tls_b_, server_options(), anyone(),
                                             [](Channel) -> asio::awaitable<void> {

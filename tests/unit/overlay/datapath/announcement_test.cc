@@ -45,9 +45,7 @@ class Announcement : public testing::TestWithParam<Underlay> {
 
   /// Frames the host has put into the tunnel.
   std::uint64_t tunnelled(int host) {
-    return fabric_.host(host)
-        .inside.run([] { return link_counters("homeport0").value(); })
-        .tx_packets;
+    return fabric_.host(host).inside.run([] { return sent_packets("homeport0"); });
   }
 
   /// Whether the host has done what it does about that many announcements; what it has delivered is

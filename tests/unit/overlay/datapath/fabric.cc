@@ -87,7 +87,7 @@ Fabric::Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay) {
   for (int number = 1; number <= hosts; ++number) {
     auto host = std::make_unique<Host>();
     const std::string wire = "host" + std::to_string(number);
-    switch_.run([&] { create_veth(wire, "underlay", host->inside.fd()).value(); });
+    switch_.run([&] { create_veth(wire, "underlay", host->inside.fd()); });
     switch_.shell("ip link set " + wire + " master br0 up");
     const bool v6 = underlay == Underlay::v6;
     host->vtep = make_address((v6 ? "2001:db8::" : "192.0.2.") + std::to_string(number));
@@ -100,7 +100,7 @@ Fabric::Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay) {
     }
     host->inside.run([&] {
       set_link_up("underlay", true).value();
-      add_address("underlay", host->vtep, v6 ? 64 : 24).value();
+      add_address("underlay", host->vtep, v6 ? 64 : 24);
       host->datapath = make_ebpf_datapath(host->options).value();
     });
     host->desired.networks = {{kVni, tunnel_mtu(kUnderlayMtu)}};
@@ -138,18 +138,18 @@ App& Fabric::add_app(int host_number) {
 void Fabric::plug(App& app, int host_number, const std::string& device) {
   const std::uint32_t mtu = tunnel_mtu(kUnderlayMtu);
   host(host_number).inside.run([&] {
-    create_veth(device, "eth0", app.inside.fd()).value();
+    create_veth(device, "eth0", app.inside.fd());
     set_ipv6_silent(device).value();
     set_link_mtu(device, mtu).value();
     set_link_up(device, true).value();
   });
   app.inside.run([&] {
-    set_link_mac("eth0", app.mac).value();
+    set_link_mac("eth0", app.mac);
     set_link_mtu("eth0", mtu).value();
     set_ipv6_silent("eth0").value();
     set_link_up("eth0", true).value();
-    add_address("eth0", app.v4, 24).value();
-    add_address("eth0", app.v6, 64).value();
+    add_address("eth0", app.v4, 24);
+    add_address("eth0", app.v6, 64);
   });
   // The kernel takes an IPv6 address into service a moment after carrier comes up.
   const bool ready = eventually([&] {

@@ -4,6 +4,7 @@
 
 #include "overlay/datapath/ebpf_datapath.h"
 #include "overlay/link/tap.h"
+#include "tests/unit/overlay/link/devices.h"
 #include "tests/unit/overlay/link/net_namespace.h"
 
 #include <boost/asio/ip/udp.hpp>

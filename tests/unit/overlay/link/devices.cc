@@ -1,0 +1,77 @@
+#include "tests/unit/overlay/link/devices.h"
+
+#include "overlay/link/netlink.h"
+
+#include <linux/if_addr.h>
+#include <netlink/route/link/veth.h>
+
+#include <stdexcept>
+
+namespace homeport::overlay {
+
+namespace {
+
+using AddressObject = std::unique_ptr<rtnl_addr, Deleter<rtnl_addr_put>>;
+using AbstractAddress = std::unique_ptr<nl_addr, Deleter<nl_addr_put>>;
+
+void check(int result, const std::string& what) {
+  if (result < 0) throw std::runtime_error(netlink::error(what, result).message);
+}
+
+AddressObject address_object(nl_sock* socket, const std::string& name,
+                             const policy::IpAddress& address, int prefix_length) {
+  const std::string text = address.to_string() + "/" + std::to_string(prefix_length);
+  nl_addr* raw = nullptr;
+  check(nl_addr_parse(text.c_str(), AF_UNSPEC, &raw), text);
+  const AbstractAddress parsed(raw);
+  AddressObject object(rtnl_addr_alloc());
+  rtnl_addr_set_ifindex(object.get(),
+                        rtnl_link_get_ifindex(netlink::get_link(socket, name).value().get()));
+  rtnl_addr_set_local(object.get(), parsed.get());
+  if (address.is_v6()) rtnl_addr_set_flags(object.get(), IFA_F_NODAD);
+  return object;
+}
+
+}  // namespace
+
+void create_veth(const std::string& name, const std::string& peer,
+                 std::optional<int> peer_namespace) {
+  auto socket = netlink::connect().value();
+  const netlink::LinkObject object(rtnl_link_veth_alloc());
+  rtnl_link_set_name(object.get(), name.c_str());
+  const netlink::LinkObject other(rtnl_link_veth_get_peer(object.get()));
+  rtnl_link_set_name(other.get(), peer.c_str());
+  if (peer_namespace) rtnl_link_set_ns_fd(other.get(), *peer_namespace);
+  check(rtnl_link_add(socket.get(), object.get(), NLM_F_CREATE | NLM_F_EXCL),
+        "The veth pair " + name + ", " + peer + " cannot be made");
+}
+
+void set_link_mac(const std::string& name, const policy::MacAddress& mac) {
+  auto socket = netlink::connect().value();
+  auto link = netlink::get_link(socket.get(), name).value();
+  const AbstractAddress address(nl_addr_build(AF_LLC, mac.bytes.data(), mac.bytes.size()));
+  const netlink::LinkObject change(rtnl_link_alloc());
+  rtnl_link_set_addr(change.get(), address.get());
+  check(rtnl_link_change(socket.get(), link.get(), change.get(), 0), "set_link_mac " + name);
+}
+
+void add_address(const std::string& name, const policy::IpAddress& address, int prefix_length) {
+  auto socket = netlink::connect().value();
+  auto object = address_object(socket.get(), name, address, prefix_length);
+  check(rtnl_addr_add(socket.get(), object.get(), NLM_F_CREATE | NLM_F_EXCL),
+        "add_address " + name);
+}
+
+void remove_address(const std::string& name, const policy::IpAddress& address, int prefix_length) {
+  auto socket = netlink::connect().value();
+  auto object = address_object(socket.get(), name, address, prefix_length);
+  check(rtnl_addr_delete(socket.get(), object.get(), 0), "remove_address " + name);
+}
+
+std::uint64_t sent_packets(const std::string& name) {
+  auto socket = netlink::connect().value();
+  return rtnl_link_get_stat(netlink::get_link(socket.get(), name).value().get(),
+                            RTNL_LINK_TX_PACKETS);
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,27 @@
+// What tests do to network devices and the agent does not: links between namespaces, addresses.
+// Every function acts in the network namespace of the calling thread and throws std::runtime_error.
+#pragma once
+
+#include "policy/address.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace homeport::overlay {
+
+/// A pair of virtual Ethernet devices; `peer` is made in the network namespace `peer_namespace`
+/// (a file descriptor of /proc/PID/ns/net) when given. Both ends are left down.
+void create_veth(const std::string& name, const std::string& peer,
+                 std::optional<int> peer_namespace = std::nullopt);
+
+void set_link_mac(const std::string& name, const policy::MacAddress& mac);
+
+/// IPv6 addresses are added without duplicate address detection, so that they serve at once.
+void add_address(const std::string& name, const policy::IpAddress& address, int prefix_length);
+void remove_address(const std::string& name, const policy::IpAddress& address, int prefix_length);
+
+/// Packets the device has sent: for a tap, what its reader has taken out of the queue.
+std::uint64_t sent_packets(const std::string& name);
+
+}  // namespace homeport::overlay
