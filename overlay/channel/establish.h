@@ -7,7 +7,7 @@
 
 namespace homeport::overlay {
 
-/// Notices a dead peer within `dead_peer`, sends without delay, is not inherited by children.
+/// Notices a dead peer within `dead_peer` (at least 1 s) and sends without delay.
 policy::Result<void> set_tcp_options(boost::asio::ip::tcp::socket& socket,
                                      std::chrono::milliseconds dead_peer);
 

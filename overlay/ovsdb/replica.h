@@ -41,7 +41,8 @@ class Replica : public LoopClient {
 
   void connect(const std::string& remotes);
   void transact(TransactionId id, const Transaction& transaction);
-  /// A slice has been taken in; there are never more than kSlicesUnderWay before that.
+  /// A slice has been taken in. More than kSlicesUnderWay are under way only by rows that
+  /// transactions name.
   void acknowledge_slice();
 
   bool run() override;

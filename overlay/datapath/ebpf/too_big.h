@@ -1,6 +1,6 @@
 /* Packets that do not fit the tunnel: path MTU signals (RFC 1191, RFC 8201) sent back to the
- * application in the name of the destination, as the kernel's bridged tunnels do; nothing is
- * dropped without one. */
+ * application in the name of the destination, as the kernel's bridged tunnels do. What may not be
+ * answered is fragmented outside, or over IPv6, where that is not possible, dropped. */
 #pragma once
 
 #include "overlay/datapath/ebpf/neighbor.h"
