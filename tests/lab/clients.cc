@@ -8,7 +8,7 @@
 
 #include "tests/lab/clients/record.h"
 #include "tests/lab/failure.h"
-#include "tests/lab/guest.h"
+#include "tests/lab/pattern.h"
 
 namespace homeport::lab {
 namespace {
@@ -55,10 +55,6 @@ StreamClient::StreamClient(const Namespace& from, const std::string& address,
                 std::to_string(rate_kib)},
                {.inside = &from, .log = std::move(log)}) {}
 
-std::uint64_t StreamClient::checked_bytes() {
-  return number(last_line(process_.log()), "checked_bytes");
-}
-
 void StreamClient::wait_progress(std::uint64_t bytes, Clock::duration timeout) {
   wait_for_more(process_, bytes, "checked_bytes", timeout, "the TCP stream to go on");
 }
@@ -71,7 +67,6 @@ StreamReport StreamClient::finish(Clock::duration timeout) {
   report.sent_bytes = number(line, "sent_bytes");
   report.checked_bytes = number(line, "checked_bytes");
   report.mismatches = number(line, "mismatches");
-  report.longest_stall_ms = number(line, "longest_stall_ms");
   if (line.is_object()) {
     report.survived = line.at("survived").as_bool();
     report.error = boost::json::value_to<std::string>(line.at("error"));
@@ -85,10 +80,6 @@ DatagramClient::DatagramClient(const Namespace& from, const std::string& address
       process_({HOMEPORT_LAB_DATAGRAMS, address, std::to_string(kGuestDatagramPort),
                 std::to_string(per_second), record_.string()},
                {.inside = &from, .log = log}) {}
-
-std::uint64_t DatagramClient::answered() {
-  return number(last_line(process_.log()), "answered");
-}
 
 void DatagramClient::wait_progress(std::uint64_t answers, Clock::duration timeout) {
   wait_for_more(process_, answers, "answered", timeout, "answers to numbered datagrams");
@@ -108,7 +99,6 @@ DatagramReport DatagramClient::finish(Clock::duration timeout) {
   if (!file) throw LabFailure("incomplete record " + record_.string());
   DatagramReport report;
   report.duplicated = header.duplicated;
-  report.reordered = header.reordered;
   report.datagrams.reserve(records.size());
   for (const auto& record : records) report.datagrams.push_back({record.sent, record.answered});
   return report;

@@ -14,9 +14,8 @@ struct StreamReport {
   std::uint64_t sent_bytes = 0;
   std::uint64_t checked_bytes = 0;  ///< came back and were right
   std::uint64_t mismatches = 0;
-  std::uint64_t longest_stall_ms = 0;  ///< longest time without a byte coming back
-  bool survived = false;               ///< one connection from first to last byte
-  std::string error;                   ///< what ended it, empty if nothing did
+  bool survived = false;  ///< one connection from first to last byte
+  std::string error;      ///< what ended it, empty if nothing did
 };
 
 /// One TCP connection whose every byte is checked by the guest and, echoed, by the client.
@@ -26,8 +25,6 @@ class StreamClient {
   StreamClient(const Namespace& from, const std::string& address, std::filesystem::path log,
                unsigned rate_kib = 256);
 
-  /// Bytes checked so far, as the client last said.
-  std::uint64_t checked_bytes();
   /// Waits until `bytes` more have been checked: the stream is alive.
   void wait_progress(std::uint64_t bytes, Clock::duration timeout);
   /// Ends the stream in order, waits for the last echo, and reports.
@@ -52,7 +49,6 @@ struct DatagramWindow {
 struct DatagramReport {
   std::vector<Datagram> datagrams;  ///< by number
   std::uint64_t duplicated = 0;
-  std::uint64_t reordered = 0;
   /// What was sent in [from, to], and the longest silence in it.
   DatagramWindow window(Clock::time_point from, Clock::time_point to) const;
   DatagramWindow all() const;
@@ -64,7 +60,6 @@ class DatagramClient {
   DatagramClient(const Namespace& from, const std::string& address, std::filesystem::path log,
                  unsigned per_second = 1000);
 
-  std::uint64_t answered();
   void wait_progress(std::uint64_t answers, Clock::duration timeout);
   /// Stops sending, waits for answers under way, and reports.
   DatagramReport finish(Clock::duration timeout = 30s);

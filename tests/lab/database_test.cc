@@ -1,7 +1,6 @@
 // The control database is a cluster, one host reaches it through a relay, and servers die while
 // guests move and a client writes as fast as it can.
 #include "overlay/ovsdb/session.h"
-#include "tests/lab/failure.h"
 #include "tests/lab/lab.h"
 
 #include <fmt/format.h>

@@ -3,8 +3,6 @@
 #include <csignal>
 #include <optional>
 
-#include "tests/lab/failure.h"
-
 namespace homeport::lab {
 namespace {
 

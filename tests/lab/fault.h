@@ -1,7 +1,6 @@
 // What can go wrong during a move, as a table: whom it befalls, and how.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 

@@ -1,7 +1,6 @@
 #include "tests/lab/fleet.h"
 
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 #include <boost/json/value_to.hpp>
 
 #include <algorithm>
@@ -35,18 +34,10 @@ TaskView parse_task(const boost::json::object& json) {
   task.state = text(json, "state");
   task.phase = text(json, "phase");
   task.error = text(json, "error");
-  task.source = text(json, "source");
-  task.destination = text(json, "destination");
   task.bytes_sent = number(json, "bytes_sent");
-  task.bytes_total = number(json, "bytes_total");
   task.ram_bytes = number(json, "ram_bytes");
-  task.bytes_per_second = number(json, "bytes_per_second");
-  task.rounds = number(json, "rounds");
   task.total_ms = number(json, "total_ms");
   task.downtime_ms = number(json, "downtime_ms");
-  if (const auto* eta = json.if_contains("eta_ms"); eta != nullptr && eta->is_number()) {
-    task.eta_ms = boost::json::value_to<std::uint64_t>(*eta);
-  }
   return task;
 }
 
@@ -61,7 +52,7 @@ Fleet::Fleet(FleetOptions options)
   lab_.add_network();
   lab_.start_agents();
   const Namespace& client = lab_.add_client(*c_);
-  lab_.add_guest(options_.guest, *a_, options_.start_guest);
+  lab_.add_guest(options_.guest, *a_);
   guest_ = std::make_unique<GuestControl>(client, options_.guest.ipv4);
 }
 
@@ -104,19 +95,6 @@ std::vector<TaskView> Fleet::tasks() {
 TaskView Fleet::last_task() {
   auto all = tasks();
   return all.empty() ? TaskView() : all.back();
-}
-
-void Fleet::wait_copying(Clock::duration timeout) {
-  TaskView task;
-  wait_until(
-      [&] {
-        task = last_task();
-        if (task.ended())
-          throw LabFailure("the move ended early: " + task.state + " " + task.error);
-        return task.phase == "copying" && task.bytes_sent > 0;
-      },
-      timeout, "the move to copy memory",
-      [&] { return "it is " + task.state + ", " + task.phase + "\n" + a_->agent().log_tail(); });
 }
 
 TaskView Fleet::wait_ended(Clock::duration timeout) {

@@ -5,7 +5,6 @@
 #include <boost/json/object.hpp>
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,7 +17,6 @@ struct FleetOptions {
   std::uint64_t rate_mbit = 1000;        ///< of each host's link
   std::uint64_t host_memory_mib = 2048;  ///< for guests, on each host
   GuestOptions guest = {};
-  bool start_guest = true;
   unsigned database_servers = 1;  ///< more than one make a cluster
   bool holdable = false;          ///< moves can be held at a step, see Host::hold_at()
 };
@@ -26,10 +24,8 @@ struct FleetOptions {
 /// One task as `homeport task show --json` and `homeport move --json` print it.
 struct TaskView {
   std::string id, state, phase, error;
-  std::string source, destination;
-  std::uint64_t bytes_sent = 0, bytes_total = 0, ram_bytes = 0, bytes_per_second = 0, rounds = 0;
+  std::uint64_t bytes_sent = 0, ram_bytes = 0;
   std::uint64_t total_ms = 0, downtime_ms = 0;
-  std::optional<std::uint64_t> eta_ms;
 
   /// In doubt is no end: something has yet to be settled.
   bool ended() const {
@@ -70,8 +66,6 @@ class Fleet {
   std::vector<TaskView> tasks();
   /// The task that was asked for last.
   TaskView last_task();
-  /// Waits until the last task copies memory and some has arrived.
-  void wait_copying(Clock::duration timeout = 30s);
   /// Waits until the last task has ended, and returns it.
   TaskView wait_ended(Clock::duration timeout = 90s);
 

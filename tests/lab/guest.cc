@@ -1,7 +1,5 @@
 #include "tests/lab/guest.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,10 +8,10 @@
 #include <boost/json/value_to.hpp>
 
 #include <cerrno>
-#include <cstring>
 
 #include "tests/lab/clients/client.h"
 #include "tests/lab/failure.h"
+#include "tests/lab/pattern.h"
 
 namespace homeport::lab {
 namespace {
@@ -69,7 +67,6 @@ GuestStatus GuestControl::status() const {
   status.stream_mismatches = number("stream_mismatches");
   status.stream_connections = number("stream_connections");
   status.datagrams = number("datagrams");
-  status.datagram_duplicates = number("datagram_duplicates");
   status.datagram_drops = number("datagram_drops");
   status.memory_written_bytes = number("memory_written_bytes");
   status.memory_mismatches = number("memory_mismatches");

@@ -9,11 +9,6 @@
 
 namespace homeport::lab {
 
-/// Ports of the worker inside the guest.
-inline constexpr std::uint16_t kGuestStreamPort = 7000;    ///< TCP: checks and echoes the pattern
-inline constexpr std::uint16_t kGuestDatagramPort = 7001;  ///< UDP: echoes numbered datagrams
-inline constexpr std::uint16_t kGuestControlPort = 7002;   ///< TCP: one command line, one JSON line
-
 struct GuestStatus {
   std::string boot_id;
   std::uint64_t counter = 0;             ///< goes up every millisecond the guest runs
@@ -21,8 +16,7 @@ struct GuestStatus {
   std::uint64_t stream_mismatches = 0;   ///< bytes that were not the pattern's
   std::uint64_t stream_connections = 0;  ///< accepted since boot
   std::uint64_t datagrams = 0;           ///< distinct numbers received
-  std::uint64_t datagram_duplicates = 0;
-  std::uint64_t datagram_drops = 0;  ///< dropped by the guest's own kernel, by its count
+  std::uint64_t datagram_drops = 0;      ///< dropped by the guest's own kernel, by its count
   std::uint64_t memory_written_bytes = 0;
   std::uint64_t memory_mismatches = 0;
   std::uint64_t disk_pages = 0;  ///< pages read with O_DIRECT and compared

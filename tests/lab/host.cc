@@ -1,7 +1,6 @@
 #include "tests/lab/host.h"
 
 #include <sys/mount.h>
-#include <unistd.h>
 
 #include <boost/algorithm/string/case_conv.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -74,7 +73,6 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
            const fs::path& lab_directory, Switch& underlay, Switch& management, Database& database,
            HostOptions options)
     : name_(std::move(name)),
-      number_(number),
       holdable_(options.holdable),
       directory_(lab_directory / name_),
       inside_(std::move(namespace_name)),

@@ -81,7 +81,6 @@ class Host {
   void write_configuration(const std::string& database, const std::filesystem::path& certificates);
 
   std::string name_;
-  unsigned number_;
   bool holdable_;
   std::filesystem::path directory_;
   Cleanup cleanup_;

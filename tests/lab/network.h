@@ -34,9 +34,6 @@ class Link {
   void lose(Loss loss);
   bool is_cut() const { return cut_; }
 
-  const std::string& near_device() const { return near_device_; }
-  const std::string& far_device() const { return far_device_; }
-
  private:
   std::string near_namespace_;  // by name: a host may be gone before the switch it was on
   const Namespace& far_;

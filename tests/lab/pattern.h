@@ -1,11 +1,16 @@
-// The contents that guest, clients and disk images agree on. Every word tells its own place, so
-// that data from another place or another time is never taken for the right one.
+// What guest, clients and disk images agree on: ports and contents. Every word tells its own place,
+// so that data from another place or another time is never taken for the right one.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 namespace homeport::lab {
+
+/// Ports of the worker inside the guest.
+inline constexpr std::uint16_t kGuestStreamPort = 7000;    ///< TCP: checks and echoes the pattern
+inline constexpr std::uint16_t kGuestDatagramPort = 7001;  ///< UDP: echoes numbered datagrams
+inline constexpr std::uint16_t kGuestControlPort = 7002;   ///< TCP: one command line, one JSON line
 
 /// splitmix64 (Steele, Lea, Flood 2014): a good 64-bit mix, cheap enough for an emulated guest.
 constexpr std::uint64_t mix(std::uint64_t x) {

@@ -4,7 +4,6 @@
 
 #include <csignal>
 
-#include "tests/lab/failure.h"
 #include "tests/lab/fleet.h"
 #include "tests/lab/programs.h"
 

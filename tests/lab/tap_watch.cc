@@ -16,7 +16,6 @@
 #include <map>
 
 #include "tests/lab/failure.h"
-#include "tests/lab/guest.h"
 #include "tests/lab/pattern.h"
 
 namespace homeport::lab {

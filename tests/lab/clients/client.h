@@ -3,19 +3,15 @@
 #pragma once
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 
 namespace homeport::lab {
 
@@ -41,19 +37,6 @@ inline Endpoint endpoint(const char* text, std::uint16_t port) {
     std::exit(2);
   }
   return result;
-}
-
-inline std::uint64_t now_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-inline void sleep_until_ns(std::uint64_t time) {
-  timespec until{static_cast<time_t>(time / 1'000'000'000),
-                 static_cast<long>(time % 1'000'000'000)};
-  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
 }
 
 /// Readable once SIGTERM or SIGINT has come. Call before any thread is started.

@@ -6,11 +6,14 @@
 // Record per datagram to RECORD_FILE.
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <thread>
 
 #include "tests/lab/clients/client.h"
 #include "tests/lab/clients/record.h"
+#include "tests/lab/clock.h"
 #include "tests/lab/pattern.h"
 
 namespace homeport::lab {
@@ -53,7 +56,7 @@ class Datagrams {
   bool write(const char* file) const {
     std::FILE* out = std::fopen(file, "wb");
     if (out == nullptr) return false;
-    const RecordHeader header{sent_, duplicated_, reordered_};
+    const RecordHeader header{sent_, duplicated_};
     bool good = std::fwrite(&header, sizeof header, 1, out) == 1 &&
                 std::fwrite(records_.get(), sizeof(Record), sent_, out) == sent_;
     return std::fclose(out) == 0 && good;
@@ -82,7 +85,6 @@ class Datagrams {
   void receive_all() {
     run_first();
     std::uint8_t bytes[2048];
-    std::uint64_t highest = 0;
     std::uint64_t last = now_ns();
     while (!sender_ended_ || (answered_ < sent_ && now_ns() - last < kQuietNs)) {
       DatagramHeader header;
@@ -101,8 +103,6 @@ class Datagrams {
         continue;
       }
       record.answered = now;
-      if (header.number < highest) ++reordered_;
-      highest = std::max(highest, header.number);
       ++answered_;
     }
   }
@@ -117,7 +117,7 @@ class Datagrams {
   std::unique_ptr<Record, Free> records_;
   int socket_ = -1;
   std::atomic<std::uint64_t> sent_{0}, answered_{0}, send_errors_{0};
-  std::uint64_t duplicated_ = 0, reordered_ = 0;
+  std::uint64_t duplicated_ = 0;
   std::atomic<bool> ending_{false}, sender_ended_{false};
 };
 

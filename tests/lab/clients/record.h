@@ -8,7 +8,6 @@ namespace homeport::lab {
 struct RecordHeader {
   std::uint64_t count;  ///< of the records that follow
   std::uint64_t duplicated;
-  std::uint64_t reordered;
 };
 
 /// Times in nanoseconds of CLOCK_MONOTONIC.

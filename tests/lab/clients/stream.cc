@@ -4,16 +4,20 @@
 // line every 100 ms; on SIGTERM it ends its side of the stream, waits for the last echo, and
 // prints the verdict.
 #include <netinet/tcp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "tests/lab/clients/client.h"
+#include "tests/lab/clock.h"
 #include "tests/lab/pattern.h"
 
 namespace homeport::lab {
@@ -77,13 +81,9 @@ class Stream {
 
   void receive_all() {
     std::uint8_t buffer[16384];
-    last_progress_ = now_ns();
     while (true) {
       const ssize_t got = recv(socket_, buffer, sizeof buffer, 0);
       if (got < 0) return fail("receive");
-      const std::uint64_t now = now_ns();
-      longest_stall_ = std::max(longest_stall_.load(), now - last_progress_);
-      last_progress_ = now;
       if (got == 0) break;
       mismatches_ += count_wrong(seed_, checked_, buffer, static_cast<std::size_t>(got));
       checked_ += static_cast<std::uint64_t>(got);
@@ -95,10 +95,9 @@ class Stream {
     const std::lock_guard lock(mutex_);
     std::printf(
         "{\"sent_bytes\":%llu,\"checked_bytes\":%llu,\"mismatches\":%llu,"
-        "\"longest_stall_ms\":%llu,\"ended\":%s,\"survived\":%s,\"error\":\"%s\"}\n",
+        "\"ended\":%s,\"survived\":%s,\"error\":\"%s\"}\n",
         static_cast<unsigned long long>(sent_), static_cast<unsigned long long>(checked_),
-        static_cast<unsigned long long>(mismatches_),
-        static_cast<unsigned long long>(longest_stall_ / 1'000'000), last ? "true" : "false",
+        static_cast<unsigned long long>(mismatches_), last ? "true" : "false",
         last && survived() ? "true" : "false", error_.c_str());
     std::fflush(stdout);
   }
@@ -106,8 +105,7 @@ class Stream {
   const std::uint64_t seed_;
   const std::uint64_t bytes_per_second_;
   int socket_ = -1;
-  std::atomic<std::uint64_t> sent_{0}, checked_{0}, mismatches_{0}, longest_stall_{0};
-  std::uint64_t last_progress_ = 0;
+  std::atomic<std::uint64_t> sent_{0}, checked_{0}, mismatches_{0};
   std::atomic<bool> ending_{false}, ended_{false};
   std::mutex mutex_;  // of error_ and of the output
   std::string error_;

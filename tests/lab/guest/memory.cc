@@ -1,33 +1,19 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/fs.h>
 
 #include <cstdio>
-#include <cstring>
 #include <thread>
 
+#include "tests/lab/clock.h"
 #include "tests/lab/guest/worker.h"
 #include "tests/lab/pattern.h"
 
 namespace homeport::lab::guest {
 namespace {
-
-void wait_until_ns(std::uint64_t time) {
-  timespec until{static_cast<time_t>(time / 1'000'000'000),
-                 static_cast<long>(time % 1'000'000'000)};
-  clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
-}
-
-std::uint64_t now_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-         static_cast<std::uint64_t>(now.tv_nsec);
-}
 
 void* allocate(std::uint64_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
@@ -58,7 +44,7 @@ class Holding {
 void Counter::work() {
   // Its own ticks, not a clock: a guest that was paused has not counted.
   for (std::uint64_t next = now_ns();; next += 1'000'000) {
-    wait_until_ns(next);
+    sleep_until_ns(next);
     ++value;
   }
 }
@@ -92,7 +78,7 @@ void MemoryWriter::work() {
     next += interval;
     // A timer per millisecond's worth of pages is enough; after a pause it does not catch up.
     const std::uint64_t now = now_ns();
-    if (next > now + 1'000'000) wait_until_ns(next);
+    if (next > now + 1'000'000) sleep_until_ns(next);
     if (next + 100'000'000 < now) next = now;
   }
 }

@@ -1,9 +1,10 @@
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
-#include <memory>
+#include <cstring>
 #include <thread>
 #include <vector>
 
@@ -98,12 +99,8 @@ void DatagramService::serve(std::uint16_t port) {
     if (got < static_cast<ssize_t>(sizeof header)) continue;
     std::memcpy(&header, buffer, sizeof header);
     if (header.magic != DatagramHeader::kMagic || header.number >= kNumbers) continue;
-    if (seen[header.number]) {
-      ++duplicates;
-    } else {
-      seen[header.number] = true;
-      ++distinct;
-    }
+    if (!seen[header.number]) ++distinct;
+    seen[header.number] = true;
     sendto(service, buffer, static_cast<std::size_t>(got), 0, reinterpret_cast<sockaddr*>(&from),
            length);
   }

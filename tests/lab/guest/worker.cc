@@ -3,19 +3,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cinttypes>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <thread>
 
+#include "tests/lab/pattern.h"
+
 namespace homeport::lab::guest {
 namespace {
-
-constexpr std::uint16_t kStreamPort = 7000, kDatagramPort = 7001, kControlPort = 7002;
 
 /// One of the kernel's UDP counters, over both families.
 std::uint64_t udp_counter(const std::string& name) {
@@ -58,8 +55,7 @@ std::string Worker::status() {
   json << "{\"boot_id\":\"" << boot_id_ << "\",\"counter\":" << counter_.value
        << ",\"stream_bytes\":" << streams_.bytes << ",\"stream_mismatches\":" << streams_.mismatches
        << ",\"stream_connections\":" << streams_.connections
-       << ",\"datagrams\":" << datagrams_.distinct
-       << ",\"datagram_duplicates\":" << datagrams_.duplicates << ",\"datagram_drops\":"
+       << ",\"datagrams\":" << datagrams_.distinct << ",\"datagram_drops\":"
        << udp_counter("RcvbufErrors") + udp_counter("SndbufErrors") + device_drops()
        << ",\"memory_written_bytes\":" << memory_.written_bytes
        << ",\"memory_mismatches\":" << memory_.mismatches << ",\"disk_pages\":" << disk_.pages
@@ -93,9 +89,9 @@ std::string Worker::answer(const std::string& command) {
 void Worker::run() {
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot_id_;
   std::thread([this] { counter_.work(); }).detach();
-  std::thread([this] { streams_.serve(kStreamPort); }).detach();
-  std::thread([this] { datagrams_.serve(kDatagramPort); }).detach();
-  const int service = open_service(SOCK_STREAM, kControlPort);
+  std::thread([this] { streams_.serve(kGuestStreamPort); }).detach();
+  std::thread([this] { datagrams_.serve(kGuestDatagramPort); }).detach();
+  const int service = open_service(SOCK_STREAM, kGuestControlPort);
   std::puts("guest: ready");
   std::fflush(stdout);
   while (true) {

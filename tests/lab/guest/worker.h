@@ -2,8 +2,6 @@
 // linked statically into an initramfs.
 #pragma once
 
-#include <netinet/in.h>
-
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -25,9 +23,9 @@ struct StreamService {
   void converse(int socket);
 };
 
-/// UDP: sends each numbered datagram back and remembers its number.
+/// UDP: sends each numbered datagram back and counts the distinct numbers.
 struct DatagramService {
-  std::atomic<std::uint64_t> distinct{0}, duplicates{0};
+  std::atomic<std::uint64_t> distinct{0};
   void serve(std::uint16_t port);
 };
 
