@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -73,24 +72,16 @@ ShownMove show_move(Fleet& fleet, Host& from, Host& to) {
   return move;
 }
 
-/// What the guest's own kernel dropped, by its count, is not a loss of the network's.
 void judge_datagrams(Fleet& fleet, const DatagramReport& report, std::uint64_t guest_drops,
                      Verdict& verdict) {
   const TapRecord& taps = fleet.lab().taps();
   verdict.udp_sent = report.all().sent;
-  auto ours = [&](LossPlaces places) {
-    const std::uint64_t excused = std::min(places.inside_guest, guest_drops);
-    guest_drops -= excused;
-    return places.all() - excused;
-  };
+  std::vector<Clock::time_point> starts;
+  for (const ShownMove& move : verdict.moves) starts.push_back(move.started);
+  const auto losses = losses_per_move(report, taps, starts, guest_drops);
   for (std::size_t i = 0; i < verdict.moves.size(); ++i) {
     ShownMove& move = verdict.moves[i];
-    // Each datagram belongs to the move that began before it: none is left out.
-    const auto from = i == 0 ? Clock::time_point::min() : move.started;
-    const auto until = i + 1 < verdict.moves.size()
-                           ? verdict.moves[i + 1].started - Clock::duration(1)
-                           : Clock::time_point::max();
-    move.lost = ours(locate_losses(report, taps, from, until));
+    move.lost = losses[i].all();
     move.clients = report.window(move.started, move.ended);
     verdict.udp_lost += move.lost;
     verdict.downtime_ms = std::max(verdict.downtime_ms, move.clients.longest_gap_ms);

@@ -34,7 +34,7 @@ struct SoakOptions {
 struct SoakMove {
   std::string state;   ///< of the task
   std::string killed;  ///< whom, empty: nobody
-  Clock::time_point started, ended;
+  Clock::time_point started;
   std::uint64_t lost = 0;
 };
 
@@ -87,7 +87,6 @@ class Soak {
     fleet_.wait_settled(fleet_.wait_somewhere(60s), 60s);
     fleet_.guest().check_memory();
     datagrams_->wait_progress(100, 30s);
-    done.ended = Clock::now();
     // Ended tasks would be most of what an agent remembers.
     if (moves_.size() % 10 == 9) lab().homeport_checked("task remove --ended");
     for (Host* host : lab().hosts()) {
@@ -156,21 +155,16 @@ class Soak {
       {"hostA", {{}}}, {"hostB", {{}}}, {"hostC", {{}}}};
 };
 
-/// Each datagram belongs to the move that began before it. What the guest's own kernel dropped, by
-/// its count, is not a loss of the network's.
 void Soak::attribute_losses(const DatagramReport& numbered, std::uint64_t guest_drops) {
+  std::vector<Clock::time_point> starts;
+  for (const SoakMove& move : moves_) starts.push_back(move.started);
+  const auto losses = losses_per_move(numbered, lab().taps(), starts, guest_drops);
   for (std::size_t i = 0; i < moves_.size(); ++i) {
-    const auto from = i == 0 ? Clock::time_point::min() : moves_[i].started;
-    const auto until = i + 1 < moves_.size() ? moves_[i + 1].started - Clock::duration(1)
-                                             : Clock::time_point::max();
-    const LossPlaces places = locate_losses(numbered, lab().taps(), from, until);
-    const std::uint64_t excused = std::min(places.inside_guest, guest_drops);
-    guest_drops -= excused;
-    moves_[i].lost = places.all() - excused;
+    moves_[i].lost = losses[i].all();
     if (moves_[i].lost == 0) continue;
     fmt::print("move {}{}: lost {}\n", i + 1,
                moves_[i].killed.empty() ? "" : " (" + moves_[i].killed + " was killed)",
-               places.to_string());
+               losses[i].to_string());
   }
 }
 

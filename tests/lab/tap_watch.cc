@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -123,6 +124,22 @@ LossPlaces locate_losses(const DatagramReport& report, const TapRecord& taps,
     }
   }
   return places;
+}
+
+std::vector<LossPlaces> losses_per_move(const DatagramReport& report, const TapRecord& taps,
+                                        const std::vector<Clock::time_point>& starts,
+                                        std::uint64_t guest_drops) {
+  std::vector<LossPlaces> all;
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    const auto from = i == 0 ? Clock::time_point::min() : starts[i];
+    const auto until =
+        i + 1 < starts.size() ? starts[i + 1] - Clock::duration(1) : Clock::time_point::max();
+    LossPlaces& places = all.emplace_back(locate_losses(report, taps, from, until));
+    const std::uint64_t excused = std::min(places.inside_guest, guest_drops);
+    places.inside_guest -= excused;
+    guest_drops -= excused;
+  }
+  return all;
 }
 
 std::string LossPlaces::to_string() const {

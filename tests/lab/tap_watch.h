@@ -61,4 +61,12 @@ LossPlaces locate_losses(const DatagramReport& report, const TapRecord& taps,
                          Clock::time_point from = Clock::time_point::min(),
                          Clock::time_point to = Clock::time_point::max());
 
+/// The same for each of the moves that began at `starts`, in order. A datagram belongs to the move
+/// that began before it, those before all moves to the first: none is left out. What the guest's
+/// own kernel dropped, `guest_drops` by its count, is not counted: it is not a loss of the
+/// network's.
+std::vector<LossPlaces> losses_per_move(const DatagramReport& report, const TapRecord& taps,
+                                        const std::vector<Clock::time_point>& starts,
+                                        std::uint64_t guest_drops);
+
 }  // namespace homeport::lab
