@@ -1,9 +1,6 @@
 // Removing what a lab left whose process was killed before it could clean up.
-#include <fcntl.h>
 #include <sys/mount.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <sstream>
@@ -15,23 +12,11 @@ namespace homeport::lab {
 namespace fs = std::filesystem;
 namespace {
 
-/// "hp-<pid>-..." of a process that no longer exists.
-bool abandoned(const std::string& name) {
-  if (!name.starts_with("hp-")) return false;
-  const auto end = name.find('-', 3);
-  if (end == std::string::npos || end == 3) return false;
-  const std::string pid = name.substr(3, end - 3);
-  if (!std::all_of(pid.begin(), pid.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-    return false;
-  }
-  return ::kill(std::stoi(pid), 0) != 0;
-}
-
 std::vector<fs::path> abandoned_below(const fs::path& directory) {
   std::vector<fs::path> found;
   std::error_code missing;
   for (const auto& entry : fs::directory_iterator(directory, missing)) {
-    if (abandoned(entry.path().filename())) found.push_back(entry.path());
+    if (is_abandoned(entry.path().filename())) found.push_back(entry.path());
   }
   return found;
 }

@@ -2,13 +2,20 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-
+#include <csignal>
 #include <exception>
 #include <iostream>
+#include <string_view>
 #include <utility>
 
 namespace homeport::lab {
+namespace {
+
+constexpr std::string_view kPrefix = "hp-";
+
+}  // namespace
 
 void Cleanup::add(std::string what, std::function<void()> step) {
   steps_.push_back({std::move(what), std::move(step)});
@@ -24,6 +31,21 @@ void Cleanup::run() noexcept {
       std::cerr << "lab: clean-up of " << step.what << " failed: " << error.what() << '\n';
     }
   }
+}
+
+std::string own_name(const std::string& what) {
+  return std::string(kPrefix) + std::to_string(getpid()) + "-" + what;
+}
+
+bool is_abandoned(const std::string& name) {
+  if (!name.starts_with(kPrefix)) return false;
+  const auto end = name.find('-', kPrefix.size());
+  if (end == std::string::npos || end == kPrefix.size()) return false;
+  const std::string pid = name.substr(kPrefix.size(), end - kPrefix.size());
+  if (!std::all_of(pid.begin(), pid.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+    return false;
+  }
+  return ::kill(std::stoi(pid), 0) != 0;
 }
 
 bool remove_control_group(const std::filesystem::path& group) {

@@ -28,6 +28,11 @@ class Cleanup {
   std::vector<Step> steps_;
 };
 
+/// "hp-PID-WHAT" with this process's number: the name of what would outlive a lab that is killed.
+std::string own_name(const std::string& what);
+/// Whether `name` is such a name, of a process that no longer exists.
+bool is_abandoned(const std::string& name);
+
 /// Removes a control group and those below it; false when one of them still has processes.
 bool remove_control_group(const std::filesystem::path& group);
 

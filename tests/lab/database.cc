@@ -5,7 +5,7 @@
 #include <set>
 #include <utility>
 
-#include "tests/lab/failure.h"
+#include "tests/lab/cleanup.h"
 #include "tests/lab/programs.h"
 
 namespace homeport::lab {
@@ -107,8 +107,7 @@ void DatabaseServer::listen(const std::string& target) {
                "ovsdb-server/add-remote", target});
 }
 
-Database::Database(Switch& management, std::filesystem::path directory, const std::string& prefix,
-                   unsigned servers)
+Database::Database(Switch& management, std::filesystem::path directory, unsigned servers)
     : pki_(directory / "pki") {
   std::filesystem::create_directories(directory);
   run_checked({homeport_program(), "pki", "init", "--dir", pki_.string()});
@@ -119,7 +118,7 @@ Database::Database(Switch& management, std::filesystem::path directory, const st
     return;
   }
   for (unsigned i = 0; i < servers; ++i) {
-    machines_.push_back(std::make_unique<Namespace>(prefix + "db" + std::to_string(i + 1)));
+    machines_.push_back(std::make_unique<Namespace>(own_name("db" + std::to_string(i + 1))));
     const Namespace& machine = *machines_.back();
     management.connect(machine, "mgmt0", {});
     machine.ip("addr add " + address_of(i) + "/24 dev mgmt0");
@@ -193,9 +192,8 @@ std::string Database::local_remote() const {
   return all;
 }
 
-Relay::Relay(Switch& management, const std::filesystem::path& lab_directory,
-             const std::string& prefix, const Database& source)
-    : machine_(prefix + "relay"), log_(lab_directory / "relay.log") {
+Relay::Relay(Switch& management, const std::filesystem::path& lab_directory, const Database& source)
+    : machine_(own_name("relay")), log_(lab_directory / "relay.log") {
   management.connect(machine_, "mgmt0", {});
   machine_.ip("addr add " + std::string(kRelayAddress) + "/24 dev mgmt0");
   const auto pki = lab_directory / "db" / "pki";

@@ -54,9 +54,7 @@ class DatabaseServer {
 /// One server beside the management switch, or a cluster of several on machines of their own.
 class Database {
  public:
-  /// `prefix`: of the names of namespaces.
-  Database(Switch& management, std::filesystem::path directory, const std::string& prefix,
-           unsigned servers);
+  Database(Switch& management, std::filesystem::path directory, unsigned servers);
   ~Database();
 
   /// Makes a host's key and certificate; returns the directory they are in.
@@ -89,8 +87,7 @@ class Database {
 /// with their rights, and passes on what they write.
 class Relay {
  public:
-  Relay(Switch& management, const std::filesystem::path& lab_directory, const std::string& prefix,
-        const Database& source);
+  Relay(Switch& management, const std::filesystem::path& lab_directory, const Database& source);
 
   void start();
   void kill();

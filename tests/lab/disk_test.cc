@@ -5,7 +5,6 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -52,8 +51,7 @@ fs::path only_file_in(const fs::path& directory) {
 }
 
 TEST(Disk, EveryPageOfADirectReaderArrives) {
-  const fs::path disk =
-      fs::temp_directory_path() / ("hp-" + std::to_string(getpid()) + "-disk.img");
+  const fs::path disk = fs::temp_directory_path() / own_name("disk.img");
   Cleanup cleanup;
   cleanup.add("disk image", [&] { fs::remove(disk); });
   write_pattern_disk(disk, 64);

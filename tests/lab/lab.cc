@@ -1,14 +1,6 @@
 #include "tests/lab/lab.h"
 
-#include <sys/mount.h>
-#include <unistd.h>
-
 #include <boost/json/parse.hpp>
-
-#include <algorithm>
-#include <csignal>
-#include <fstream>
-#include <sstream>
 
 #include "tests/lab/failure.h"
 #include "tests/lab/programs.h"
@@ -16,8 +8,6 @@
 namespace homeport::lab {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr const char* kPrefix = "hp-";
 
 /// TOML basic string.
 std::string quoted(const std::string& text) {
@@ -72,20 +62,19 @@ Command guest_arguments(const GuestOptions& guest, const GuestImage& image) {
 
 Lab::Lab(std::string name, unsigned database_servers) : name_(std::move(name)) {
   remove_abandoned_labs();
-  const std::string prefix = kPrefix + std::to_string(getpid()) + "-";
-  directory_ = fs::temp_directory_path() / (prefix + name_);
+  directory_ = fs::temp_directory_path() / own_name(name_);
   // One that was kept is in the way of the next of that name.
   for (int i = 2; fs::exists(directory_); ++i) {
-    directory_ = fs::temp_directory_path() / (prefix + name_ + "-" + std::to_string(i));
+    directory_ = fs::temp_directory_path() / own_name(name_ + "-" + std::to_string(i));
   }
   fs::create_directories(directory_);
   cleanup_.add("directory " + directory_.string(), [this] {
     // Kept on request, to look into a failure.
     if (std::getenv("HOMEPORT_LAB_KEEP") == nullptr) fs::remove_all(directory_);
   });
-  underlay_ = std::make_unique<Switch>(prefix + "underlay");
-  management_ = std::make_unique<Switch>(prefix + "mgmt");
-  database_ = std::make_unique<Database>(*management_, directory_ / "db", prefix, database_servers);
+  underlay_ = std::make_unique<Switch>(own_name("underlay"));
+  management_ = std::make_unique<Switch>(own_name("mgmt"));
+  database_ = std::make_unique<Database>(*management_, directory_ / "db", database_servers);
 }
 
 Lab::~Lab() {
@@ -100,16 +89,14 @@ Lab::~Lab() {
 
 Host& Lab::add_host(const std::string& name, HostOptions options) {
   const auto number = static_cast<unsigned>(11 + hosts_.size());
-  const std::string inside = kPrefix + std::to_string(getpid()) + "-" + name;
-  hosts_.push_back(std::make_unique<Host>(name, inside, number, directory_, *underlay_,
+  hosts_.push_back(std::make_unique<Host>(name, own_name(name), number, directory_, *underlay_,
                                           *management_, *database_, options));
   watches_.push_back(std::make_unique<TapWatch>(hosts_.back()->inside(), taps_));
   return *hosts_.back();
 }
 
 Relay& Lab::add_relay() {
-  const std::string prefix = kPrefix + std::to_string(getpid()) + "-";
-  relay_ = std::make_unique<Relay>(*management_, directory_, prefix, *database_);
+  relay_ = std::make_unique<Relay>(*management_, directory_, *database_);
   return *relay_;
 }
 
@@ -138,7 +125,7 @@ void Lab::add_network() {
 }
 
 const Namespace& Lab::add_client(Host& host) {
-  client_ = std::make_unique<Namespace>(kPrefix + std::to_string(getpid()) + "-client");
+  client_ = std::make_unique<Namespace>(own_name("client"));
   // What fits the tunnel: underlay MTU - 70.
   client_link_ = std::make_unique<Link>(*client_, "eth0", host.inside(), "cli0",
                                         LinkOptions{.rate_mbit = 0, .mtu = 1430});
@@ -158,13 +145,12 @@ void Lab::write_profile(const GuestOptions& guest, const std::string& name) {
   for (auto& each : hosts_) write_text(each->profile_directory() / (name + ".toml"), text);
 }
 
-void Lab::add_guest(const GuestOptions& guest, Host& host, bool start) {
+void Lab::add_guest(const GuestOptions& guest, Host& host) {
   write_profile(guest, guest.name);
   homeport_checked("app add " + guest.name + " --driver qemu --profile " + guest.name +
                    " --network net1 --mac " + guest.mac + " --ip " + guest.ipv4 + " --ip " +
                    guest.ipv6 + " --host " + host.name() + " --memory " +
                    std::to_string(guest.memory_mib) + " --vcpus 1");
-  if (!start) return;
   homeport_checked("app start " + guest.name + " --wait");
   GuestControl(client(), guest.ipv4).wait_ready(60s);
 }

@@ -3,7 +3,6 @@
 
 #include <boost/json/value.hpp>
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,7 +33,7 @@ struct GuestOptions {
 /// QEMU's arguments for such a VM, with the placeholders of a launch profile.
 Command guest_arguments(const GuestOptions& guest, const GuestImage& image);
 
-/// One directory, one set of namespaces ("hp-<pid>-..."), all gone with the object. What a lab
+/// One directory, one set of namespaces (own_name()), all gone with the object. What a lab
 /// whose process was killed has left behind is removed when the next one is made.
 class Lab {
  public:
@@ -56,8 +55,7 @@ class Lab {
   /// Writes the launch profile of such a guest on every host, by that name.
   void write_profile(const GuestOptions& guest, const std::string& name);
   /// Writes the launch profile on every host, adds the application and starts it on `host`.
-  /// `start` false leaves it added only.
-  void add_guest(const GuestOptions& guest, Host& host, bool start = true);
+  void add_guest(const GuestOptions& guest, Host& host);
 
   /// The operator's command line, on the database's machine.
   CommandResult homeport(const std::string& arguments, Clock::duration timeout = 120s);
@@ -68,7 +66,7 @@ class Lab {
   /// Where the control database says the application is.
   std::string location(const std::string& application);
 
-  /// Log lines of the lab's agents that may be there, besides those of `expected`.
+  /// Warnings and errors in the agents' logs that match none of `expected`.
   std::vector<std::string> complaints(const std::vector<std::string>& expected = {});
   /// Everything left behind on any host; empty when clean.
   std::vector<std::string> leftovers();
@@ -76,8 +74,6 @@ class Lab {
   Database& database() { return *database_; }
   /// Makes a relay of the database; hosts may be told to reach it there.
   Relay& add_relay();
-  Switch& underlay() { return *underlay_; }
-  Switch& management() { return *management_; }
   const Namespace& client() const { return *client_; }
   TapRecord& taps() { return taps_; }
   const std::filesystem::path& directory() const { return directory_; }

@@ -1,9 +1,6 @@
 // The lab tried by itself, without agents: what other tests rest on.
 #include <gtest/gtest.h>
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "tests/lab/cleanup.h"
 #include "tests/lab/clients.h"
 #include "tests/lab/failure.h"
@@ -17,10 +14,6 @@ namespace homeport::lab {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string name(const std::string& what) {
-  return "hp-" + std::to_string(getpid()) + "-" + what;
-}
 
 bool exists(const Namespace& space) {
   return fs::exists("/run/netns/" + space.name());
@@ -49,7 +42,7 @@ TEST(Namespace, TakesItsProcessesAlong) {
   std::string path;
   pid_t orphan = 0;
   {
-    Namespace space(name("gone"));
+    Namespace space(own_name("gone"));
     path = "/run/netns/" + space.name();
     ProcessOptions inside{.inside = &space};
     // A daemon: its parent ends, so that nothing but the namespace leads to it.
@@ -75,9 +68,9 @@ TEST(Process, IsEndedWithTheObject) {
 }
 
 TEST(Link, CarriesIsCutAndRestored) {
-  Namespace a(name("a"));
-  Namespace b(name("b"));
-  Switch middle(name("middle"));
+  Namespace a(own_name("a"));
+  Namespace b(own_name("b"));
+  Switch middle(own_name("middle"));
   Link& link = middle.connect(a, "eth0", {.rate_mbit = 100, .mtu = 1500});
   middle.connect(b, "eth0", {});
   a.ip("addr add 10.9.0.1/24 dev eth0");
@@ -99,14 +92,14 @@ TEST(Link, CarriesIsCutAndRestored) {
 /// A guest on a plain tap and bridge, started by hand: kernel, worker and clients, without agents.
 TEST(Guest, AnswersItsClients) {
   const GuestImage image = prepare_guest_image();
-  const fs::path directory = fs::temp_directory_path() / name("guest");
+  const fs::path directory = fs::temp_directory_path() / own_name("guest");
   fs::create_directories(directory);
   Cleanup cleanup;
   cleanup.add("directory", [&] { fs::remove_all(directory); });
   write_pattern_disk(directory / "disk.img", 16);
 
-  Switch bridge(name("bridge"));
-  Namespace client(name("client"));
+  Switch bridge(own_name("bridge"));
+  Namespace client(own_name("client"));
   bridge.connect(client, "eth0", {});
   client.ip("addr add 10.1.0.2/24 dev eth0");
   client.ip("addr add fd01::2/64 dev eth0 nodad");

@@ -7,15 +7,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <map>
 #include <ostream>
 #include <set>
 
-#include "tests/lab/failure.h"
 #include "tests/lab/fault.h"
 #include "tests/lab/guest_image.h"
 
@@ -103,8 +100,7 @@ bool fatal(const Cell& cell) {
 class Matrix : public testing::TestWithParam<Cell> {
  protected:
   static void SetUpTestSuite() {
-    disk_ = std::filesystem::temp_directory_path() /
-            ("hp-" + std::to_string(::getpid()) + "-matrix.img");
+    disk_ = std::filesystem::temp_directory_path() / own_name("matrix.img");
     write_pattern_disk(disk_, 16);
   }
 

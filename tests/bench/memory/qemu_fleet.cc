@@ -1,7 +1,5 @@
 #include "tests/bench/memory/qemu_fleet.h"
 
-#include <unistd.h>
-
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
@@ -53,10 +51,6 @@ class Monitor {
 
 void replace(std::string& text, const std::string& what, const std::string& by) {
   if (const auto at = text.find(what); at != std::string::npos) text.replace(at, what.size(), by);
-}
-
-std::string own_name(const std::string& what) {
-  return "hp-" + std::to_string(getpid()) + "-" + what;
 }
 
 }  // namespace
