@@ -13,16 +13,28 @@
 #include <fstream>
 #include <sstream>
 
+#include "overlay/link/unique_fd.h"
 #include "tests/lab/failure.h"
 
 namespace homeport::lab {
 namespace fs = std::filesystem;
+using overlay::UniqueFd;
 namespace {
 
 std::string join(const Command& command) {
   std::string text;
   for (const auto& word : command) text += (text.empty() ? "" : " ") + word;
   return text;
+}
+
+struct Pipe {
+  UniqueFd reader, writer;
+};
+
+Pipe make_pipe() {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) throw LabFailure("pipe: " + std::string(strerror(errno)));
+  return {UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
 /// fork and exec. `out` and `err` become the child's; a failed exec is reported through a pipe
@@ -42,8 +54,7 @@ pid_t spawn(const Command& command, const ProcessOptions& options, int out, int 
   for (auto& setting : settings) envp.push_back(setting.data());
   envp.push_back(nullptr);
 
-  int report[2];
-  if (pipe2(report, O_CLOEXEC) != 0) throw LabFailure("pipe: " + std::string(strerror(errno)));
+  Pipe report = make_pipe();
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid < 0) throw LabFailure("fork: " + std::string(strerror(errno)));
@@ -58,13 +69,12 @@ pid_t spawn(const Command& command, const ProcessOptions& options, int out, int 
                        prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
     if (ready) execvpe(argv[0], argv.data(), envp.data());
     const int error = errno;
-    if (write(report[1], &error, sizeof error) < 0) _exit(126);
+    if (write(report.writer.get(), &error, sizeof error) < 0) _exit(126);
     _exit(127);
   }
-  close(report[1]);
+  report.writer.reset();
   int error = 0;
-  const ssize_t got = read(report[0], &error, sizeof error);
-  close(report[0]);
+  const ssize_t got = read(report.reader.get(), &error, sizeof error);
   if (got > 0) {
     waitpid(pid, nullptr, 0);
     throw LabFailure("cannot start " + join(command) + ": " + std::strerror(error));
@@ -85,15 +95,9 @@ Process::Process(Command command, ProcessOptions options)
     return;
   }
   const std::string file = options_.log.empty() ? "/dev/null" : options_.log.string();
-  const int log = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (log < 0) throw LabFailure(file + ": " + std::strerror(errno));
-  try {
-    pid_ = spawn(command_, options_, log, log);
-  } catch (...) {
-    close(log);
-    throw;
-  }
-  close(log);
+  const UniqueFd log(open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  if (!log) throw LabFailure(file + ": " + std::strerror(errno));
+  pid_ = spawn(command_, options_, log.get(), log.get());
 }
 
 Process::~Process() {
@@ -158,16 +162,13 @@ void Process::wait_for_log(const std::string& text, Clock::duration timeout) {
 
 CommandResult run_command(const Command& command, const ProcessOptions& options,
                           Clock::duration timeout) {
-  int out[2];
-  int err[2];
-  if (pipe2(out, O_CLOEXEC) != 0) throw LabFailure("pipe: " + std::string(strerror(errno)));
-  if (pipe2(err, O_CLOEXEC) != 0) throw LabFailure("pipe: " + std::string(strerror(errno)));
-  const pid_t pid = spawn(command, options, out[1], err[1]);
-  close(out[1]);
-  close(err[1]);
+  Pipe out = make_pipe(), err = make_pipe();
+  const pid_t pid = spawn(command, options, out.writer.get(), err.writer.get());
+  out.writer.reset();
+  err.writer.reset();
   CommandResult result;
   const auto deadline = Clock::now() + timeout;
-  pollfd waiting[2] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
+  pollfd waiting[2] = {{out.reader.get(), POLLIN, 0}, {err.reader.get(), POLLIN, 0}};
   int open_ends = 2;
   // A server that the command leaves behind may keep the pipes open: the command's own end counts.
   int status = 0;
@@ -190,13 +191,9 @@ CommandResult run_command(const Command& command, const ProcessOptions& options,
     if (!ended && Clock::now() > deadline) {
       ::kill(pid, SIGKILL);
       waitpid(pid, &status, 0);
-      close(out[0]);
-      close(err[0]);
       throw LabFailure(join(command) + " did not end in time\n" + result.out + result.err);
     }
   }
-  close(out[0]);
-  close(err[0]);
   if (!ended) waitpid(pid, &status, 0);
   result.status = status_from(status);
   return result;
