@@ -49,7 +49,7 @@ TEST_F(Convergence, IsAsThePolicySays) {
   EXPECT_GT(forced.task.downtime_ms, 200u);
   fleet_.wait_settled(fleet_.b());
   expect_same_guest();
-  EXPECT_THAT(fleet_.lab().complaints({"copying", "move"}), IsEmpty());
+  EXPECT_THAT(fleet_.lab().complaints({"the limit is 200 ms"}), IsEmpty());
 }
 
 }  // namespace
