@@ -10,8 +10,8 @@
 //                                           +--> Destination+ <== LaneReceiver <==lanes== others
 //   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes
 //
-// Threads: control (this one: all decisions), lanes (guest memory coming in), bulk (guest memory
-// going out: one for each move), and that of the OVSDB session inside ControlDatabase.
+// Threads: control (this one: all decisions), lanes (guest memory coming in), one for each move
+// from here (guest memory going out), and that of the OVSDB session inside ControlDatabase.
 #include "agent/wiring.h"
 
 #include "agent/network/underlay.h"
@@ -46,10 +46,8 @@ struct Agent::Parts {
         network(database, *datapath, config.host, mtu_limit),
         guests(executor, database, network, driver, config.host, mtu_limit),
         ownership(database, [this] { return identity.status(); }),
-        bulk(config.limits.moves),
         source(std::make_shared<migration::SourceContext>(migration::SourceContext{
             .executor = executor,
-            .bulk_executor = bulk.executor(),
             .host = config.host,
             .traffic = network,
             .ownership = ownership,
@@ -137,7 +135,6 @@ struct Agent::Parts {
   Guests guests;
   DatabaseOwnership ownership;
   migration::LaneReceiver lanes;  // lives on lane_worker
-  Worker bulk;
   Worker lane_worker;
   std::shared_ptr<const migration::SourceContext> source;
   TaskRunner tasks;
@@ -158,8 +155,7 @@ void Agent::shut_down(std::function<void(bool)> done) {
 }
 
 Agent::~Agent() {
-  // The workers first: nothing may come from their threads while the rest goes.
-  parts_->bulk.stop();
+  // The worker first: nothing may come from its thread while the rest goes.
   parts_->lane_worker.stop();
 }
 

@@ -1,21 +1,16 @@
-// Threads with an executor of their own, for work that must not delay the control thread.
+// A thread with an executor of its own, for work that must not delay the control thread.
 #pragma once
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 
-#include <cstddef>
 #include <thread>
-#include <vector>
 
 namespace homeport::agent {
 
 class Worker {
  public:
-  /// With more than one thread its users bring strands.
-  explicit Worker(std::size_t threads = 1) {
-    for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { context_.run(); });
-  }
+  Worker() : thread_([this] { context_.run(); }) {}
   ~Worker() { stop(); }
 
   boost::asio::io_context::executor_type executor() { return context_.get_executor(); }
@@ -23,16 +18,14 @@ class Worker {
   /// Leaves what is queued undone. May be called twice.
   void stop() {
     context_.stop();
-    for (std::thread& thread : threads_) {
-      if (thread.joinable()) thread.join();
-    }
+    if (thread_.joinable()) thread_.join();
   }
 
  private:
-  boost::asio::io_context context_;
+  boost::asio::io_context context_{1};
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_ =
       boost::asio::make_work_guard(context_);
-  std::vector<std::thread> threads_;
+  std::thread thread_;
 };
 
 }  // namespace homeport::agent

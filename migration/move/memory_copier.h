@@ -1,7 +1,7 @@
 // Sends a running guest's memory to the destination of a move: rounds of pages that were written
 // since the last, until what is left fits the downtime that the move may cost.
 //
-// Lives on the bulk executor (a strand of its own on the bulk threads), where it reads guest memory
+// Lives on the bulk executor (a thread of its own), where it reads guest memory
 // in place and sends it on a lane; only progress() and cancel() may be called from other threads.
 #pragma once
 
@@ -92,7 +92,7 @@ class MemoryCopier : public std::enable_shared_from_this<MemoryCopier> {
   std::uint64_t rate_from_ = 0;  ///< bytes that were sent by then
   std::vector<policy::CopyRound> rounds_;
 
-  /// What progress() and cancel() share with the bulk threads: single figures, each true by itself.
+  /// What progress() and cancel() share with the bulk thread: single figures, each true by itself.
   struct Shared {
     std::atomic<bool> cancelled{false};
     std::atomic<std::uint64_t> ram_bytes{0}, bytes_sent{0}, bytes_left{0}, bytes_per_second{0};

@@ -52,7 +52,7 @@ ToDestination prepare_message(const MoveRequest& request, const std::vector<RamB
 
 template <class T>
 asio::awaitable<T> SourceMove::on_bulk(asio::awaitable<T> work) {
-  return asio::co_spawn(bulk_, std::move(work), asio::use_awaitable);
+  return asio::co_spawn(bulk_->get_executor(), std::move(work), asio::use_awaitable);
 }
 
 // --- While the guest runs here.
@@ -88,7 +88,8 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   setup.blocks = std::move(*blocks);
   setup.pinned_io = *pinned;
   setup.limits = request_.limits;
-  setup.executor = bulk_;
+  bulk_.emplace(1);
+  setup.executor = bulk_->get_executor();
   auto lanes = lane_endpoints_of(answer->prepared());
   if (!lanes) co_return fail(policy::with_context(entry().peer, lanes.error()));
   setup.lane_endpoints = std::move(*lanes);

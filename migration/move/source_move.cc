@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 
 namespace homeport::migration {
 
@@ -27,7 +26,6 @@ constexpr auto kAnswerPatience = 20s;
 SourceMove::SourceMove(std::shared_ptr<const SourceContext> context, MoveRequest request,
                        std::shared_ptr<Vm> vm)
     : context_(std::move(context)),
-      bulk_(asio::make_strand(context_->bulk_executor)),
       request_(std::move(request)),
       vm_(std::move(vm)),
       started_(steady_clock::now()) {}

@@ -13,6 +13,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -33,9 +34,8 @@ namespace homeport::migration {
 using HoldPoint = std::function<boost::asio::awaitable<void>(std::string_view point)>;
 
 struct SourceContext {
-  boost::asio::any_io_executor executor;       ///< the control executor
-  boost::asio::any_io_executor bulk_executor;  ///< where memory is read and sent: threads
-  std::string host;                            ///< this host's name
+  boost::asio::any_io_executor executor;  ///< the control executor
+  std::string host;                       ///< this host's name
   Traffic& traffic;
   Ownership& ownership;
   const Journal& journal;
@@ -135,9 +135,9 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Event fail(std::string message);
 
   std::shared_ptr<const SourceContext> context_;
-  /// This move's own turn-taking on the bulk threads: what blocks one move must not lengthen the
-  /// stop of another.
-  boost::asio::any_io_executor bulk_;
+  /// Where memory is read and sent: a thread of this move's own, for what blocks one move must not
+  /// lengthen the stop of another. Outlives what runs on it.
+  std::optional<boost::asio::thread_pool> bulk_;
   MoveRequest request_;
   std::shared_ptr<Vm> vm_;
   SourceMachine machine_;

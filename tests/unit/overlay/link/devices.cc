@@ -68,10 +68,21 @@ void remove_address(const std::string& name, const policy::IpAddress& address, i
   check(rtnl_addr_delete(socket.get(), object.get(), 0), "remove_address " + name);
 }
 
-std::uint64_t sent_packets(const std::string& name) {
+namespace {
+
+std::uint64_t counter(const std::string& name, rtnl_link_stat_id_t which) {
   auto socket = netlink::connect().value();
-  return rtnl_link_get_stat(netlink::get_link(socket.get(), name).value().get(),
-                            RTNL_LINK_TX_PACKETS);
+  return rtnl_link_get_stat(netlink::get_link(socket.get(), name).value().get(), which);
+}
+
+}  // namespace
+
+std::uint64_t sent_packets(const std::string& name) {
+  return counter(name, RTNL_LINK_TX_PACKETS);
+}
+
+std::uint64_t received_packets(const std::string& name) {
+  return counter(name, RTNL_LINK_RX_PACKETS);
 }
 
 }  // namespace homeport::overlay

@@ -23,5 +23,7 @@ void remove_address(const std::string& name, const policy::IpAddress& address, i
 
 /// Packets the device has sent: for a tap, what its reader has taken out of the queue.
 std::uint64_t sent_packets(const std::string& name);
+/// For a tap: what its reader has put in.
+std::uint64_t received_packets(const std::string& name);
 
 }  // namespace homeport::overlay
