@@ -85,6 +85,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
     snapshot.dropped_packets = {{"unknown_port", total->drop_unknown_port},
                                 {"unknown_address", total->drop_unknown_address},
                                 {"unknown_neighbor", total->drop_unknown_neighbor},
+                                {"forged_source", total->drop_forged_source},
                                 {"forged_announcement", total->drop_forged_announcement},
                                 {"multicast", total->drop_multicast},
                                 {"unknown_network", total->drop_unknown_network},

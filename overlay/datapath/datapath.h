@@ -99,6 +99,7 @@ struct TotalCounters {
   std::uint64_t drop_unknown_port = 0;  ///< From a device that is no port.
   std::uint64_t drop_unknown_address = 0;
   std::uint64_t drop_unknown_neighbor = 0;     ///< ARP or ND for an address nobody has.
+  std::uint64_t drop_forged_source = 0;        ///< From a MAC address that is not its sender's.
   std::uint64_t drop_forged_announcement = 0;  ///< Of an address that is not its sender's.
   std::uint64_t drop_multicast = 0;            ///< Other broadcast or multicast: never flooded.
   std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.

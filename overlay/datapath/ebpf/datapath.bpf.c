@@ -23,6 +23,11 @@ int hp_from_port(struct __sk_buff* skb) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
   if (ethernet->h_dest[0] & 1) return hp_from_port_multicast(skb, port);
+  /* An application speaks for itself only. What waited in its tap, and is sent on after a move, is
+   * addressed to it. */
+  if (!hp_same_mac(ethernet->h_source, port->mac) && !hp_same_mac(ethernet->h_dest, port->mac)) {
+    return hp_drop(HP_COUNT_drop_forged_source);
+  }
 
   struct hp_address_key key = {.vni = port->vni};
   __builtin_memcpy(key.mac, ethernet->h_dest, 6);
@@ -92,6 +97,11 @@ int hp_from_tunnel(struct __sk_buff* skb) {
     if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, vni, ethernet->h_source);
     return hp_drop_unknown(&key);
   }
+  /* Any of the network's applications: which host one is on is not the same everywhere while it
+   * moves. */
+  struct hp_address_key source = {.vni = key.vni};
+  __builtin_memcpy(source.mac, ethernet->h_source, 6);
+  if (!bpf_map_lookup_elem(&hp_addresses, &source)) return hp_drop(HP_COUNT_drop_forged_source);
   if (!address->remote) return hp_deliver(skb, &address->local);
 
   /* The application is elsewhere. If it is on its way here, what its owner has redirected waits

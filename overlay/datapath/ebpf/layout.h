@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define HP_LAYOUT_VERSION 2
+#define HP_LAYOUT_VERSION 3
 
 #define HP_MAX_PORTS 4096       /* ports of this host */
 #define HP_MAX_ADDRESSES 262144 /* (network, MAC) and (network, IP) pairs */
@@ -100,6 +100,7 @@ struct hp_port_counters {
   X(drop_unknown_port)        \
   X(drop_unknown_address)     \
   X(drop_unknown_neighbor)    \
+  X(drop_forged_source)       \
   X(drop_forged_announcement) \
   X(drop_multicast)           \
   X(drop_unknown_network)     \

@@ -104,6 +104,8 @@ TEST_P(Forwarding, RedirectedApplicationIsReachedThroughItsFormerHost) {
   fabric_.host(2).desired.addresses.push_back(fabric_.entry(local, 2, 2));
   fabric_.desired_entry(2, two_) = fabric_.entry(two_, 2, 3);
   fabric_.host(2).apply().value();
+  fabric_.host(3).desired.addresses.push_back(fabric_.entry(local, 3, 2));
+  fabric_.host(3).apply().value();
   int number = 0;
   for (App* sender : {&one_, &three_, &local}) {
     Socket client(sender->inside, false);
@@ -154,6 +156,18 @@ TEST_P(Forwarding, UnknownHostIsNotListenedTo) {
   client.send(two_.v4, 9, "from a stranger");
   EXPECT_TRUE(eventually([&] { return host.totals().drop_unknown_vtep == 1; }));
   EXPECT_EQ(host.port(two_).delivered_packets, 0u);
+  expect_talk(three_, two_);
+}
+
+TEST_P(Forwarding, UnknownSendersAreNotDelivered) {
+  // Host 1 lets its application speak by an address that no other host has heard of.
+  const policy::MacAddress forged = {{2, 0, 0, 0, 0, 77}};
+  Host& host = fabric_.host(1);
+  host.desired.ports.at(0).mac = forged;
+  host.apply().value();
+  send_frame(one_, ethernet(two_.mac, forged, 0x88b5, std::string(64, 'f')));
+  EXPECT_TRUE(eventually([&] { return fabric_.host(2).totals().drop_forged_source == 1; }));
+  EXPECT_EQ(fabric_.host(2).port(two_).delivered_packets, 0u);
   expect_talk(three_, two_);
 }
 

@@ -213,6 +213,18 @@ TEST_F(FromPort, NothingIsFlooded) {
                  &TotalCounters::drop_unknown_address);
 }
 
+TEST_F(FromPort, AnApplicationSpeaksForItselfOnly) {
+  const policy::MacAddress three = {{2, 0, 0, 0, 0, 3}};
+  for (const auto& from : {two_.mac, nobody_, three}) {
+    expect_dropped(transport_frame(two_.mac, from, one_.v4, two_.v4, 17, 500),
+                   &TotalCounters::drop_forged_source);
+  }
+  // What waited in its tap and is sent on: its address is elsewhere by now.
+  fabric_.host(1).set_address(fabric_.entry(one_, 1, 2, 2)).value();
+  EXPECT_EQ(run(transport_frame(one_.mac, two_.mac, two_.v4, one_.v4, 17, 500)).verdict,
+            TC_ACT_REDIRECT);
+}
+
 TEST_F(FromPort, UnicastIsRedirectedUnchanged) {
   const std::string frame = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 500);
   Output out = run(frame);
