@@ -22,9 +22,11 @@ using policy::Result;
 
 namespace {
 
-/// How often the datapath and this host's rows are compared with what they should be, in case
-/// somebody else changed them.
-constexpr auto kRepairInterval = 5s;
+/// How often this host's rows are compared with what they should be, in case somebody else changed
+/// them.
+constexpr auto kRepublishInterval = 5s;
+/// The same for the datapath: what was deleted by hand is there again within 5 s.
+constexpr auto kRepairInterval = 3s;
 /// How long another agent of this host's name is listened for: longer than it is between two signs
 /// of life.
 constexpr auto kAloneAfter = 12s;
@@ -51,7 +53,7 @@ asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdenti
           "a name and a certificate of its own",
           identity.host.name, row->second.agent_pid);
     }
-    co_await overlay::pause(kRepairInterval);
+    co_await overlay::pause(kRepublishInterval);
   }
 }
 

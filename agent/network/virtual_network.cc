@@ -45,6 +45,10 @@ void VirtualNetwork::reconcile() {
   if (auto applied = datapath_.apply(desired.state); !applied) {
     desired.problems.push_back(applied.error().message);
   }
+  if (const auto& mended = datapath_.mended(); !mended.empty()) {
+    overlay::log::warn("the datapath was changed from outside and is mended: {}",
+                       fmt::join(mended, "; "));
+  }
   if (desired.problems != problems_ && !desired.problems.empty()) {
     overlay::log::info("virtual network: {}", fmt::join(desired.problems, "; "));
   }

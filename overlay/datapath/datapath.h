@@ -119,6 +119,10 @@ class Datapath {
   /// cannot (a port whose device is missing, say); the error then names all that could not.
   virtual Result<void> apply(const DesiredState& desired) = 0;
 
+  /// What the last apply() found different from what this object had left, and has mended:
+  /// somebody else deleted or wrote it. One clause each, "the filter of tap1 was missing".
+  virtual const std::vector<std::string>& mended() const = 0;
+
   /// What is programmed now, read from the kernel, sorted. A port without its filter is left
   /// out; a device that is gone is named "#<index>".
   virtual Result<DesiredState> read_back() = 0;

@@ -1,12 +1,17 @@
 #include "overlay/datapath/ebpf_datapath.h"
 
 #include "overlay/datapath/ebpf_object.h"
+#include "overlay/datapath/tampering.h"
 #include "overlay/datapath/tc_filter.h"
 #include "overlay/link/link.h"
 
+#include <fmt/format.h>
 #include <boost/algorithm/string/join.hpp>
 
 #include <net/if.h>
+
+#include <map>
+#include <optional>
 
 namespace homeport::overlay {
 
@@ -56,6 +61,7 @@ class EbpfDatapath final : public Datapath {
         from_tunnel_id_(from_tunnel_id) {}
 
   Result<void> apply(const DesiredState& desired) override;
+  const std::vector<std::string>& mended() const override { return mended_; }
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
   Result<PortCounters> counters(const std::string& device) override;
@@ -67,7 +73,7 @@ class EbpfDatapath final : public Datapath {
   Result<MapImage> read_image() const;
   void write_new(const MapImage& current, const MapImage& desired, Problems& problems) const;
   void remove_old(const MapImage& current, const MapImage& desired, Problems& problems) const;
-  void attach(std::uint32_t ifindex, int program_fd, std::uint32_t id, Problems& problems) const;
+  void attach(std::uint32_t ifindex, int program_fd, std::uint32_t id, Problems& problems);
   void detach_strays(const std::vector<Link>& links, const MapImage& desired,
                      std::uint32_t vxlan_ifindex, Problems& problems) const;
 
@@ -75,6 +81,11 @@ class EbpfDatapath final : public Datapath {
   EbpfObject object_;
   const std::uint32_t from_port_id_;
   const std::uint32_t from_tunnel_id_;
+  /// What this object left in the maps, and the devices it left filtered; none before it has
+  /// written anything, or when it could not write everything.
+  std::optional<MapImage> left_;
+  std::map<std::uint32_t, std::string> filtered_;  ///< name by ifindex
+  std::vector<std::string> mended_;
   bool took_over_ = false;  ///< What an earlier agent left has been dealt with.
 };
 
@@ -144,10 +155,15 @@ void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
 }
 
 void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t id,
-                          Problems& problems) const {
+                          Problems& problems) {
   auto present = tc_filter::program_id(ifindex);
   if (!present) return problems.push_back(present.error().message + ".");
-  if (*present != id) note(tc_filter::attach(ifindex, program_fd), problems);
+  if (*present == id) return;
+  if (auto left = filtered_.find(ifindex); left != filtered_.end()) {
+    mended_.push_back(fmt::format("the filter of {} was {}", left->second,
+                                  *present == 0 ? "missing" : "replaced"));
+  }
+  note(tc_filter::attach(ifindex, program_fd), problems);
 }
 
 void EbpfDatapath::detach_strays(const std::vector<Link>& links, const MapImage& desired,
@@ -160,6 +176,7 @@ void EbpfDatapath::detach_strays(const std::vector<Link>& links, const MapImage&
 }
 
 Result<void> EbpfDatapath::apply(const DesiredState& desired) {
+  mended_.clear();
   auto vxlan = ensure_vxlan(options_);
   if (!vxlan) return vxlan.error();
   const auto vxlan_ifindex = static_cast<std::uint32_t>(vxlan->index);
@@ -168,14 +185,20 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   auto current = read_image();
   if (!current) return current.error();
 
+  if (left_) mended_ = tampering(*left_, *current);
+  if (!filtered_.empty() && !filtered_.contains(vxlan_ifindex)) {
+    mended_.push_back(fmt::format("the device {} was missing", options_.vxlan_device));
+  }
+
   PortDevices devices;
-  std::set<std::uint32_t> present;
+  std::map<std::uint32_t, std::string> present;
   for (const Link& link : *links) {
     const auto ifindex = static_cast<std::uint32_t>(link.index);
     devices[link.name] = {ifindex, link.kind == "veth" && link.peer_elsewhere};
-    present.insert(ifindex);
+    present[ifindex] = link.name;
   }
   auto [image, problems] = compile(desired, devices, *current);
+  const std::size_t left_out = problems.size();
 
   object_.set_vxlan_ifindex(vxlan_ifindex);
   write_new(*current, image, problems);
@@ -195,6 +218,10 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
     note(EbpfObject::remove_other_layouts(options_), problems);
     took_over_ = true;
   }
+  filtered_ = {{vxlan_ifindex, options_.vxlan_device}};
+  for (const auto& [ifindex, port] : image.ports) filtered_[ifindex] = present[ifindex];
+  left_.reset();
+  if (problems.size() == left_out) left_ = std::move(image);
   if (!problems.empty()) {
     return policy::make_error(boost::system::errc::invalid_argument,
                               boost::algorithm::join(problems, " "));
@@ -241,9 +268,13 @@ Result<void> EbpfDatapath::set_address(const AddressEntry& entry) {
       !written) {
     return written;
   }
+  if (left_) left_->addresses[address_key(entry.vni, entry.mac)] = value;
   for (const policy::IpAddress& ip : entry.ips) {
-    auto written = object_.neighbors().write(neighbor_key(entry.vni, ip), mac_value(entry.mac));
-    if (!written) return written;
+    const hp_neighbor_key key = neighbor_key(entry.vni, ip);
+    if (auto written = object_.neighbors().write(key, mac_value(entry.mac)); !written) {
+      return written;
+    }
+    if (left_) left_->neighbors[key] = mac_value(entry.mac);
   }
   return {};
 }

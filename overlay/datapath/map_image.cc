@@ -48,8 +48,6 @@ policy::IpAddress vtep_address(const hp_vtep& vtep) {
   return asio_ip::address_v6(bytes);
 }
 
-namespace {
-
 policy::IpAddress neighbor_address(const hp_neighbor_key& key) {
   asio_ip::address_v6::bytes_type bytes;
   std::copy_n(key.ip, bytes.size(), bytes.begin());
@@ -63,6 +61,8 @@ policy::MacAddress mac_address(const std::uint8_t* bytes) {
   std::copy_n(bytes, mac.bytes.size(), mac.bytes.begin());
   return mac;
 }
+
+namespace {
 
 static_assert(HP_VNI_MARK == policy::kVniForwardedBit);
 

@@ -88,5 +88,7 @@ hp_neighbor_key neighbor_key(policy::Vni vni, const policy::IpAddress& ip);
 hp_mac mac_value(const policy::MacAddress& mac);
 hp_vtep vtep_value(const policy::IpAddress& address);
 policy::IpAddress vtep_address(const hp_vtep& vtep);
+policy::IpAddress neighbor_address(const hp_neighbor_key& key);
+policy::MacAddress mac_address(const std::uint8_t* bytes);
 
 }  // namespace homeport::overlay

@@ -29,7 +29,8 @@ const std::vector<std::string> kExpected = {"the agent of host[ABC] is being end
                                             "is not known; it is held",
                                             "it refuses this host",
                                             "of the channel protocol",
-                                            "another agent is hostA already"};
+                                            "another agent is hostA already",
+                                            "the datapath was changed from outside"};
 
 class Restart : public testing::Test {
  protected:
@@ -236,6 +237,29 @@ TEST_F(Restart, ThatIsAskedForTwiceDoesNotWait) {
   start(here);
   EXPECT_THAT(fleet_->wait_ended().state, testing::AnyOf("succeeded", "rolled-back"));
   fleet_->wait_settled(fleet_->wait_somewhere());
+}
+
+TEST_F(Restart, IsNotNeededForWhatSomebodyDeletesByHand) {
+  Host& here = fleet_->wait_somewhere();
+  Lab& lab = fleet_->lab();
+  StreamClient stream(lab.client(), "10.1.0.5", lab.directory() / "deleted.log");
+  const std::string tap = words(here.inside().ip("-o link show type tun")).at(1);
+  const std::string device = tap.substr(0, tap.find(':'));
+  struct Deed {
+    std::string what;
+    std::function<void()> act;
+  };
+  const std::vector<Deed> deeds = {
+      {"the filter of " + device, [&] { here.inside().tc("qdisc del dev " + device + " clsact"); }},
+      {"the filter of homeport0", [&] { here.inside().tc("qdisc del dev homeport0 clsact"); }},
+      {"the device homeport0", [&] { here.inside().ip("link del homeport0"); }}};
+  for (const Deed& deed : deeds) {
+    stream.wait_progress(64 * 1024, 20s);
+    deed.act();
+    here.agent().wait_for_log(deed.what + " was missing", 5s);
+  }
+  stream.wait_progress(64 * 1024, 20s);
+  EXPECT_TRUE(stream.finish().survived);
 }
 
 /// Replaces `from` by `to` in a host's configuration.

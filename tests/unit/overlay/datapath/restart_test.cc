@@ -13,8 +13,10 @@
 namespace homeport::overlay {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::UnorderedElementsAre;
 
 const BpfFileSystem& bpf() {
   static const BpfFileSystem file_system;
@@ -160,9 +162,13 @@ TEST_F(Restart, HandDeletedFilterIsSeenAndRepaired) {
   host_.inside.shell("tc filter del dev app2 ingress");
   EXPECT_THAT(host_.read_back().value().ports, IsEmpty());
   host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), ElementsAre("the filter of app2 was missing"));
   EXPECT_EQ(host_.read_back().value(), desired());
   host_.inside.shell("tc qdisc del dev homeport0 clsact");
   host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), ElementsAre("the filter of homeport0 was missing"));
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), IsEmpty());
   expect_talk();
 }
 
@@ -177,6 +183,13 @@ TEST_F(Restart, HandDeletedMapEntriesAreSeenAndRepaired) {
   delete_by_hand("hp_vteps", vtep_value(fabric_.host(1).vtep));
   EXPECT_FALSE(host_.read_back().value() == desired());
   host_.apply().value();
+  EXPECT_THAT(
+      host_.datapath->mended(),
+      UnorderedElementsAre("the port with index " + std::to_string(ifindex) + " was missing",
+                           "the address 02:00:00:00:00:02 of network 42 was missing",
+                           "the address 10.0.0.1 of network 42 was missing",
+                           "the network 42 was missing", "the host 0 of network 42 was missing",
+                           "the host " + fabric_.host(1).vtep.to_string() + " was missing"));
   EXPECT_EQ(host_.read_back().value(), desired());
   expect_talk();
 }
@@ -184,6 +197,7 @@ TEST_F(Restart, HandDeletedMapEntriesAreSeenAndRepaired) {
 TEST_F(Restart, HandDeletedVxlanDeviceIsMadeAgain) {
   host_.inside.run([] { delete_device("homeport0").value(); });
   host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), ElementsAre("the device homeport0 was missing"));
   expect_talk();
   host_.inside.run([] { set_link_up("homeport0", false).value(); });
   host_.apply().value();
@@ -196,6 +210,7 @@ TEST_F(Restart, StrayEntriesAreRemoved) {
   host_.set_address(stray).value();
   EXPECT_EQ(host_.read_back().value().addresses.size(), 3u);
   host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), IsEmpty());  // it was not somebody else's
   EXPECT_EQ(host_.read_back().value(), desired());
 }
 
