@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <random>
 #include <vector>
 
 namespace homeport::overlay {
@@ -49,7 +51,8 @@ class FromPort : public testing::Test {
       options.ctx_in = &context;
       options.ctx_size_in = sizeof(context);
       const int result = bpf_prog_test_run_opts(program.get(), &options);
-      EXPECT_EQ(result, 0) << std::generic_category().message(-result);
+      EXPECT_EQ(result, 0) << std::generic_category().message(-result) << ", " << frame.size()
+                           << " bytes";
       return Output{static_cast<int>(options.retval), {out.data(), options.data_size_out}};
     });
   }
@@ -252,6 +255,105 @@ TEST_F(FromPort, FrameWithoutTunnelKeyIsDroppedAtTheVxlanDevice) {
       run(ethernet(two_.mac, one_.mac, 0x0800, std::string(100, 'x')), 0, "homeport0").verdict,
       TC_ACT_SHOT);
   EXPECT_EQ(fabric_.host(1).totals().drop_malformed, 1u);
+}
+
+/// Frames as nobody should send them: cut off, drawn out to jumbo size, bytes changed.
+class Broken {
+ public:
+  Broken(std::vector<std::string> whole, unsigned seed) : whole_(std::move(whole)), random_(seed) {}
+
+  std::string next() {
+    std::string frame = whole_.at(below(whole_.size()));
+    for (std::size_t changes = below(4); changes > 0; --changes) {
+      frame.at(below(std::min<std::size_t>(frame.size(), 100))) = static_cast<char>(below(256));
+    }
+    switch (below(4)) {
+      case 0:
+        cut_off(frame);
+        break;
+      case 1:
+        frame.resize(std::min<std::size_t>(frame.size() + below(3000), 3000),
+                     'j');  // a page holds it
+        break;
+      default:
+        break;
+    }
+    return frame;
+  }
+  std::uint32_t gso_size() { return below(4) == 0 ? static_cast<std::uint32_t>(below(2000)) : 0; }
+
+ private:
+  /// Not within an IP header: the kernel does not run programs over that.
+  void cut_off(std::string& frame) {
+    const unsigned type = read16(frame, 12);
+    const std::size_t least = type == 0x0800 ? 34 : type == 0x86dd ? 54 : 15;
+    if (frame.size() > least) frame.resize(least + below(frame.size() - least));
+  }
+
+  std::size_t below(std::size_t limit) {
+    return std::uniform_int_distribution<std::size_t>(0, limit - 1)(random_);
+  }
+
+  std::vector<std::string> whole_;
+  std::mt19937 random_;
+};
+
+std::uint64_t drops(const TotalCounters& totals) {
+  return totals.probes + totals.drop_unknown_port + totals.drop_unknown_address +
+         totals.drop_unknown_neighbor + totals.drop_forged_source +
+         totals.drop_forged_announcement + totals.drop_multicast + totals.drop_unknown_network +
+         totals.drop_unknown_vtep + totals.drop_forwarded_twice + totals.drop_too_big +
+         totals.drop_malformed;
+}
+
+// Whatever an application sends, it is sent on as it is, answered well, or dropped and counted;
+// nothing is left to the host's own stack.
+TEST_F(FromPort, BrokenFramesAreSentAnsweredOrCounted) {
+  const policy::MacAddress group = {{0x33, 0x33, 0xff, 0, 0, 2}};
+  const auto group_ip = make_address("ff02::1:ff00:2");
+  Broken frames({arp(Arp::request, one_.mac, one_.v4, two_.v4),
+                 arp(Arp::reply, one_.mac, one_.v4, one_.v4), rarp(one_.mac, one_.mac),
+                 neighbor_discovery(group, one_.mac, one_.v6, group_ip, 135, two_.v6,
+                                    std::string("\1\1", 2) + bytes_of(one_.mac)),
+                 advertisement(one_.mac, one_.mac, one_.v6, one_.v6),
+                 transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 6, 1514),
+                 transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 1514, false),
+                 transport_frame(two_.mac, one_.mac, one_.v6, two_.v6, 6, 1514),
+                 transport_frame(two_.mac, one_.mac, one_.v6, two_.v6, 58, 100)},
+                1);
+  std::uint64_t dropped = drops(fabric_.host(1).totals());
+  std::size_t answers = 0;
+  for (int i = 0; i < 20'000 && !HasFailure(); ++i) {
+    SCOPED_TRACE(i);
+    const std::string frame = frames.next();
+    const std::uint32_t gso_size = frames.gso_size();
+    const Output out = run(frame, gso_size);
+    if (out.verdict == TC_ACT_SHOT) {
+      const std::uint64_t now = drops(fabric_.host(1).totals());
+      EXPECT_GT(now, dropped);
+      dropped = now;
+      continue;
+    }
+    ASSERT_TRUE(out.verdict == TC_ACT_REDIRECT || out.verdict == TC_ACT_STOLEN) << out.verdict;
+    if (out.frame == frame) continue;
+    ++answers;
+    ASSERT_GE(out.frame.size(), 42u);
+    switch (read16(out.frame, 12)) {
+      case 0x0806:
+        EXPECT_EQ(read16(out.frame, 20), 2u);
+        break;
+      case 0x0800:
+        EXPECT_EQ(internet_checksum(out.frame.substr(14, 20)), 0u);
+        EXPECT_EQ(internet_checksum(out.frame.substr(34)), 0u);
+        break;
+      case 0x86dd:
+        EXPECT_EQ(icmp6_checksum(out.frame), 0u);
+        break;
+      default:
+        ADD_FAILURE() << "an answer of type " << read16(out.frame, 12);
+    }
+  }
+  EXPECT_GT(answers, 1000u);
 }
 
 /// What is too big, by protocol (6 TCP, 17 UDP) and family.
