@@ -90,12 +90,11 @@ Result<int> init(Invocation& invocation, const DbArguments& given) {
       options.tls = {*identity, endpoint.address().to_string(), endpoint.port()};
     }
     if (!given.cluster.empty()) {
-      options.cluster.emplace();
-      options.cluster->local = *parse_endpoint(given.cluster);
-      for (const auto& other : given.join) {
-        options.cluster->join.push_back(*parse_endpoint(other));
-      }
-      options.cluster->files = *identity;
+      DatabaseServerOptions::Cluster cluster;
+      cluster.local = *parse_endpoint(given.cluster);
+      for (const auto& other : given.join) cluster.join.push_back(*parse_endpoint(other));
+      cluster.files = *identity;
+      options.cluster = std::move(cluster);
     }
   }
   auto schema = SchemaFile::write();
