@@ -62,7 +62,10 @@ asio::awaitable<void> Guests::adopt(std::set<std::string> but) {
 }
 
 asio::awaitable<void> Guests::settle(std::string application) {
-  while (!co_await look_for(application)) {
+  // Not `while (!co_await ...) co_await ...`, of which GCC 12 makes an invalid instruction.
+  while (true) {
+    const bool certain = co_await look_for(application);
+    if (certain) co_return;
     co_await overlay::pause(std::chrono::seconds(1));
   }
 }

@@ -14,11 +14,12 @@ using testing::HasSubstr;
 
 class Decision : public testing::Test {
  protected:
-  /// Commits a move and holds the source before it tells the destination.
-  void commit_and_hold() {
+  /// Begins a move and holds the source at a step: at "commit" nobody knows of it yet, at
+  /// "committed" the destination may have read it, and has not been told.
+  void move_and_hold(const std::string& step) {
     fleet_.guest().write_memory(32, 4, 2);
     before_ = fleet_.guest().status();
-    fleet_.a().hold_at("committed");
+    fleet_.a().hold_at(step);
     waiting_ = fleet_.start_move(fleet_.b());
     fleet_.a().wait_held();
   }
@@ -47,11 +48,7 @@ class Decision : public testing::Test {
 };
 
 TEST_F(Decision, IsNobodysWhileTheOutcomeIsUnknown) {
-  fleet_.guest().write_memory(32, 4, 2);
-  before_ = fleet_.guest().status();
-  fleet_.a().hold_at("commit");
-  waiting_ = fleet_.start_move(fleet_.b());
-  fleet_.a().wait_held();
+  move_and_hold("commit");
   fleet_.lab().database().pause();
   fleet_.a().release();
   // Neither side may run the guest before the outcome can be read.
@@ -63,7 +60,7 @@ TEST_F(Decision, IsNobodysWhileTheOutcomeIsUnknown) {
 }
 
 TEST_F(Decision, ForTheSourceWhenTheDestinationIsGone) {
-  commit_and_hold();
+  move_and_hold("committed");
   fleet_.b().kill_agent();
   ASSERT_TRUE(fleet_.b().signal_guest("vm1", SIGKILL));
   fleet_.a().release();
@@ -92,7 +89,7 @@ TEST_F(Decision, ForTheSourceWhenTheDestinationIsGone) {
 // What was told to go on may do so at any time: it is not the source's again before that is
 // certain.
 TEST_F(Decision, ForTheSourceWhileTheDestinationHangs) {
-  commit_and_hold();
+  move_and_hold("commit");
   ASSERT_TRUE(fleet_.b().signal_guest("vm1", SIGSTOP));
   fleet_.a().release();
   wait_in_doubt();
@@ -108,7 +105,7 @@ TEST_F(Decision, ForTheSourceWhileTheDestinationHangs) {
 }
 
 TEST_F(Decision, ForTheDestinationThatTheSourceDoesNotHear) {
-  commit_and_hold();
+  move_and_hold("committed");
   fleet_.b().underlay().cut();
   fleet_.a().release();
   wait_in_doubt();
