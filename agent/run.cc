@@ -12,6 +12,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 
+#include <malloc.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <functional>
@@ -125,6 +127,9 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
   if (check_only) return check(file, *config);
   log::set_up(log_settings(*config));
   std::signal(SIGPIPE, SIG_IGN);
+  // A move's thread would otherwise have a heap of its own, whose pages stay with the process when
+  // the move is over.
+  ::mallopt(M_ARENA_MAX, 1);
 
   return status_of([&] {
     boost::asio::io_context control{1};
