@@ -16,16 +16,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::optional<SystemTime> known(WallTime time) {
-  if (time == WallTime{}) return std::nullopt;
-  return time;
-}
-
-std::optional<std::uint64_t> milliseconds(const std::optional<std::chrono::milliseconds>& time) {
-  if (!time) return std::nullopt;
-  return static_cast<std::uint64_t>(time->count());
-}
-
 bool has_device(const Contents& contents, const std::string& application) {
   const auto bindings = contents.bindings_of(application);
   return std::all_of(bindings.begin(), bindings.end(), [&](const Binding* binding) {

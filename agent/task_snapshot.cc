@@ -2,8 +2,6 @@
 
 namespace homeport::agent {
 
-namespace {
-
 std::optional<SystemTime> known(WallTime time) {
   if (time == WallTime{}) return std::nullopt;
   return time;
@@ -13,8 +11,6 @@ std::optional<std::uint64_t> milliseconds(const std::optional<std::chrono::milli
   if (!time) return std::nullopt;
   return static_cast<std::uint64_t>(time->count());
 }
-
-}  // namespace
 
 // No amount is negative: parse() refuses such a row.
 TaskSnapshot to_snapshot(const TaskStatus& status) {

@@ -8,4 +8,8 @@ namespace homeport::agent {
 
 TaskSnapshot to_snapshot(const TaskStatus& status);
 
+/// Nothing for a time that a row leaves out.
+std::optional<SystemTime> known(WallTime time);
+std::optional<std::uint64_t> milliseconds(const std::optional<std::chrono::milliseconds>& time);
+
 }  // namespace homeport::agent
