@@ -49,8 +49,7 @@ asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdenti
     if (row != database.host_status().end() && row->second.started != identity.status().started) {
       log::error(
           "another agent writes that it is {} (process {} there): end one of them, and give its "
-          "host "
-          "a name and a certificate of its own",
+          "host a name and a certificate of its own",
           identity.host.name, row->second.agent_pid);
     }
     co_await overlay::pause(kRepublishInterval);
@@ -82,8 +81,8 @@ asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, con
     co_await overlay::pause(100ms);
     const std::optional<WallTime> now = sign_of_life();
     if (!now) co_return;
-    if (now == before || *now == WallTime{})
-      continue;  // a server that starts anew has forgotten it
+    // A server that starts anew has forgotten it.
+    if (now == before || *now == WallTime{}) continue;
     auto other = database.host_status().find(host.name);
     throw boost::system::system_error(
         errc::make_error_code(errc::device_or_resource_busy),

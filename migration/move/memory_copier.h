@@ -1,8 +1,8 @@
 // Sends a running guest's memory to the destination of a move: rounds of pages that were written
 // since the last, until what is left fits the downtime that the move may cost.
 //
-// Lives on the bulk executor (a thread of its own), where it reads guest memory
-// in place and sends it on a lane; only progress() and cancel() may be called from other threads.
+// Lives on the bulk executor (a thread of its own), where it reads guest memory in place and sends
+// it on a lane; only progress() and cancel() may be called from other threads.
 #pragma once
 
 #include "migration/memory/dirty_tracker.h"

@@ -42,14 +42,19 @@ Process& process() {
       boost::system::error_code(error, boost::system::generic_category()), message);
 }
 
-/// Whether a line of the library's module for reconnections says why there is no connection; the
-/// others say what it does next.
-bool says_why(std::string_view text) {
-  for (std::string_view sign : {" attempt failed", " connection closed", " connection dropped",
-                                " no response", " error "}) {
-    if (text.find(sign) != text.npos) return true;
+/// Whether a line of the library says why there is no connection: its module for reconnections also
+/// says what it does next, and others complain of other things, a slow poll loop among them.
+bool says_why(std::string_view module, std::string_view level, std::string_view message) {
+  if (module == "reconnect") {
+    for (std::string_view sign : {" attempt failed", " connection closed", " connection dropped",
+                                  " no response", " error "}) {
+      if (message.find(sign) != message.npos) return true;
+    }
+    return false;
   }
-  return false;
+  const bool complains = level != "INFO" && level != "DBG";
+  return complains && (module == "stream_ssl" || module == "stream_tcp" || module == "jsonrpc" ||
+                       module == "socket_util" || module == "ovsdb_cs");
 }
 
 /// The library's own words about connections come and go are the session's to tell: everything
@@ -58,9 +63,9 @@ void forward(std::string_view line) {
   auto first = line.find('|');
   auto level = line.substr(0, first);
   auto text = first == line.npos ? line : line.substr(first + 1);
-  auto message = text.substr(std::min(text.find('|'), text.size() - 1) + 1);
-  const bool of_reconnections = text.starts_with("reconnect|");
-  if (of_reconnections ? says_why(message) : level != "INFO" && level != "DBG") {
+  auto module = text.substr(0, text.find('|'));
+  auto message = text.substr(std::min(module.size() + 1, text.size()));
+  if (says_why(module, level, message)) {
     Process& self = process();
     std::lock_guard lock(self.mutex);
     self.complaint = message;

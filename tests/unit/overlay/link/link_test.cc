@@ -222,17 +222,21 @@ class Monitored : public testing::Test {
     return false;
   }
 
+  LinkMonitor watch(const NetNamespace& host) {
+    return host.run([&] {
+      return LinkMonitor::start(io_.get_executor(),
+                                [&](const LinkEvent& event) { events_.push_back(event); })
+          .value();
+    });
+  }
+
   boost::asio::io_context io_;
   std::vector<LinkEvent> events_;
 };
 
 TEST_F(Monitored, LinksCarrierAndAddressesAreReported) {
   NetNamespace host, inside;
-  auto monitor = host.run([&] {
-    return LinkMonitor::start(io_.get_executor(),
-                              [&](const LinkEvent& event) { events_.push_back(event); });
-  });
-  ASSERT_TRUE(monitor);
+  const LinkMonitor monitor = watch(host);
   auto changed = [](auto wanted) {
     return [wanted](const LinkEvent& event) {
       const auto* change = std::get_if<LinkChanged>(&event);
@@ -285,11 +289,7 @@ TEST_F(Monitored, MonitorMayBeDestroyedInItsCallback) {
 
 TEST_F(Monitored, LostEventsAreReported) {
   NetNamespace host;
-  auto monitor = host.run([&] {
-    return LinkMonitor::start(io_.get_executor(),
-                              [&](const LinkEvent& event) { events_.push_back(event); });
-  });
-  ASSERT_TRUE(monitor);
+  const LinkMonitor monitor = watch(host);
   // Nobody reads meanwhile: more than a socket's buffer holds.
   host.run([] {
     create_veth("one", "two");
@@ -325,11 +325,7 @@ sockaddr_nl listener() {
 
 TEST_F(Monitored, EventsThatCannotBeParsedAreLost) {
   NetNamespace host;
-  auto monitor = host.run([&] {
-    return LinkMonitor::start(io_.get_executor(),
-                              [&](const LinkEvent& event) { events_.push_back(event); });
-  });
-  ASSERT_TRUE(monitor);
+  const LinkMonitor monitor = watch(host);
   host.run([] {
     const sockaddr_nl to = listener();
     UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
