@@ -130,9 +130,6 @@ int run_agent(int argc, char** argv, migration::HoldPoint hold) {
   // A move's thread would otherwise have a heap of its own, whose pages stay with the process when
   // the move is over.
   ::mallopt(M_ARENA_MAX, 1);
-  // Fixed, not learned from the first move's big tables: what a move leaves goes back at once.
-  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
-  ::mallopt(M_TRIM_THRESHOLD, 128 << 10);
 
   return status_of([&] {
     boost::asio::io_context control{1};

@@ -30,8 +30,9 @@ asio::awaitable<void> wind_up(AgentParts parts, std::function<void(bool)> done) 
   };
   overlay::spawn(parts.executor, tell);
 
-  const auto deadline = std::chrono::steady_clock::now() + kPatience;
   auto under_way = [&] { return parts.tasks.busy() || parts.destination.busy(); };
+  if (under_way()) log::info("waiting {} s at most for the moves under way", kPatience.count());
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while ((under_way() || !*told) && std::chrono::steady_clock::now() < deadline) {
     co_await overlay::pause(10ms);
   }

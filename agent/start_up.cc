@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <optional>
 
+#include <malloc.h>
 #include <unistd.h>
 
 namespace homeport::agent {
@@ -121,11 +122,14 @@ asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& 
   }
 }
 
-asio::awaitable<void> repair(VirtualNetwork& network) {
+asio::awaitable<void> keep_in_order(AgentParts parts) {
   while (true) {
     co_await overlay::pause(kRepairInterval);
-    network.reconcile();
+    parts.network.reconcile();
     log::program_log().tell_left_out();
+    // What moves have left in the heap. Not while one is under way: to get it again from the kernel
+    // is time for which a guest would be stopped.
+    if (!parts.tasks.busy() && !parts.destination.busy()) ::malloc_trim(0);
   }
 }
 
@@ -171,7 +175,7 @@ asio::awaitable<void> begin(AgentParts parts) {
     log::info("{} is ready", parts.identity.host.name);
     overlay::spawn(parts.executor, tell_ready(parts.database, parts.identity));
   }
-  co_await repair(parts.network);
+  co_await keep_in_order(parts);
 }
 
 }  // namespace

@@ -177,11 +177,15 @@ asio::awaitable<void> Destination::serve(overlay::Channel connected) {
     if (!message) break;
     const bool state = message->has_device_state() || message->has_device_state_end();
     if (state && state_failed) continue;  // the rest of what has been answered
+    const bool last = message->has_resume() || message->has_call_off();
     ToSource reply = co_await answer(channel, move, std::move(*message), payload);
     state_failed = state && reply.has_failed();
     if (auto sent = co_await channel->send(reply); !sent) break;
+    if (move) move->set_source_waits(!last);
   }
-  if (move) co_await move->on(DestinationEvent::channel_lost);
+  if (!move) co_return;
+  move->set_source_waits(false);
+  co_await move->on(DestinationEvent::channel_lost);
 }
 
 void Destination::enter(JournalEntry entry) {
@@ -208,7 +212,9 @@ void Destination::wind_up(const std::string& why) {
 }
 
 bool Destination::busy() const {
-  return !std::ranges::all_of(moves_, [](const auto& item) { return item.second->finished(); });
+  return std::ranges::any_of(moves_, [](const auto& item) {
+    return !item.second->finished() || item.second->source_waits();
+  });
 }
 
 void Destination::on_owner(const std::string& application, const Owner& owner) {

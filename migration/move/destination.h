@@ -32,7 +32,7 @@ class Destination {
 
   /// Admits nothing more and gives up what is not complete, because of `why`.
   void wind_up(const std::string& why);
-  /// Whether a move is under way here.
+  /// Whether a move is under way here, or has a source that has not heard how it ended.
   bool busy() const;
   /// Whether one of this application is.
   bool expects(const std::string& application) const;

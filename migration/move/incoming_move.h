@@ -59,6 +59,9 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   /// False while it is not known yet what the last agent left: nothing is decided until then.
   bool known() const { return known_; }
   bool finished() const { return machine_.state() == DestinationState::finished; }
+  /// The source has not heard yet what became of it, and its channel is there to tell it.
+  bool source_waits() const { return source_waits_; }
+  void set_source_waits(bool waits) { source_waits_ = waits; }
 
   /// Makes room: memory, ports, the paused guest, lanes. On failure nothing is left.
   boost::asio::awaitable<Result<void>> prepare(const Prepare& request);
@@ -110,6 +113,7 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   std::shared_ptr<Vm> vm_;  ///< empty where the guest has ended
   bool known_ = true;
   bool preparing_ = false;
+  bool source_waits_ = false;
   std::vector<overlay::UniqueFd>
       queues_;               ///< of its taps, from the guest's end to that of the move
   std::string problem_;      ///< the first thing that went wrong here, for the source

@@ -147,10 +147,14 @@ std::string Process::log_tail(std::size_t lines) const {
   return options_.log.empty() ? "(no log)" : tail_of(options_.log, lines);
 }
 
-void Process::wait_for_log(const std::string& text, Clock::duration timeout) {
+std::size_t Process::log_size() const {
+  return read_text(options_.log).size();
+}
+
+void Process::wait_for_log(const std::string& text, Clock::duration timeout, std::size_t from) {
   wait_until(
       [&] {
-        if (read_text(options_.log).find(text) != std::string::npos) return true;
+        if (read_text(options_.log).find(text, from) != std::string::npos) return true;
         if (!running()) {
           throw LabFailure(join(command_) + " ended with status " + std::to_string(*exit_status_) +
                            " before it said \"" + text + "\"\n" + log_tail());

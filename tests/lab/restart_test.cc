@@ -60,11 +60,9 @@ class Restart : public testing::Test {
 
   /// SIGTERM, and waits until it is heeded.
   static void ask_to_end(Host& host) {
-    const auto log = host.agent().log();
-    const std::size_t before = read_text(log).size();
+    const std::size_t before = host.agent().log_size();
     host.agent().send_signal(SIGTERM);
-    wait_until([&] { return read_text(log).find("ending on signal", before) != std::string::npos; },
-               5s, host.name() + " to end", [&] { return host.agent().log_tail(); });
+    host.agent().wait_for_log("ending on signal", 5s, before);
   }
 
   static void start(Host& host, const std::string& program = {}) {
@@ -213,6 +211,22 @@ INSTANTIATE_TEST_SUITE_P(Steps, EndDuringMove,
                            return std::string(info.param.source ? "Source_" : "Destination_") +
                                   info.param.step;
                          });
+
+TEST_F(Restart, WaitsUntilTheSourceKnowsThatItsGuestRunsHere) {
+  Host& here = fleet_->wait_somewhere();
+  Host& there = fleet_->other_than(here);
+  const std::size_t before = there.agent().log_size();
+  here.hold_at("committed");
+  auto waiting = fleet_->start_move(there);
+  here.wait_held();
+  // The destination reads the commit in the database; the source has not told it yet.
+  there.agent().wait_for_log("vm1 runs here, by generation", 10s, before);
+  there.agent().send_signal(SIGTERM);
+  there.agent().wait_for_log("at most for the moves under way", 5s, before);
+  here.release();
+  EXPECT_EQ(there.agent().wait(kEnds), 0) << there.agent().log_tail();
+  EXPECT_EQ(fleet_->wait_ended(10s).state, "succeeded");
+}
 
 TEST_F(Restart, ThatIsStuckInAMoveIsTakenUpByTheNextAgent) {
   Host& here = fleet_->wait_somewhere();

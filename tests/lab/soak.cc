@@ -38,8 +38,12 @@ struct SoakMove {
   std::uint64_t lost = 0;
 };
 
-/// Private memory of one run of an agent, after each move.
+/// Private memory of one run of an agent in MiB, at every rest.
 using Life = std::vector<double>;
+
+/// In moves. An agent at rest gives back what moves have left in its heap.
+constexpr unsigned kRestEvery = 5;
+constexpr auto kRest = 4s;
 
 class Soak {
  public:
@@ -89,9 +93,7 @@ class Soak {
     datagrams_->wait_progress(100, 30s);
     // Ended tasks would be most of what an agent remembers.
     if (moves_.size() % 10 == 9) lab().homeport_checked("task remove --ended");
-    for (Host* host : lab().hosts()) {
-      lives_[host->name()].back().push_back(private_mib(host->agent().pid()));
-    }
+    if (moves_.size() % kRestEvery == kRestEvery - 1) weigh();
     return done;
   }
 
@@ -141,6 +143,13 @@ class Soak {
     return "the agent of " + host.name();
   }
 
+  void weigh() {
+    let_pass(kRest);
+    for (Host* host : lab().hosts()) {
+      lives_[host->name()].back().push_back(private_mib(host->agent().pid()));
+    }
+  }
+
   void attribute_losses(const DatagramReport& numbered, std::uint64_t guest_drops);
   bool print_memory(boost::json::object& figures) const;
 
@@ -168,10 +177,10 @@ void Soak::attribute_losses(const DatagramReport& numbered, std::uint64_t guest_
   }
 }
 
-/// Flat: an agent's memory after its last move is no more than a little above what it was after
-/// its fifth, when every buffer has been needed once.
+/// Flat: an agent's memory at its last rest is no more than a little above what it was at its first,
+/// when every buffer had been needed once.
 bool Soak::print_memory(boost::json::object& figures) const {
-  constexpr std::size_t kWarm = 5;
+  constexpr std::size_t kLongEnough = 4;  // rests; less does not tell growth from noise
   constexpr double kMibPerMove = 0.05;
   bool flat = true;
   for (const auto& [host, lives] : lives_) {
@@ -179,17 +188,17 @@ bool Soak::print_memory(boost::json::object& figures) const {
     std::size_t longest = 0;
     double first = 0, last = 0;
     for (const Life& life : lives) {
-      if (life.size() < 4 * kWarm) continue;  // too short to tell growth from noise
-      const auto moves = static_cast<double>(life.size() - kWarm);
-      worst = std::max(worst, (life.back() - life[kWarm - 1]) / moves);
+      if (life.size() < kLongEnough) continue;
+      const auto moves = static_cast<double>((life.size() - 1) * kRestEvery);
+      worst = std::max(worst, (life.back() - life.front()) / moves);
       if (life.size() <= longest) continue;
       longest = life.size();
-      first = life[kWarm - 1];
+      first = life.front();
       last = life.back();
     }
     flat = flat && worst <= kMibPerMove;
-    fmt::print("agent of {}: {:.1f} MiB of its own after {} moves, {:.1f} after {}; {} lives\n",
-               host, first, kWarm, last, longest, lives.size());
+    fmt::print("agent of {}: {:.1f} MiB of its own at first, {:.1f} after {} moves; {} lives\n",
+               host, first, last, longest * kRestEvery, lives.size());
     figures["memory_mib_" + host] = boost::json::array{first, last};
   }
   return flat;
