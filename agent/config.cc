@@ -38,6 +38,12 @@ std::string check_device(const std::string& name) {
   return good ? "" : fmt::format("\"{}\" is no name for a device: 1 to 15 characters", name);
 }
 
+/// Its other end has one letter more.
+std::string check_host_device(const std::string& name) {
+  if (name.size() == 15) return fmt::format("\"{}\" is too long: 1 to 14 characters", name);
+  return check_device(name);
+}
+
 std::string check_status(const std::string& text) {
   auto endpoint = parse_status_endpoint(text);
   return endpoint ? "" : endpoint.error().message;
@@ -65,6 +71,7 @@ void visit_keys(Visitor& file, AnyConfig& config) {
   file.required("vtep");
   file.address("vtep", config.underlay.vtep);
   file.text("vxlan_device", config.underlay.vxlan_device, check_device);
+  file.text("host_device", config.underlay.host_device, check_host_device);
   file.number("vxlan_port", config.underlay.vxlan_port, 1, 65535);
 
   file.section("listen");

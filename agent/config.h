@@ -30,7 +30,8 @@ struct Config {
   struct Underlay {
     policy::IpAddress vtep;  ///< an address of this host on the underlay; required
     std::string vxlan_device = "homeport0";
-    std::uint16_t vxlan_port = 4790;  ///< UDP; other overlays use 4789 on the same host
+    std::string host_device = "homeport1";  ///< leads this host's own processes to applications
+    std::uint16_t vxlan_port = 4790;        ///< UDP; other overlays use 4789 on the same host
   } underlay;
 
   struct Listen {

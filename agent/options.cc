@@ -59,6 +59,7 @@ overlay::EbpfOptions datapath_options(const Config& config) {
   overlay::EbpfOptions options;
   options.pin_directory = config.directories.bpf;
   options.vxlan_device = config.underlay.vxlan_device;
+  options.host_device = config.underlay.host_device;
   options.udp_port = config.underlay.vxlan_port;
   if (config.underlay.vtep.is_v4()) {
     options.local_vtep_v4 = config.underlay.vtep.to_v4();

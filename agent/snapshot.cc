@@ -69,6 +69,8 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
                         {"delivered_held", total->delivered_held},
                         {"neighbor_answers", total->neighbor_answers},
                         {"announcements", total->announcements},
+                        {"multicast", total->multicast},
+                        {"routed", total->routed},
                         {"probes", total->probes},
                         {"too_big_answers", total->too_big_answers},
                         {"fragmented", total->fragmented}};
@@ -78,6 +80,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
                                 {"forged_source", total->drop_forged_source},
                                 {"forged_announcement", total->drop_forged_announcement},
                                 {"multicast", total->drop_multicast},
+                                {"expired", total->drop_expired},
                                 {"unknown_network", total->drop_unknown_network},
                                 {"unknown_vtep", total->drop_unknown_vtep},
                                 {"forwarded_twice", total->drop_forwarded_twice},

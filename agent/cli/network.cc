@@ -26,6 +26,9 @@ struct NetworkArguments {
   policy::Vni vni = 0;
   std::vector<std::string> subnets;
   std::optional<std::int64_t> mtu;
+  std::vector<std::string> gateways;
+  std::string unknown = "drop";
+  bool host_access = false;
 };
 
 json::object network_json(const Network& network) {
@@ -33,7 +36,9 @@ json::object network_json(const Network& network) {
                       {"vni", network.vni},
                       {"subnets", json_array(texts(network.subnets))},
                       {"mtu", nullptr},
-                      {"unknown", to_string(network.unknown)}};
+                      {"unknown", to_string(network.unknown)},
+                      {"gateways", json_array(texts(network.gateways))},
+                      {"host_access", network.host_access}};
   if (network.mtu) object["mtu"] = *network.mtu;
   return object;
 }
@@ -51,6 +56,12 @@ asio::awaitable<Result<int>> add(DatabaseClient& client, Invocation& invocation,
   network.vni = given.vni;
   for (const std::string& text : given.subnets) network.subnets.push_back(*Subnet::parse(text));
   network.mtu = given.mtu;
+  for (const std::string& text : given.gateways) {
+    network.gateways.push_back(boost::asio::ip::make_address(text));
+  }
+  network.unknown =
+      given.unknown == "normal" ? UnknownDestination::normal : UnknownDestination::drop;
+  network.host_access = given.host_access;
   auto valid = check_network(client.contents(), network);
   if (!valid) co_return valid.error();
   auto written = co_await client.database().put_network(network);
@@ -104,10 +115,14 @@ asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation
   }
   const Network& row = **network;
   invocation.terminal.out << fmt::format(
-      "Network {}: VNI {}, {}, MTU {}, unknown destinations: {}\n\n{}", for_terminal(row.name),
-      row.vni, row.subnets.empty() ? "any address" : join(texts(row.subnets), ", "),
+      "Network {}: VNI {}, {}, MTU {}, unknown destinations: {}, gateways: {}, hosts' own "
+      "processes: "
+      "{}\n\n{}",
+      for_terminal(row.name), row.vni,
+      row.subnets.empty() ? "any address" : join(texts(row.subnets), ", "),
       row.mtu ? std::to_string(*row.mtu) : "as the underlay allows", to_string(row.unknown),
-      table.to_string());
+      row.gateways.empty() ? "none" : join(texts(row.gateways), ", "),
+      row.host_access ? "reach it" : "do not reach it", table.to_string());
   co_return kExitDone;
 }
 
@@ -148,6 +163,16 @@ void add_network_commands(CLI::App& app, Invocation& invocation) {
       ->check(kIsSubnet);
   adding->add_option("--mtu", arguments->mtu, "MTU of its ports (default: what fits the underlay)")
       ->check(CLI::Range(576, 65'465));
+  add_repeated(*adding, "--gateway", arguments->gateways,
+               "An address of the router that every host is for its applications; may be repeated")
+      ->check(kIsIpAddress);
+  adding
+      ->add_option("--unknown", arguments->unknown,
+                   "What is not for an application: drop, or normal, its normal way on the host "
+                   "(default: drop)")
+      ->check(CLI::IsMember({"drop", "normal"}));
+  adding->add_flag("--host-access", arguments->host_access,
+                   "Hosts' own processes reach its applications by their addresses");
   add_command("list", "List the networks", list);
   add_name(add_command("show", "Show one network and what is in it", show));
   add_name(add_command("remove", "Remove a network that nothing is in", remove));

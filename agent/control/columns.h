@@ -26,6 +26,9 @@ class RowReader {
   const std::optional<policy::Error>& error() const { return error_; }
   void refuse(std::string_view column, std::string_view what);
 
+  /// False for one that the database's schema is too old for; anything else refuses it.
+  bool has(std::string_view column) const { return row_.columns.contains(column); }
+
   std::string text(std::string_view column);
   std::int64_t integer(std::string_view column, std::int64_t lowest = 0,
                        std::int64_t highest = std::numeric_limits<std::int64_t>::max());

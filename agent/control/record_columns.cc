@@ -67,7 +67,9 @@ json::object columns(const Network& record) {
           {"vni", std::int64_t{record.vni}},
           {"subnets", make_set(record.subnets, [](const Subnet& it) { return it.to_string(); })},
           {"mtu", make_optional(record.mtu, kSame)},
-          {"unknown", name_of(record.unknown)}};
+          {"unknown", name_of(record.unknown)},
+          {"gateways", atoms(record.gateways)},
+          {"host_access", record.host_access}};
 }
 
 json::object columns(const Binding& record) {

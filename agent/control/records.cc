@@ -112,6 +112,11 @@ policy::Result<Network> parse(const Row& row) {
   network.mtu = reader.optional_integer("mtu", kMtuMin, kMtuMax);
   network.unknown =
       optional_one_of<UnknownDestination>(reader, "unknown").value_or(UnknownDestination::drop);
+  // A database of schema 1.0 has neither.
+  if (reader.has("gateways")) network.gateways = addresses(reader, "gateways");
+  if (reader.has("host_access")) {
+    network.host_access = reader.optional_boolean("host_access").value_or(false);
+  }
   return finish(reader, std::move(network));
 }
 

@@ -96,6 +96,8 @@ struct Network {
   std::vector<Subnet> subnets;  ///< Empty: any address.
   std::optional<std::int64_t> mtu;
   UnknownDestination unknown = UnknownDestination::drop;
+  std::vector<policy::IpAddress> gateways = {};  ///< of the router that every host is
+  bool host_access = false;                      ///< hosts' own processes reach it
   bool operator==(const Network&) const = default;
 };
 

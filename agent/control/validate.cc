@@ -1,5 +1,7 @@
 #include "agent/control/validate.h"
 
+#include "overlay/datapath/datapath.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -58,6 +60,20 @@ policy::Result<void> check_network(const Contents& contents, const Network& netw
                    name, network.name);
     }
   }
+  for (const auto& gateway : network.gateways) {
+    if (gateway.is_unspecified() || gateway.is_multicast()) {
+      return wrong("{}, a gateway of network {}, is not a unicast address", gateway.to_string(),
+                   network.name);
+    }
+    for (const auto& [name, binding] : contents.bindings) {
+      if (binding.network != network.name) continue;
+      const auto& theirs = binding.prior_addresses;
+      if (std::find(theirs.begin(), theirs.end(), gateway) != theirs.end()) {
+        return wrong("{}, a gateway of network {}, is a prior address of binding {}",
+                     gateway.to_string(), network.name, name);
+      }
+    }
+  }
   if (network.mtu && (*network.mtu < kMtuMin || *network.mtu > kMtuMax)) {
     return wrong("MTU {} of network {} is not between {} and {}", *network.mtu, network.name,
                  kMtuMin, kMtuMax);
@@ -104,6 +120,11 @@ policy::Result<void> check_binding(const Contents& contents, const Binding& bind
     return wrong("{}, the MAC address of binding {}, is not a unicast address",
                  binding.mac.to_string(), binding.name);
   }
+  if (binding.mac == overlay::kRouterMac) {
+    return wrong(
+        "{}, the MAC address of binding {}, is that of the networks' router: choose another",
+        binding.mac.to_string(), binding.name);
+  }
   if (!binding.location.empty() && !contents.hosts.contains(binding.location)) {
     return wrong(
         "binding {} is located at {}, and no host of that name has reported to the database",
@@ -114,6 +135,11 @@ policy::Result<void> check_binding(const Contents& contents, const Binding& bind
     if (address.is_unspecified() || address.is_multicast()) {
       return wrong("{}, a prior address of binding {}, is not a unicast address",
                    address.to_string(), binding.name);
+    }
+    const auto& gateways = network->second.gateways;
+    if (std::find(gateways.begin(), gateways.end(), address) != gateways.end()) {
+      return wrong("{}, a prior address of binding {}, is a gateway of network {}",
+                   address.to_string(), binding.name, binding.network);
     }
     bool inside =
         subnets.empty() || std::any_of(subnets.begin(), subnets.end(),

@@ -67,6 +67,30 @@ bool is_off(const Contents& contents, const LocalView& view, const Binding& bind
          contents.networks.contains(binding.network);
 }
 
+/// The addresses that tell hosts apart: one that two of them have, a bridge's for its containers
+/// for example, is nobody's.
+std::vector<overlay::HostAddress> host_addresses(const Contents& contents, const LocalView& view) {
+  std::map<policy::IpAddress, std::set<std::string>> owners;
+  for (const auto& [name, host] : contents.hosts) {
+    for (const policy::IpAddress& vtep : host.vteps) owners[vtep].insert(name);
+  }
+  for (const auto& [uuid, interface] : contents.interfaces) {
+    owners[interface.address].insert(interface.host);
+  }
+  std::vector<overlay::HostAddress> addresses;
+  for (const auto& [address, hosts] : owners) {
+    if (hosts.size() != 1) continue;
+    if (*hosts.begin() == view.host) {
+      addresses.push_back({address, std::nullopt});
+      continue;
+    }
+    auto host = contents.hosts.find(*hosts.begin());
+    if (host == contents.hosts.end() || host->second.vteps.empty()) continue;
+    addresses.push_back({address, host->second.vteps.front()});
+  }
+  return addresses;
+}
+
 }  // namespace
 
 std::string tap_name(const std::string& binding) {
@@ -151,19 +175,19 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
         {device, network->second.vni, binding.mac, standing == Standing::arriving});
     vnis_here.insert(network->second.vni);
   }
+  bool host_access = false;
   for (const auto& [name, network] : contents.networks) {
-    if (vnis_here.contains(network.vni)) {
-      if (network.unknown == UnknownDestination::normal) {
-        desired.problems.push_back(
-            fmt::format("network {} wants frames to unknown destinations to go the normal way: "
-                        "they are dropped",
-                        name));
-      }
-      const auto& hosts = hosts_of[network.vni];
-      desired.state.networks.push_back(
-          {network.vni, mtu_of(network, view.mtu_limit), {hosts.begin(), hosts.end()}});
-    }
+    if (!vnis_here.contains(network.vni) && !network.host_access) continue;
+    const auto& hosts = hosts_of[network.vni];
+    desired.state.networks.push_back({network.vni,
+                                      mtu_of(network, view.mtu_limit),
+                                      {hosts.begin(), hosts.end()},
+                                      network.gateways,
+                                      network.unknown == UnknownDestination::normal,
+                                      network.host_access});
+    host_access = host_access || network.host_access;
   }
+  if (host_access) desired.state.hosts = host_addresses(contents, view);
   for (const auto& [name, host] : contents.hosts) {
     if (name == view.host) continue;
     desired.state.vteps.insert(desired.state.vteps.end(), host.vteps.begin(), host.vteps.end());

@@ -12,6 +12,7 @@
 #include <compare>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -62,10 +63,24 @@ struct NetworkEntry {
   /// Largest IP packet that fits the tunnel, usually tunnel_mtu(underlay MTU). Bigger ones are
   /// answered with "too big", or fragmented outside where that is allowed. 0 does not check.
   std::uint32_t mtu = 0;
-  /// VTEPs of the other hosts that have an application of it: announcements go there. At most
-  /// 1,024 of a network are carried.
+  /// VTEPs of the other hosts that have an application of it: announcements, broadcast and
+  /// multicast go there. At most 1,024 of a network are carried.
   std::vector<policy::IpAddress> hosts = {};
+  /// Addresses of the router that every host is for the network's applications, at kRouterMac.
+  std::vector<policy::IpAddress> gateways = {};
+  /// What is not for an application is left to the host: to the bridge that the port is in, and of
+  /// what is sent to the router, to the host's own routing. Otherwise it is dropped.
+  bool normal = false;
+  /// The hosts' own processes reach its applications by IP, and are reached by them.
+  bool host_access = false;
   std::weak_ordering operator<=>(const NetworkEntry&) const = default;
+};
+
+/// An address of a host, which the applications of networks with host access reach.
+struct HostAddress {
+  policy::IpAddress address;
+  std::optional<policy::IpAddress> vtep;  ///< of the host; none: this host
+  std::weak_ordering operator<=>(const HostAddress&) const = default;
 };
 
 struct DesiredState {
@@ -74,6 +89,7 @@ struct DesiredState {
   std::vector<AddressEntry> addresses;
   /// Underlay addresses of the known hosts: frames from any other are dropped.
   std::vector<policy::IpAddress> vteps;
+  std::vector<HostAddress> hosts = {};
   bool operator==(const DesiredState&) const = default;
 };
 
@@ -93,6 +109,8 @@ struct TotalCounters {
   std::uint64_t delivered_held = 0;     ///< Delivered to a held port.
   std::uint64_t neighbor_answers = 0;   ///< ARP requests and neighbor solicitations answered.
   std::uint64_t announcements = 0;      ///< Gratuitous ARP, unsolicited NA, RARP passed on.
+  std::uint64_t multicast = 0;          ///< Other broadcast or multicast passed on.
+  std::uint64_t routed = 0;             ///< By IP: between subnets, from or to a host's processes.
   std::uint64_t probes = 0;             ///< Asked for one's own address: left unanswered.
   std::uint64_t too_big_answers = 0;    ///< ICMP "fragmentation needed" / ICMPv6 "too big" sent.
   std::uint64_t fragmented = 0;         ///< Too big, sent with outer fragmentation.
@@ -101,10 +119,11 @@ struct TotalCounters {
   std::uint64_t drop_unknown_neighbor = 0;     ///< ARP or ND for an address nobody has.
   std::uint64_t drop_forged_source = 0;        ///< From a MAC address that is not its sender's.
   std::uint64_t drop_forged_announcement = 0;  ///< Of an address that is not its sender's.
-  std::uint64_t drop_multicast = 0;            ///< Other broadcast or multicast: never flooded.
-  std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.
-  std::uint64_t drop_unknown_vtep = 0;         ///< Outer source is no known host.
-  std::uint64_t drop_forwarded_twice = 0;      ///< Marked, and not for anyone here.
+  std::uint64_t drop_multicast = 0;        ///< ARP to everybody that neither asks nor announces.
+  std::uint64_t drop_expired = 0;          ///< Routed until its TTL or hop limit was used up.
+  std::uint64_t drop_unknown_network = 0;  ///< VNI without a network here.
+  std::uint64_t drop_unknown_vtep = 0;     ///< Outer source is no known host.
+  std::uint64_t drop_forwarded_twice = 0;  ///< Marked, and not for anyone here.
   std::uint64_t drop_too_big = 0;    ///< Over IPv6, where neither an answer nor fragments help.
   std::uint64_t drop_malformed = 0;  ///< Too short, or no tunnel key.
   bool operator==(const TotalCounters&) const = default;
@@ -134,6 +153,10 @@ class Datapath {
   virtual Result<PortCounters> counters(const std::string& device) = 0;
   virtual Result<TotalCounters> counters() = 0;
 };
+
+/// Of the router that every host is for its applications: the same everywhere, so that an
+/// application that has moved goes on sending to it.
+inline constexpr policy::MacAddress kRouterMac{{0x02, 0x48, 0x50, 0x00, 0x00, 0x01}};
 
 /// The outer headers of the largest encapsulation: IPv6 40, UDP 8, VXLAN 8, inner Ethernet 14.
 inline constexpr std::uint32_t kTunnelOverhead = 70;

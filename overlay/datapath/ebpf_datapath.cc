@@ -1,6 +1,7 @@
 #include "overlay/datapath/ebpf_datapath.h"
 
 #include "overlay/datapath/ebpf_object.h"
+#include "overlay/datapath/host_port.h"
 #include "overlay/datapath/tampering.h"
 #include "overlay/datapath/tc_filter.h"
 #include "overlay/link/link.h"
@@ -10,6 +11,7 @@
 
 #include <net/if.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 
@@ -54,11 +56,13 @@ Result<Link> ensure_vxlan(const EbpfOptions& options) {
 class EbpfDatapath final : public Datapath {
  public:
   EbpfDatapath(EbpfOptions options, EbpfObject object, std::uint32_t from_port_id,
-               std::uint32_t from_tunnel_id)
+               std::uint32_t from_tunnel_id, std::uint32_t from_host_id)
       : options_(std::move(options)),
         object_(std::move(object)),
         from_port_id_(from_port_id),
-        from_tunnel_id_(from_tunnel_id) {}
+        from_tunnel_id_(from_tunnel_id),
+        from_host_id_(from_host_id),
+        host_port_(options_.host_device) {}
 
   Result<void> apply(const DesiredState& desired) override;
   const std::vector<std::string>& mended() const override { return mended_; }
@@ -73,7 +77,11 @@ class EbpfDatapath final : public Datapath {
   Result<MapImage> read_image() const;
   void write_new(const MapImage& current, const MapImage& desired, Problems& problems) const;
   void remove_old(const MapImage& current, const MapImage& desired, Problems& problems) const;
-  void attach(std::uint32_t ifindex, int program_fd, std::uint32_t id, Problems& problems);
+  void attach(std::uint32_t ifindex, int program_fd, std::uint32_t id, Problems& problems,
+              tc_filter::Hook hook = tc_filter::Hook::ingress);
+  Result<void> keep_host_port(const DesiredState& desired, const MapImage& image,
+                              Problems& problems);
+  std::optional<policy::IpAddress> own_address(const DesiredState& desired, bool v6) const;
   void detach_strays(const std::vector<Link>& links, const MapImage& desired,
                      std::uint32_t vxlan_ifindex, Problems& problems) const;
 
@@ -81,6 +89,9 @@ class EbpfDatapath final : public Datapath {
   EbpfObject object_;
   const std::uint32_t from_port_id_;
   const std::uint32_t from_tunnel_id_;
+  const std::uint32_t from_host_id_;
+  HostPort host_port_;
+  std::uint32_t host_ifindex_ = 0;  ///< of the host port's device; 0: it is not needed
   /// What this object left in the maps, and the devices it left filtered; none before it has
   /// written anything, or when it could not write everything.
   std::optional<MapImage> left_;
@@ -119,7 +130,8 @@ Result<MapImage> EbpfDatapath::read_image() const {
        {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
         read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
         read(object_.networks(), image.networks),
-        read(object_.network_hosts(), image.network_hosts), read(object_.vteps(), image.vteps)}) {
+        read(object_.network_hosts(), image.network_hosts), read(object_.vteps(), image.vteps),
+        read(object_.routes(), image.routes), read(object_.hosts(), image.hosts)}) {
     if (!done) return done.error();
   }
   return image;
@@ -141,10 +153,14 @@ void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
   write_updates(object_.held(), current.held, desired.held, problems);
   write_updates(object_.addresses(), current.addresses, desired.addresses, problems);
   write_updates(object_.neighbors(), current.neighbors, desired.neighbors, problems);
+  write_updates(object_.hosts(), current.hosts, desired.hosts, problems);
+  write_updates(object_.routes(), current.routes, desired.routes, problems);
 }
 
 void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
                               Problems& problems) const {
+  write_removals(object_.routes(), current.routes, desired.routes, problems);
+  write_removals(object_.hosts(), current.hosts, desired.hosts, problems);
   write_removals(object_.neighbors(), current.neighbors, desired.neighbors, problems);
   write_removals(object_.addresses(), current.addresses, desired.addresses, problems);
   write_removals(object_.held(), current.held, desired.held, problems);
@@ -155,15 +171,59 @@ void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
 }
 
 void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t id,
-                          Problems& problems) {
-  auto present = tc_filter::program_id(ifindex);
+                          Problems& problems, tc_filter::Hook hook) {
+  auto present = tc_filter::program_id(ifindex, hook);
   if (!present) return problems.push_back(present.error().message + ".");
   if (*present == id) return;
   if (auto left = filtered_.find(ifindex); left != filtered_.end()) {
     mended_.push_back(fmt::format("the filter of {} was {}", left->second,
                                   *present == 0 ? "missing" : "replaced"));
   }
-  note(tc_filter::attach(ifindex, program_fd), problems);
+  note(tc_filter::attach(ifindex, program_fd, hook), problems);
+}
+
+/// An address of this host that a process gets which has not chosen its own.
+std::optional<policy::IpAddress> EbpfDatapath::own_address(const DesiredState& desired,
+                                                           bool v6) const {
+  if (!v6 && options_.local_vtep_v4) return *options_.local_vtep_v4;
+  if (v6 && options_.local_vtep_v6) return *options_.local_vtep_v6;
+  for (const HostAddress& host : desired.hosts) {
+    if (!host.vtep && host.address.is_v6() == v6) return host.address;
+  }
+  return std::nullopt;
+}
+
+/// The device, the program and the routes of the host's own processes, where a network needs them.
+Result<void> EbpfDatapath::keep_host_port(const DesiredState& desired, const MapImage& image,
+                                          Problems& problems) {
+  const bool needed = std::ranges::any_of(desired.networks, [](const NetworkEntry& network) {
+    return network.host_access || (network.normal && !network.gateways.empty());
+  });
+  if (!needed) {
+    if (host_ifindex_ == 0 && took_over_) return {};
+    host_ifindex_ = 0;
+    object_.set_host_ifindex(0);
+    return host_port_.remove();
+  }
+  auto device = host_port_.ensure_device();
+  if (!device) return device.error();
+  const auto ifindex = static_cast<std::uint32_t>(device->index);
+  if (host_ifindex_ != 0 && host_ifindex_ != ifindex) {
+    mended_.push_back(fmt::format("the device {} was missing", host_port_.device()));
+  }
+  host_ifindex_ = ifindex;
+  object_.set_host_ifindex(ifindex);
+  attach(ifindex, object_.from_host_fd(), from_host_id_, problems, tc_filter::Hook::egress);
+
+  std::vector<Route> routes;
+  const auto v4 = own_address(desired, false), v6 = own_address(desired, true);
+  for (const auto& [to, route] : image.routes) {
+    const policy::IpAddress address = ip_address(to);
+    routes.push_back({address, address.is_v6() ? v6 : v4, image.networks.at(route.vni).mtu});
+  }
+  const auto mended = host_port_.set_routes(device->index, std::move(routes), problems);
+  mended_.insert(mended_.end(), mended.begin(), mended.end());
+  return {};
 }
 
 void EbpfDatapath::detach_strays(const std::vector<Link>& links, const MapImage& desired,
@@ -206,6 +266,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
     attach(ifindex, object_.from_port_fd(), from_port_id_, problems);
   }
   attach(vxlan_ifindex, object_.from_tunnel_fd(), from_tunnel_id_, problems);
+  note(keep_host_port(desired, image, problems), problems);
   remove_old(*current, image, problems);
   for (const auto& [ifindex, port] : current->ports) {
     if (!image.ports.contains(ifindex) && present.contains(ifindex)) {
@@ -220,6 +281,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   }
   filtered_ = {{vxlan_ifindex, options_.vxlan_device}};
   for (const auto& [ifindex, port] : image.ports) filtered_[ifindex] = present[ifindex];
+  if (host_ifindex_ != 0) filtered_[host_ifindex_] = options_.host_device;
   left_.reset();
   if (problems.size() == left_out) left_ = std::move(image);
   if (!problems.empty()) {
@@ -317,8 +379,10 @@ Result<std::unique_ptr<Datapath>> make_ebpf_datapath(const EbpfOptions& options)
   if (!from_port_id) return from_port_id.error();
   auto from_tunnel_id = tc_filter::id_of(object->from_tunnel_fd());
   if (!from_tunnel_id) return from_tunnel_id.error();
-  return std::make_unique<EbpfDatapath>(options, std::move(*object), *from_port_id,
-                                        *from_tunnel_id);
+  auto from_host_id = tc_filter::id_of(object->from_host_fd());
+  if (!from_host_id) return from_host_id.error();
+  return std::make_unique<EbpfDatapath>(options, std::move(*object), *from_port_id, *from_tunnel_id,
+                                        *from_host_id);
 }
 
 }  // namespace homeport::overlay

@@ -1,4 +1,5 @@
-// The datapath as eBPF programs at tc (clsact) of the ports and of one VXLAN device.
+// The datapath as eBPF programs at tc (clsact) of the ports, of one VXLAN device and of the device
+// of the host's own processes.
 #pragma once
 
 #include "overlay/datapath/datapath.h"
@@ -16,6 +17,7 @@ struct EbpfOptions {
   /// directory per agent.
   std::filesystem::path pin_directory = "/sys/fs/bpf/homeport";
   std::string vxlan_device = "homeport0";  ///< Created if it is missing.
+  std::string host_device = "homeport1";   ///< See host_port.h; made where a network needs it.
   std::uint16_t udp_port = 4790;           ///< Of every host; other overlays use 4789.
   /// Outer source address per family; the kernel's routing chooses where there is none.
   std::optional<boost::asio::ip::address_v4> local_vtep_v4;

@@ -78,9 +78,9 @@ Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
   if (!skeleton) return load_error("The datapath's programs cannot be opened", errno);
   const fs::path directory = layout_directory(options);
   const auto& maps = skeleton->maps;
-  for (bpf_map* map :
-       {maps.hp_addresses, maps.hp_held, maps.hp_ports, maps.hp_neighbors, maps.hp_networks,
-        maps.hp_network_hosts, maps.hp_vteps, maps.hp_port_counters, maps.hp_counters}) {
+  for (bpf_map* map : {maps.hp_addresses, maps.hp_held, maps.hp_ports, maps.hp_neighbors,
+                       maps.hp_networks, maps.hp_network_hosts, maps.hp_vteps, maps.hp_routes,
+                       maps.hp_hosts, maps.hp_port_counters, maps.hp_counters}) {
     const fs::path path = directory / bpf_map__name(map);
     if (const int result = bpf_map__set_pin_path(map, path.c_str()); result < 0) {
       return load_error("The map " + path.string() + " cannot be named", -result);
@@ -149,6 +149,12 @@ BpfMap<hp_network_host_key, hp_vtep> EbpfObject::network_hosts() const {
 BpfMap<hp_vtep, __u32> EbpfObject::vteps() const {
   return {bpf_map__fd(skeleton_->maps.hp_vteps), "hp_vteps"};
 }
+BpfMap<hp_ip, hp_route> EbpfObject::routes() const {
+  return {bpf_map__fd(skeleton_->maps.hp_routes), "hp_routes"};
+}
+BpfMap<hp_ip, hp_host> EbpfObject::hosts() const {
+  return {bpf_map__fd(skeleton_->maps.hp_hosts), "hp_hosts"};
+}
 int EbpfObject::port_counters_fd() const {
   return bpf_map__fd(skeleton_->maps.hp_port_counters);
 }
@@ -160,6 +166,12 @@ int EbpfObject::from_port_fd() const {
 }
 int EbpfObject::from_tunnel_fd() const {
   return bpf_program__fd(skeleton_->progs.hp_from_tunnel);
+}
+int EbpfObject::from_host_fd() const {
+  return bpf_program__fd(skeleton_->progs.hp_from_host);
+}
+void EbpfObject::set_host_ifindex(std::uint32_t ifindex) {
+  skeleton_->bss->hp_host_ifindex = ifindex;
 }
 void EbpfObject::set_vxlan_ifindex(std::uint32_t ifindex) {
   skeleton_->bss->hp_vxlan_ifindex = ifindex;

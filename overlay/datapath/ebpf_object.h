@@ -27,12 +27,16 @@ class EbpfObject {
   BpfMap<__u32, hp_network> networks() const;
   BpfMap<hp_network_host_key, hp_vtep> network_hosts() const;
   BpfMap<hp_vtep, __u32> vteps() const;
+  BpfMap<hp_ip, hp_route> routes() const;
+  BpfMap<hp_ip, hp_host> hosts() const;
   int port_counters_fd() const;
   int counters_fd() const;
 
   int from_port_fd() const;
   int from_tunnel_fd() const;
+  int from_host_fd() const;
   void set_vxlan_ifindex(std::uint32_t ifindex);
+  void set_host_ifindex(std::uint32_t ifindex);
 
   /// Unpins maps of other layouts, once nothing uses them any more. An error leaves some of them.
   static Result<void> remove_other_layouts(const EbpfOptions& options);

@@ -13,13 +13,19 @@ hp_address_key address_key(policy::Vni vni, const policy::MacAddress& mac) {
   return key;
 }
 
-hp_neighbor_key neighbor_key(policy::Vni vni, const policy::IpAddress& ip) {
+hp_ip ip_key(const policy::IpAddress& ip) {
   const asio_ip::address_v6 v6 =
       ip.is_v6() ? ip.to_v6() : asio_ip::make_address_v6(asio_ip::v4_mapped, ip.to_v4());
+  hp_ip key{};
+  const auto bytes = v6.to_bytes();
+  std::copy(bytes.begin(), bytes.end(), key.bytes);
+  return key;
+}
+
+hp_neighbor_key neighbor_key(policy::Vni vni, const policy::IpAddress& ip) {
   hp_neighbor_key key{};
   key.vni = vni;
-  const auto bytes = v6.to_bytes();
-  std::copy(bytes.begin(), bytes.end(), key.ip);
+  std::copy_n(ip_key(ip).bytes, sizeof(key.ip), key.ip);
   return key;
 }
 
@@ -48,12 +54,18 @@ policy::IpAddress vtep_address(const hp_vtep& vtep) {
   return asio_ip::address_v6(bytes);
 }
 
-policy::IpAddress neighbor_address(const hp_neighbor_key& key) {
+policy::IpAddress ip_address(const hp_ip& key) {
   asio_ip::address_v6::bytes_type bytes;
-  std::copy_n(key.ip, bytes.size(), bytes.begin());
+  std::copy_n(key.bytes, bytes.size(), bytes.begin());
   const asio_ip::address_v6 v6(bytes);
   if (v6.is_v4_mapped()) return asio_ip::make_address_v4(asio_ip::v4_mapped, v6);
   return v6;
+}
+
+policy::IpAddress neighbor_address(const hp_neighbor_key& key) {
+  hp_ip ip{};
+  std::copy_n(key.ip, sizeof(key.ip), ip.bytes);
+  return ip_address(ip);
 }
 
 policy::MacAddress mac_address(const std::uint8_t* bytes) {
@@ -65,6 +77,8 @@ policy::MacAddress mac_address(const std::uint8_t* bytes) {
 namespace {
 
 static_assert(HP_VNI_MARK == policy::kVniForwardedBit);
+constexpr policy::MacAddress kRouterOfPrograms{HP_ROUTER_MAC};
+static_assert(kRouterOfPrograms.bytes == kRouterMac.bytes);
 
 bool valid(policy::Vni vni) {
   return vni >= 1 && vni <= policy::kVniMax;
@@ -83,7 +97,19 @@ class Compiler {
       return problem("A network has the VNI " + std::to_string(network.vni) +
                      ", which is not from 1 to " + std::to_string(policy::kVniMax) + ".");
     }
-    result_.image.networks[network.vni] = {network.mtu, hosts(network)};
+    const __u32 flags =
+        (network.normal ? HP_NORMAL : 0) | (network.host_access ? HP_HOST_ACCESS : 0);
+    result_.image.networks[network.vni] = {network.mtu, hosts(network), flags};
+    for (const policy::IpAddress& gateway : network.gateways) {
+      result_.image.neighbors[neighbor_key(network.vni, gateway)] = mac_value(kRouterMac);
+    }
+  }
+
+  void host(const HostAddress& host) {
+    hp_host value{};
+    value.here = !host.vtep;
+    if (host.vtep) value.vtep = vtep_value(*host.vtep);
+    result_.image.hosts[ip_key(host.address)] = value;
   }
 
   void port(const Port& port) {
@@ -108,7 +134,10 @@ class Compiler {
     value.held = port.held;
     std::copy(port.mac.bytes.begin(), port.mac.bytes.end(), value.mac);
     auto network = result_.image.networks.find(port.vni);
-    if (network != result_.image.networks.end()) value.mtu = network->second.mtu;
+    if (network != result_.image.networks.end()) {
+      value.mtu = network->second.mtu;
+      value.flags = network->second.flags;
+    }
     result_.image.ports[ifindex] = value;
     const hp_delivery delivery{ifindex, *slot, device->second.peer};
     deliveries_[port.device] = delivery;
@@ -117,7 +146,7 @@ class Compiler {
 
   void address(const AddressEntry& entry) {
     const std::string name = entry.mac.to_string() + " in the network " + std::to_string(entry.vni);
-    if (!valid(entry.vni) || entry.mac.multicast()) {
+    if (!valid(entry.vni) || entry.mac.multicast() || entry.mac == kRouterMac) {
       return problem("The address " + name +
                      " is left out: it is not one an application can have.");
     }
@@ -143,6 +172,34 @@ class Compiler {
       place->second = value;
     }
     for (const policy::IpAddress& ip : entry.ips) neighbor(entry, ip);
+  }
+
+  /// What the host's own processes send goes to whoever answers for the address in its network.
+  /// After all addresses.
+  void routes() {
+    for (const auto& [key, owner] : result_.image.neighbors) {
+      auto network = result_.image.networks.find(key.vni);
+      if (network == result_.image.networks.end() || !(network->second.flags & HP_HOST_ACCESS) ||
+          mac_address(owner.mac) == kRouterMac) {
+        continue;
+      }
+      const policy::IpAddress ip = neighbor_address(key);
+      const hp_ip to = ip_key(ip);
+      if (result_.image.hosts.contains(to)) {
+        problem("The address " + ip.to_string() + " in the network " + std::to_string(key.vni) +
+                " is a host's own: hosts do not reach the application by it.");
+        continue;
+      }
+      hp_route route{};
+      route.vni = key.vni;
+      std::copy_n(owner.mac, sizeof(route.mac), route.mac);
+      auto [place, is_new] = result_.image.routes.emplace(to, route);
+      if (!is_new) {
+        problem("The address " + ip.to_string() + " is in the networks " +
+                std::to_string(place->second.vni) + " and " + std::to_string(key.vni) +
+                ", which hosts have access to: they reach it in the first.");
+      }
+    }
   }
 
   void vtep(const policy::IpAddress& address) { result_.image.vteps[vtep_value(address)] = 1; }
@@ -185,6 +242,11 @@ class Compiler {
   void neighbor(const AddressEntry& entry, const policy::IpAddress& ip) {
     const hp_neighbor_key key = neighbor_key(entry.vni, ip);
     auto [place, is_new] = result_.image.neighbors.emplace(key, mac_value(entry.mac));
+    if (!is_new && mac_address(place->second.mac) == kRouterMac) {
+      return problem("The address " + ip.to_string() + " in the network " +
+                     std::to_string(entry.vni) + " of " + entry.mac.to_string() +
+                     " is a gateway of it, and answered as such.");
+    }
     auto [owner, first] = owners_.emplace(key, entry.generation);
     if (is_new || mac_address(place->second.mac) == entry.mac) {
       owner->second = std::max(owner->second, entry.generation);
@@ -231,6 +293,8 @@ CompiledState compile(const DesiredState& desired, const PortDevices& devices,
   for (const Port& port : desired.ports) compiler.port(port);
   for (const AddressEntry& entry : desired.addresses) compiler.address(entry);
   for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
+  for (const HostAddress& host : desired.hosts) compiler.host(host);
+  compiler.routes();
   return compiler.take();
 }
 
@@ -243,8 +307,14 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
   DesiredState state;
   MapContents<__u32, std::vector<policy::IpAddress>> hosts;
   for (const auto& [key, host] : image.network_hosts) hosts[key.vni].push_back(vtep_address(host));
+  MapContents<__u32, std::vector<policy::IpAddress>> gateways;
+  for (const auto& [key, owner] : image.neighbors) {
+    if (mac_address(owner.mac) == kRouterMac) gateways[key.vni].push_back(neighbor_address(key));
+  }
   for (const auto& [vni, network] : image.networks) {
-    state.networks.push_back({vni, network.mtu, std::move(hosts[vni])});
+    state.networks.push_back({vni, network.mtu, std::move(hosts[vni]), std::move(gateways[vni]),
+                              (network.flags & HP_NORMAL) != 0,
+                              (network.flags & HP_HOST_ACCESS) != 0});
   }
   for (const auto& [ifindex, port] : image.ports) {
     if (!attached.contains(ifindex)) continue;
@@ -267,6 +337,11 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
     state.addresses.push_back(std::move(entry));
   }
   for (const auto& [vtep, one] : image.vteps) state.vteps.push_back(vtep_address(vtep));
+  for (const auto& [ip, host] : image.hosts) {
+    HostAddress address{ip_address(ip), std::nullopt};
+    if (!host.here) address.vtep = vtep_address(host.vtep);
+    state.hosts.push_back(std::move(address));
+  }
   normalize(state);
   return state;
 }

@@ -33,6 +33,8 @@ struct MapImage {
   MapContents<__u32, hp_network> networks;  ///< By VNI.
   MapContents<hp_network_host_key, hp_vtep> network_hosts;
   MapContents<hp_vtep, __u32> vteps;
+  MapContents<hp_ip, hp_route> routes;
+  MapContents<hp_ip, hp_host> hosts;
 };
 
 /// What turns `current` into `desired`: entries to write, then keys to remove.
@@ -85,10 +87,12 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
 
 hp_address_key address_key(policy::Vni vni, const policy::MacAddress& mac);
 hp_neighbor_key neighbor_key(policy::Vni vni, const policy::IpAddress& ip);
+hp_ip ip_key(const policy::IpAddress& ip);
 hp_mac mac_value(const policy::MacAddress& mac);
 hp_vtep vtep_value(const policy::IpAddress& address);
 policy::IpAddress vtep_address(const hp_vtep& vtep);
 policy::IpAddress neighbor_address(const hp_neighbor_key& key);
+policy::IpAddress ip_address(const hp_ip& key);
 policy::MacAddress mac_address(const std::uint8_t* bytes);
 
 }  // namespace homeport::overlay

@@ -18,6 +18,10 @@ std::string name_of(const hp_network_host_key& key) {
   return fmt::format("{} of network {}", key.index, key.vni);
 }
 
+std::string name_of(const hp_ip& ip) {
+  return ip_address(ip).to_string();
+}
+
 std::string name_of(const hp_vtep& vtep) {
   return vtep_address(vtep).to_string();
 }
@@ -67,6 +71,8 @@ std::vector<std::string> tampering(const MapImage& left, const MapImage& found) 
   comparison.add("network", left.networks, found.networks);
   comparison.add("host", left.network_hosts, found.network_hosts);
   comparison.add("host", left.vteps, found.vteps);
+  comparison.add("route to", left.routes, found.routes);
+  comparison.add("host's address", left.hosts, found.hosts);
   return std::move(comparison).result();
 }
 

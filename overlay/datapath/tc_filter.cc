@@ -18,10 +18,10 @@ namespace {
 constexpr std::uint32_t kPriority = 18544;
 constexpr std::uint32_t kHandle = 1;
 
-bpf_tc_hook hook_of(std::uint32_t ifindex) {
+bpf_tc_hook hook_of(std::uint32_t ifindex, Hook hook = Hook::ingress) {
   return {.sz = sizeof(bpf_tc_hook),
           .ifindex = static_cast<int>(ifindex),
-          .attach_point = BPF_TC_INGRESS,
+          .attach_point = hook == Hook::ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS,
           .parent = 0};
 }
 
@@ -46,8 +46,8 @@ bpf_prog_info info_of(int fd, int& result) {
 
 }  // namespace
 
-Result<void> attach(std::uint32_t ifindex, int program_fd) {
-  bpf_tc_hook hook = hook_of(ifindex);
+Result<void> attach(std::uint32_t ifindex, int program_fd, Hook at) {
+  bpf_tc_hook hook = hook_of(ifindex, at);
   if (const int result = bpf_tc_hook_create(&hook); result < 0 && result != -EEXIST) {
     return errno_error("The clsact qdisc cannot be added to " + device(ifindex), -result);
   }
@@ -73,8 +73,8 @@ Result<void> detach(std::uint32_t ifindex) {
   return {};
 }
 
-Result<std::uint32_t> program_id(std::uint32_t ifindex) {
-  bpf_tc_hook hook = hook_of(ifindex);
+Result<std::uint32_t> program_id(std::uint32_t ifindex, Hook at) {
+  bpf_tc_hook hook = hook_of(ifindex, at);
   bpf_tc_opts options = options_of();
   const int result = bpf_tc_query(&hook, &options);
   // Without a clsact qdisc the kernel answers EINVAL, without the device ENODEV.

@@ -5,6 +5,7 @@
 #include <linux/if.h>
 #include <linux/if_link.h>
 #include <netlink/route/link/inet6.h>
+#include <netlink/route/link/veth.h>
 #include <netlink/route/link/vxlan.h>
 
 namespace homeport::overlay {
@@ -110,6 +111,33 @@ Result<Link> create_vxlan(const std::string& name, std::uint16_t udp_port) {
   // The host itself has no business on this device.
   if (auto silent = set_ipv6_silent(name); !silent) return silent.error();
   if (auto up = set_link_up(name, true); !up) return up.error();
+  return find_link(name);
+}
+
+Result<Link> create_route_device(const std::string& name, const policy::MacAddress& mac) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  const std::string other = name + "p";
+  LinkObject object(rtnl_link_veth_alloc());
+  rtnl_link_set_name(object.get(), name.c_str());
+  const std::unique_ptr<nl_addr, Deleter<nl_addr_put>> address(
+      nl_addr_build(AF_LLC, mac.bytes.data(), mac.bytes.size()));
+  rtnl_link_set_addr(object.get(), address.get());
+  {
+    const LinkObject peer(rtnl_link_veth_get_peer(object.get()));
+    rtnl_link_set_name(peer.get(), other.c_str());
+  }
+  if (int result = rtnl_link_add(socket->get(), object.get(), NLM_F_CREATE | NLM_F_EXCL);
+      result < 0) {
+    return netlink::error("The devices " + name + " and " + other + " cannot be made", result);
+  }
+  for (const std::string& end : {name, other}) {
+    if (auto silent = set_ipv6_silent(end); !silent) return silent.error();
+    auto up = change_link(end, "brought up", [](rtnl_link* change) {
+      rtnl_link_set_flags(change, IFF_UP | IFF_NOARP);
+    });
+    if (!up) return up.error();
+  }
   return find_link(name);
 }
 

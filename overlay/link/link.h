@@ -60,6 +60,11 @@ Result<void> delete_device(const std::string& name);
 /// takes one such device per port, and other overlays use 4789. Comes back up.
 Result<Link> create_vxlan(const std::string& name, std::uint16_t udp_port);
 
+/// A device of the host's own for its routes to lead to, with that MAC address: one end of a pair
+/// whose other end, `name`p, has no use but to be there. It makes no IPv6 addresses and asks nobody
+/// for neighbors: what is sent there is addressed to itself. Comes back up.
+Result<Link> create_route_device(const std::string& name, const policy::MacAddress& mac);
+
 /// A VXLAN device's own settings, for checking one that exists already.
 struct VxlanSettings {
   bool external = false;

@@ -45,7 +45,8 @@ Command guest_arguments(const GuestOptions& guest, const GuestImage& image) {
       std::string(guest.shared_memory ? "on" : "off"));
   arguments.push_back("-append");
   arguments.push_back("console=ttyS0 quiet panic=-1 homeport.ipv4=" + guest.ipv4 +
-                      "/24 homeport.ipv6=" + guest.ipv6 + "/64");
+                      "/24 homeport.ipv6=" + guest.ipv6 +
+                      "/64 homeport.gateway4=10.1.0.254 homeport.gateway6=fd01::fe");
   if (!guest.disk.empty()) {
     arguments.push_back("-drive");
     arguments.push_back(
@@ -121,7 +122,9 @@ void Lab::start_agents() {
 }
 
 void Lab::add_network() {
-  homeport_checked("network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64");
+  homeport_checked(
+      "network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64 --gateway 10.1.0.254 "
+      "--gateway fd01::fe --host-access");
 }
 
 const Namespace& Lab::add_client(Host& host) {

@@ -47,7 +47,8 @@ class Lab {
   /// Starts every agent that does not run and waits until all are ready.
   void start_agents();
 
-  /// `homeport network add net1 ...`: VNI 100, 10.1.0.0/24, fd01::/64.
+  /// `homeport network add net1 ...`: VNI 100, 10.1.0.0/24, fd01::/64, with routers
+  /// 10.1.0.254 and fd01::fe, and reached by the hosts' own processes.
   void add_network();
   /// A container-style port: a namespace joined to `host` by a veth pair whose host end is the
   /// application's device. Returns the client's namespace.

@@ -23,10 +23,15 @@ class Move : public testing::Test {
   /// Clients on `address` while `work` is done; afterwards nothing may be missing.
   template <class Work>
   void with_clients(const std::string& address, const std::string& name, Work work) {
+    with_clients_in(fleet_->lab().client(), address, name, work);
+  }
+  template <class Work>
+  void with_clients_in(const Namespace& place, const std::string& address, const std::string& name,
+                       Work work) {
     Lab& lab = fleet_->lab();
     const GuestStatus before = fleet_->guest().status();
-    StreamClient stream(lab.client(), address, lab.directory() / (name + "-stream.log"));
-    DatagramClient datagrams(lab.client(), address, lab.directory() / (name + "-datagrams.log"));
+    StreamClient stream(place, address, lab.directory() / (name + "-stream.log"));
+    DatagramClient datagrams(place, address, lab.directory() / (name + "-datagrams.log"));
     stream.wait_progress(64 * 1024, 20s);
     datagrams.wait_progress(500, 20s);
     work();
@@ -65,6 +70,17 @@ TEST_F(Move, KeepsConnectionsOverIpv4AndBack) {
       fleet_->wait_settled(*to);
     }
   });
+}
+
+TEST_F(Move, KeepsConnectionsOfAHostsOwnProcesses) {
+  // Of the host that the guest leaves, of the one it goes to, and of a third.
+  for (Host* client : {&fleet_->a(), &fleet_->b(), &fleet_->c()}) {
+    SCOPED_TRACE(client->name());
+    with_clients_in(client->inside(), "10.1.0.5", "own-of-" + client->name(), [&] {
+      const MoveOutcome outcome = fleet_->move(fleet_->other_than(fleet_->wait_somewhere()));
+      ASSERT_EQ(outcome.status, 0) << outcome.err;
+    });
+  }
 }
 
 TEST_F(Move, KeepsConnectionsOverIpv6WhileMemoryIsWritten) {

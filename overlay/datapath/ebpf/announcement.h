@@ -1,9 +1,8 @@
 /* Announcements: gratuitous ARP (RFC 5227, section 3), unsolicited neighbor advertisement (RFC
- * 4861, section 7.2.6) and RARP, with which virtual machine monitors announce a guest. The only
- * frames for a group that are passed, and only when they say what the bindings say. */
+ * 4861, section 7.2.6) and RARP, with which virtual machine monitors announce a guest. They are
+ * passed only when they say what the bindings say. */
 #pragma once
 
-#include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/neighbor.h"
 
 enum hp_judgement { HP_NO_ANNOUNCEMENT, HP_TRUE_ANNOUNCEMENT, HP_FORGED_ANNOUNCEMENT };
@@ -74,8 +73,9 @@ static __noinline int hp_judge_nd(struct __sk_buff* skb, __u32 vni, const __u8* 
       frame.option_length != 1) {
     return HP_NO_ANNOUNCEMENT;
   }
+  if (hp_link_local(frame.target.s6_addr)) return HP_NO_ANNOUNCEMENT; /* in no binding */
   /* It may come from the announced address, another of the sender's, or a link-local one. */
-  const int link_local = (from.s6_addr32[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+  const int link_local = hp_link_local(from.s6_addr);
   return hp_same_mac(frame.ethernet.h_source, mac) && hp_same_mac(frame.option_mac, mac) &&
                  hp_owns_v6(vni, &target, mac) && (link_local || hp_owns_v6(vni, &from, mac))
              ? HP_TRUE_ANNOUNCEMENT
@@ -96,85 +96,4 @@ static __always_inline int hp_judge(struct __sk_buff* skb, __u32 vni, const __u8
     default:
       return HP_NO_ANNOUNCEMENT;
   }
-}
-
-struct hp_announcement {
-  struct __sk_buff* skb;
-  __u32 vni;
-  __u8 mac[6]; /* of the application that is announced */
-};
-
-/* For each port of this host. An application takes part where its address says that it is: not at a
- * port that is held or that it has left. The one that is announced does not, neither at the port it
- * sends from nor, after a move, where this host still believes it to be. */
-static long hp_announce_to_port(void* map, const __u32* ifindex, const struct hp_port* port,
-                                struct hp_announcement* announcement) {
-  if (port->vni != announcement->vni || hp_same_mac(port->mac, announcement->mac)) return 0;
-  struct hp_address_key key = {.vni = port->vni};
-  __builtin_memcpy(key.mac, port->mac, 6);
-  struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
-  /* No device has the index 0, which an address that is elsewhere has. */
-  if (!address || address->local.ifindex != *ifindex) return 0;
-  hp_count_delivered(announcement->skb, address->local.slot);
-  bpf_clone_redirect(announcement->skb, *ifindex, 0);
-  return 0;
-}
-
-/* For each index of the network's hosts. Marked, so that no host sends it on. */
-static long hp_announce_to_host(__u32 index, struct hp_announcement* announcement) {
-  struct hp_network_host_key key = {.vni = announcement->vni, .index = index};
-  struct hp_vtep* host = bpf_map_lookup_elem(&hp_network_hosts, &key);
-  if (host && hp_set_tunnel(announcement->skb, host, announcement->vni | HP_VNI_MARK) == 0) {
-    bpf_clone_redirect(announcement->skb, hp_vxlan_ifindex, 0);
-  }
-  return 0;
-}
-
-/* A broadcast or multicast frame from a port: passed if it is a true announcement, else answered or
- * dropped; never flooded. */
-static __always_inline int hp_from_port_multicast(struct __sk_buff* skb,
-                                                  const struct hp_port* port) {
-  struct hp_announcement announcement = {.skb = skb, .vni = port->vni};
-  __builtin_memcpy(announcement.mac, port->mac, 6);
-  switch (hp_judge(skb, announcement.vni, announcement.mac)) {
-    case HP_FORGED_ANNOUNCEMENT:
-      return hp_drop(HP_COUNT_drop_forged_announcement);
-    case HP_TRUE_ANNOUNCEMENT: {
-      bpf_for_each_map_elem(&hp_ports, hp_announce_to_port, &announcement, 0);
-      struct hp_network* network = bpf_map_lookup_elem(&hp_networks, &announcement.vni);
-      if (network) bpf_loop(network->hosts, hp_announce_to_host, &announcement, 0);
-      hp_count(HP_COUNT_announcements);
-      return TC_ACT_STOLEN; /* Done with, not dropped: every copy is on its way. */
-    }
-  }
-  switch (skb->protocol) {
-    case bpf_htons(ETH_P_ARP):
-      return hp_answer_arp(skb, announcement.vni);
-    case bpf_htons(ETH_P_IPV6):
-      return hp_answer_nd(skb, announcement.vni);
-    default:
-      return hp_drop(HP_COUNT_drop_multicast);
-  }
-}
-
-/* The same from another host. It has judged by its bindings; here they may be different, and are
- * what counts. Goes to ports only. */
-static __always_inline int hp_from_tunnel_multicast(struct __sk_buff* skb, __u32 marked_vni,
-                                                    const __u8* source) {
-  struct hp_announcement announcement = {.skb = skb, .vni = marked_vni & ~HP_VNI_MARK};
-  __builtin_memcpy(announcement.mac, source, 6);
-  if (!bpf_map_lookup_elem(&hp_networks, &announcement.vni)) {
-    return hp_drop(HP_COUNT_drop_unknown_network);
-  }
-  if (!(marked_vni & HP_VNI_MARK)) return hp_drop(HP_COUNT_drop_multicast);
-  const int judgement = hp_judge(skb, announcement.vni, announcement.mac);
-  if (judgement == HP_NO_ANNOUNCEMENT) return hp_drop(HP_COUNT_drop_multicast);
-
-  struct hp_address_key key = {.vni = announcement.vni};
-  __builtin_memcpy(key.mac, announcement.mac, 6);
-  if (!bpf_map_lookup_elem(&hp_addresses, &key)) return hp_drop(HP_COUNT_drop_unknown_address);
-  if (judgement == HP_FORGED_ANNOUNCEMENT) return hp_drop(HP_COUNT_drop_forged_announcement);
-  bpf_for_each_map_elem(&hp_ports, hp_announce_to_port, &announcement, 0);
-  hp_count(HP_COUNT_announcements);
-  return TC_ACT_STOLEN;
 }

@@ -1,9 +1,10 @@
-/* The datapath's two programs, at tc ingress of every port and of the VXLAN device.
+/* The datapath's programs: at tc ingress of every port and of the VXLAN device, and at tc egress of
+ * the device that the routes of the host's own processes lead to.
  * docs/life-of-a-packet.md walks through them. */
-#include "overlay/datapath/ebpf/announcement.h"
 #include "overlay/datapath/ebpf/deliver.h"
+#include "overlay/datapath/ebpf/group.h"
 #include "overlay/datapath/ebpf/maps.h"
-#include "overlay/datapath/ebpf/too_big.h"
+#include "overlay/datapath/ebpf/route.h"
 
 /* A frame an application sent. */
 SEC("tc")
@@ -22,7 +23,7 @@ int hp_from_port(struct __sk_buff* skb) {
   if ((void*)(ethernet + 1) > (void*)(long)skb->data_end) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
-  if (ethernet->h_dest[0] & 1) return hp_from_port_multicast(skb, port);
+  if (ethernet->h_dest[0] & 1) return hp_from_port_multicast(skb, port, ethernet->h_source);
   /* An application speaks for itself only. What waited in its tap, and is sent on after a move, is
    * addressed to it. */
   if (!hp_same_mac(ethernet->h_source, port->mac) && !hp_same_mac(ethernet->h_dest, port->mac)) {
@@ -32,24 +33,34 @@ int hp_from_port(struct __sk_buff* skb) {
   struct hp_address_key key = {.vni = port->vni};
   __builtin_memcpy(key.mac, ethernet->h_dest, 6);
   struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
-  if (!address) return hp_drop(HP_COUNT_drop_unknown_address);
-  if (!address->remote) return hp_deliver(skb, &address->local);
-
-  if (port->mtu && skb->len > port->mtu + ETH_HLEN) {
-    switch (hp_check_size(skb, port->mtu, address->vtep.v6)) {
-      case HP_FITS:
-        break;
-      case HP_FRAGMENT:
-        if (address->vtep.v6) return hp_drop(HP_COUNT_drop_too_big);
-        hp_count(HP_COUNT_fragmented);
-        break;
-      case HP_ANSWER_V4:
-        return hp_answer_too_big_v4(skb, port->mtu);
-      case HP_ANSWER_V6:
-        return hp_answer_too_big_v6(skb, port->mtu);
-    }
+  if (!address) {
+    if (hp_is_router(key.mac)) return hp_route_from_port(skb, port);
+    return port->flags & HP_NORMAL ? TC_ACT_OK : hp_drop(HP_COUNT_drop_unknown_address);
   }
+  if (!address->remote) return hp_deliver(skb, &address->local);
+  int verdict;
+  if (!hp_fits(skb, port->mtu, &address->vtep, &verdict)) return verdict;
   return hp_send(skb, &address->vtep, key.vni, hp_vxlan_ifindex);
+}
+
+/* A packet that this host's own processes have sent, or that it forwards, to the address of an
+ * application: its routes lead to the device whose egress this is (host_port.h). Its MTU is the
+ * route's. */
+SEC("tc")
+int hp_from_host(struct __sk_buff* skb) {
+  struct hp_packet packet = {};
+  if (hp_read_packet(skb, 0, &packet)) return hp_drop(HP_COUNT_drop_malformed);
+  struct hp_route* route = bpf_map_lookup_elem(&hp_routes, (struct hp_ip*)packet.to.ip);
+  if (!route) return hp_drop(HP_COUNT_drop_unknown_address);
+  struct hp_address_key key = {.vni = route->vni};
+  __builtin_memcpy(key.mac, route->mac, 6);
+  struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
+  if (!address) return hp_drop(HP_COUNT_drop_unknown_address);
+  if (hp_readdress(skb, key.mac)) return hp_drop(HP_COUNT_drop_malformed);
+  hp_count(HP_COUNT_routed);
+  if (address->remote) return hp_send(skb, &address->vtep, key.vni, hp_vxlan_ifindex);
+  hp_count_delivered(skb, address->local.slot);
+  return bpf_redirect(address->local.ifindex, 0); /* redirect_peer is for ingress only */
 }
 
 /* Where a frame came from: outer source address and VNI with its mark. */
@@ -65,11 +76,6 @@ static __always_inline int hp_get_tunnel(struct __sk_buff* skb, struct hp_vtep* 
   }
   *vni = key.tunnel_id;
   return 0;
-}
-
-static __always_inline int hp_same_vtep(const struct hp_vtep* a, const struct hp_vtep* b) {
-  return a->v6 == b->v6 && a->words[0] == b->words[0] && a->words[1] == b->words[1] &&
-         a->words[2] == b->words[2] && a->words[3] == b->words[3];
 }
 
 /* Why (vni, destination) is not known here. */
@@ -94,14 +100,17 @@ int hp_from_tunnel(struct __sk_buff* skb) {
   __builtin_memcpy(key.mac, ethernet->h_dest, 6);
   struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
   if (!address) {
-    if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, vni, ethernet->h_source);
+    if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, &from, vni, ethernet->h_source);
+    if (hp_is_router(key.mac)) return hp_route_from_tunnel(skb, key.vni);
     return hp_drop_unknown(&key);
   }
   /* Any of the network's applications: which host one is on is not the same everywhere while it
-   * moves. */
+   * moves. Or the router of the host it comes from. */
   struct hp_address_key source = {.vni = key.vni};
   __builtin_memcpy(source.mac, ethernet->h_source, 6);
-  if (!bpf_map_lookup_elem(&hp_addresses, &source)) return hp_drop(HP_COUNT_drop_forged_source);
+  if (!bpf_map_lookup_elem(&hp_addresses, &source) && !hp_is_router(source.mac)) {
+    return hp_drop(HP_COUNT_drop_forged_source);
+  }
   if (!address->remote) return hp_deliver(skb, &address->local);
 
   /* The application is elsewhere. If it is on its way here, what its owner has redirected waits

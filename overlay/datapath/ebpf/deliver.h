@@ -37,3 +37,8 @@ static __always_inline int hp_send(struct __sk_buff* skb, const struct hp_vtep* 
   if (hp_set_tunnel(skb, to, vni)) return hp_drop(HP_COUNT_drop_malformed);
   return bpf_redirect(vxlan_ifindex, 0);
 }
+
+static __always_inline int hp_same_vtep(const struct hp_vtep* a, const struct hp_vtep* b) {
+  return a->v6 == b->v6 && a->words[0] == b->words[0] && a->words[1] == b->words[1] &&
+         a->words[2] == b->words[2] && a->words[3] == b->words[3];
+}

@@ -6,7 +6,7 @@
 
 #include <linux/types.h>
 
-#define HP_LAYOUT_VERSION 3
+#define HP_LAYOUT_VERSION 4
 
 #define HP_MAX_PORTS 4096       /* ports of this host */
 #define HP_MAX_ADDRESSES 262144 /* (network, MAC) and (network, IP) pairs */
@@ -16,6 +16,15 @@
 #define HP_MAX_ANNOUNCE_HOSTS 262144 /* the same, of all networks together */
 
 #define HP_VNI_MARK 0x800000u /* on the wire: a frame that was forwarded once */
+
+/* The router that every host is for its applications has one MAC address everywhere, so that an
+ * application that moves goes on using it. Locally administered. */
+#define HP_ROUTER_MAC \
+  { 0x02, 0x48, 0x50, 0x00, 0x00, 0x01 }
+
+/* hp_network, hp_port: flags. */
+#define HP_NORMAL 1u      /* what is not for an application goes its normal way */
+#define HP_HOST_ACCESS 2u /* hosts' own processes reach the applications, and are reached */
 
 /* An underlay address the way struct bpf_tunnel_key holds it: IPv4 in word 0 in host order, IPv6
  * as 16 bytes in network order. */
@@ -53,6 +62,7 @@ struct hp_port {
   __u32 slot;
   __u32 mtu; /* of its network; 0 does not check */
   __u32 held;
+  __u32 flags; /* of its network */
   __u8 mac[6];
   __u8 zero[2];
 };
@@ -71,6 +81,7 @@ struct hp_mac {
 struct hp_network {
   __u32 mtu;
   __u32 hosts; /* entries of hp_network_hosts to look at: the highest index and one */
+  __u32 flags;
 };
 
 /* hp_network_hosts: key; the value is struct hp_vtep. Not every index below the network's `hosts`
@@ -78,6 +89,24 @@ struct hp_network {
 struct hp_network_host_key {
   __u32 vni;
   __u32 index;
+};
+
+/* hp_routes, hp_hosts: key. IPv4 addresses are IPv4-mapped (RFC 4291). */
+struct hp_ip {
+  __u8 bytes[16];
+};
+
+/* hp_routes: value. Where what the host's own processes send goes: to an application. */
+struct hp_route {
+  __u32 vni;
+  __u8 mac[6];
+  __u8 zero[2];
+};
+
+/* hp_hosts: value. Whose address it is: a host's. */
+struct hp_host {
+  __u32 here; /* 1: this host's */
+  struct hp_vtep vtep;
 };
 
 /* hp_port_counters: per CPU, indexed by slot. */
@@ -94,6 +123,8 @@ struct hp_port_counters {
   X(delivered_held)           \
   X(neighbor_answers)         \
   X(announcements)            \
+  X(multicast)                \
+  X(routed)                   \
   X(probes)                   \
   X(too_big_answers)          \
   X(fragmented)               \
@@ -103,6 +134,7 @@ struct hp_port_counters {
   X(drop_forged_source)       \
   X(drop_forged_announcement) \
   X(drop_multicast)           \
+  X(drop_expired)             \
   X(drop_unknown_network)     \
   X(drop_unknown_vtep)        \
   X(drop_forwarded_twice)     \

@@ -65,6 +65,22 @@ struct {
 } hp_vteps SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_ADDRESSES);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_ip);
+  __type(value, struct hp_route);
+} hp_routes SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_VTEPS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_ip);
+  __type(value, struct hp_host);
+} hp_hosts SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, HP_MAX_PORTS);
   __type(key, __u32);
@@ -80,8 +96,9 @@ struct {
 
 /* Settings the loader writes through the skeleton, at any time: plain loads for the programs. */
 __u32 hp_vxlan_ifindex;
-__u32 hp_local_v4;    /* outer source address in host order; 0: the routing chooses */
-__u32 hp_local_v6[4]; /* in network order; all 0: the routing chooses */
+__u32 hp_host_ifindex; /* the device of the host's own processes; 0: there is none */
+__u32 hp_local_v4;     /* outer source address in host order; 0: the routing chooses */
+__u32 hp_local_v6[4];  /* in network order; all 0: the routing chooses */
 
 static __always_inline void hp_count(__u32 counter) {
   __u64* value = bpf_map_lookup_elem(&hp_counters, &counter);

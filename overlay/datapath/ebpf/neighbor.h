@@ -56,6 +56,15 @@ static __always_inline int hp_same_mac(const __u8* a, const __u8* b) {
          a[5] == b[5];
 }
 
+static __always_inline int hp_is_router(const __u8* mac) {
+  const __u8 router[6] = HP_ROUTER_MAC;
+  return hp_same_mac(mac, router);
+}
+
+/* What an answer may be instead of a verdict. */
+#define HP_NOT_ASKED (-2)  /* no ARP request, no neighbor solicitation */
+#define HP_UNANSWERED (-3) /* for an address that is not known here */
+
 static __always_inline __u16 hp_fold(__u32 sum) {
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
@@ -89,6 +98,7 @@ static __always_inline int hp_send_back(struct __sk_buff* skb, const void* frame
   return bpf_redirect(skb->ifindex, 0);
 }
 
+/* A verdict, or HP_NOT_ASKED or HP_UNANSWERED. */
 static __noinline int hp_answer_arp(struct __sk_buff* skb, __u32 vni) {
   struct hp_arp_frame frame;
   if (bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame))) return hp_drop(HP_COUNT_drop_malformed);
@@ -96,12 +106,12 @@ static __noinline int hp_answer_arp(struct __sk_buff* skb, __u32 vni) {
       frame.hardware_length != 6 || frame.protocol_length != 4) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
-  if (frame.operation != bpf_htons(HP_ARP_REQUEST)) return hp_drop(HP_COUNT_drop_multicast);
+  if (frame.operation != bpf_htons(HP_ARP_REQUEST)) return HP_NOT_ASKED;
 
   struct hp_neighbor_key key = {.vni = vni, .ip = {[10] = 0xff, [11] = 0xff}};
   __builtin_memcpy(key.ip + 12, frame.target_ip, 4);
   struct hp_mac* owner = bpf_map_lookup_elem(&hp_neighbors, &key);
-  if (!owner) return hp_drop(HP_COUNT_drop_unknown_neighbor);
+  if (!owner) return HP_UNANSWERED;
   /* A probe for one's own address (RFC 5227): silence means it is free. */
   if (hp_same_mac(owner->mac, frame.sender_mac)) return hp_drop(HP_COUNT_probes);
 
@@ -117,20 +127,23 @@ static __noinline int hp_answer_arp(struct __sk_buff* skb, __u32 vni) {
   return hp_send_back(skb, &frame, sizeof(frame), HP_COUNT_neighbor_answers);
 }
 
+static __always_inline int hp_link_local(const __u8* ipv6) {
+  return ipv6[0] == 0xfe && (ipv6[1] & 0xc0) == 0x80;
+}
+
+/* The same. An address of link-local scope is in no binding: it counts as HP_NOT_ASKED. */
 static __noinline int hp_answer_nd(struct __sk_buff* skb, __u32 vni) {
   struct hp_nd_frame frame = {};
-  if (bpf_skb_load_bytes(skb, 0, &frame, HP_ND_SOLICITATION_LENGTH)) {
-    return hp_drop(HP_COUNT_drop_multicast); /* Too short to be ND. */
+  if (bpf_skb_load_bytes(skb, 0, &frame, HP_ND_SOLICITATION_LENGTH)) return HP_NOT_ASKED;
+  if (frame.ip.nexthdr != IPPROTO_ICMPV6 || frame.ip.hop_limit != 255 || frame.code != 0 ||
+      frame.type != HP_ND_SOLICITATION) {
+    return HP_NOT_ASKED;
   }
-  if (frame.ip.nexthdr != IPPROTO_ICMPV6 || frame.ip.hop_limit != 255 || frame.code != 0) {
-    return hp_drop(HP_COUNT_drop_multicast);
-  }
-  if (frame.type != HP_ND_SOLICITATION) return hp_drop(HP_COUNT_drop_multicast);
 
   struct hp_neighbor_key key = {.vni = vni};
   __builtin_memcpy(key.ip, &frame.target, 16);
   struct hp_mac* owner = bpf_map_lookup_elem(&hp_neighbors, &key);
-  if (!owner) return hp_drop(HP_COUNT_drop_unknown_neighbor);
+  if (!owner) return hp_link_local(key.ip) ? HP_NOT_ASKED : HP_UNANSWERED;
   /* Duplicate address detection (RFC 4862) for one's own address: silence means it is free. */
   if (hp_same_mac(owner->mac, frame.ethernet.h_source)) return hp_drop(HP_COUNT_probes);
 

@@ -81,7 +81,8 @@ class DatabaseCommands : public ::testing::Test {
   }
 
   void add_network_and_vm() {
-    checked("network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64");
+    checked(
+        "network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64 --gateway 10.1.0.1");
     checked(
         "app add vm1 --driver qemu --profile guest --network net1 --mac 02:00:00:00:00:01 "
         "--ip 10.1.0.10 --ip fd01::10 --host hostA --memory 256 --vcpus 2");
@@ -149,6 +150,15 @@ TEST_F(DatabaseCommands, NetworksComeAndGo) {
   checked("network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64 --mtu 1400");
   refused("network add net1 --vni 101", "There is a network net1 already");
   refused("network add net2 --vni 100", "100");
+  refused("network add net2 --vni 101 --gateway 224.0.0.1", "not a unicast address");
+  EXPECT_EQ(homeport("network add net2 --vni 101 --unknown flood").code, 2);
+  checked(
+      "network add net2 --vni 101 --gateway 10.1.0.1 --gateway fd01::1 --unknown normal "
+      "--host-access");
+  EXPECT_THAT(checked("network show net2").out,
+              AllOf(HasSubstr("unknown destinations: normal"), HasSubstr("10.1.0.1, fd01::1"),
+                    HasSubstr("hosts' own processes: reach it")));
+  checked("network remove net2");
   EXPECT_THAT(checked("network list").out, HasSubstr("net1     100  10.1.0.0/24, fd01::/64  1400"));
   auto listed = checked("network list --json").json();
   EXPECT_EQ(listed.at(0).at("subnets").at(1), "fd01::/64");
@@ -179,6 +189,14 @@ TEST_F(DatabaseCommands, ApplicationsAreCheckedBeforeTheyAreWritten) {
       "app add vm2 --profile g --network net1 --host hostA --mac 02:00:00:00:00:03 "
       "--ip 192.0.2.1",
       "192.0.2.1");
+  refused(
+      "app add vm2 --profile g --network net1 --host hostA --mac 02:00:00:00:00:03 "
+      "--ip 10.1.0.1",
+      "is a gateway of network net1");
+  refused(
+      "app add vm2 --profile g --network net1 --host hostA --mac 02:48:50:00:00:01 "
+      "--ip 10.1.0.3",
+      "is that of the networks' router");
   refused("app add vm2 --profile g --network net1 --host hostA --policy p" + rest,
           "no policy \"p\"");
   EXPECT_EQ(checked("app list --json").json().as_array().size(), 2u) << "nothing half-written";

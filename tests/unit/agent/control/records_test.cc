@@ -32,6 +32,21 @@ void expect_round_trip(const Record& record) {
   EXPECT_EQ(*parsed, record);
 }
 
+TEST(RecordsTest, ADatabaseOfAnOlderSchemaHasNetworksToo) {
+  Network network;
+  network.uuid = kUuid;
+  network.name = "blue";
+  network.vni = 7;
+  Row row{kUuid, columns(network)};
+  row.columns.erase("gateways");
+  row.columns.erase("host_access");
+  auto parsed = parse<Network>(row);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(*parsed, network);
+  row.columns.erase("vni");
+  EXPECT_FALSE(parse<Network>(row));
+}
+
 TEST(RecordsTest, SurviveARoundTrip) {
   expect_round_trip(Host{
       .uuid = kUuid,
@@ -54,7 +69,10 @@ TEST(RecordsTest, SurviveARoundTrip) {
               .vni = policy::kVniMax,
               .subnets = {*Subnet::parse("198.51.100.0/24"), *Subnet::parse("2001:db8::/64")},
               .mtu = 1400,
-              .unknown = UnknownDestination::normal});
+              .unknown = UnknownDestination::normal,
+              .gateways = {boost::asio::ip::make_address("198.51.100.1"),
+                           boost::asio::ip::make_address("2001:db8::1")},
+              .host_access = true});
   expect_round_trip(Binding{.uuid = kUuid,
                             .name = "vm1/eth0",
                             .application = "vm1",
@@ -220,8 +238,10 @@ TEST(RecordsTest, RefuseWhatTheSchemaCannotExpress) {
     application.launch_profile = profile;
     EXPECT_TRUE(refuses(application)) << profile;
   }
-  Network network{
-      .uuid = kUuid, .name = "blue", .vni = policy::kVniMax + 1, .subnets = {}, .mtu = {}};
+  Network network;
+  network.uuid = kUuid;
+  network.name = "blue";
+  network.vni = policy::kVniMax + 1;
   EXPECT_TRUE(refuses(network));
   network.vni = 100;
   network.mtu = std::int64_t{1} << 32;

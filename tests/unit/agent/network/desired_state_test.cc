@@ -169,6 +169,50 @@ TEST_F(DesiredStateTest, ANetworksMtuCanOnlyBeSmallerThanTheUnderlayAllows) {
   EXPECT_EQ(desired_state(contents, view).state.networks[0].mtu, 1430u);
 }
 
+TEST_F(DesiredStateTest, ANetworkForHostsOwnProcessesIsOnEveryHost) {
+  contents.networks["net1"].gateways = {ip("10.1.0.254")};
+  contents.networks["net1"].unknown = UnknownDestination::normal;
+  view.host = "hostB";
+  view.devices = {"lo"};
+  Desired desired = desired_state(contents, view);
+  EXPECT_THAT(desired.state.networks, IsEmpty());
+  EXPECT_THAT(desired.state.hosts, IsEmpty());
+
+  contents.networks["net1"].host_access = true;
+  desired = desired_state(contents, view);
+  EXPECT_THAT(desired.problems, IsEmpty());
+  EXPECT_THAT(desired.state.networks,
+              ElementsAre(overlay::NetworkEntry{.vni = 100,
+                                                .mtu = 1430,
+                                                .hosts = {ip("192.0.2.1"), ip("192.0.2.3")},
+                                                .gateways = {ip("10.1.0.254")},
+                                                .normal = true,
+                                                .host_access = true}));
+}
+
+TEST_F(DesiredStateTest, AHostsAddressesAreThoseThatNoOtherHasToo) {
+  contents.networks["net1"].host_access = true;
+  std::uint8_t row = 0;
+  for (auto [host, address] : {std::pair{"hostA", "198.51.100.1"},
+                               {"hostB", "198.51.100.2"},
+                               {"hostA", "172.17.0.1"},  // of a bridge for containers
+                               {"hostB", "172.17.0.1"},
+                               {"hostB", "192.0.2.2"},  // its VTEP once more
+                               {"gone", "198.51.100.9"}}) {
+    Interface interface;
+    interface.uuid = Uuid{{++row}};
+    interface.host = host;
+    interface.address = ip(address);
+    contents.interfaces[interface.uuid] = interface;
+  }
+  EXPECT_THAT(desired_state(contents, view).state.hosts,
+              ElementsAre(overlay::HostAddress{ip("192.0.2.1"), std::nullopt},
+                          overlay::HostAddress{ip("192.0.2.2"), ip("192.0.2.2")},
+                          overlay::HostAddress{ip("192.0.2.3"), ip("192.0.2.3")},
+                          overlay::HostAddress{ip("198.51.100.1"), std::nullopt},
+                          overlay::HostAddress{ip("198.51.100.2"), ip("192.0.2.2")}));
+}
+
 TEST_F(DesiredStateTest, TapNamesFitAndDiffer) {
   EXPECT_LE(tap_name("an-application-with-a-long-name/eth0").size(), 15u);
   EXPECT_NE(tap_name("vm1"), tap_name("vm2"));

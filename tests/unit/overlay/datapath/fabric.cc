@@ -11,6 +11,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstring>
 
 namespace homeport::overlay {
 
@@ -55,20 +56,64 @@ Socket::Socket(const NetNamespace& inside, bool v6) {
   port_ = ntohs(address.sin6_port);  // The same place in both families.
 }
 
-void Socket::send(const policy::IpAddress& to, std::uint16_t port, const std::string& data) {
+void Socket::send(const policy::IpAddress& to, std::uint16_t port, const std::string& data,
+                  const std::optional<policy::IpAddress>& source) {
   boost::asio::ip::udp::endpoint endpoint(to, port);
-  if (::sendto(fd_.get(), data.data(), data.size(), 0, endpoint.data(),
-               static_cast<socklen_t>(endpoint.size())) < 0) {
-    fail("sendto " + to.to_string());
+  iovec payload{const_cast<char*>(data.data()), data.size()};
+  msghdr message{};
+  message.msg_name = endpoint.data();
+  message.msg_namelen = static_cast<socklen_t>(endpoint.size());
+  message.msg_iov = &payload;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(in6_pktinfo))> control{};
+  if (source) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* item = CMSG_FIRSTHDR(&message);
+    if (source->is_v6()) {
+      in6_pktinfo info{};
+      std::memcpy(&info.ipi6_addr, source->to_v6().to_bytes().data(), 16);
+      *item = {CMSG_LEN(sizeof(info)), IPPROTO_IPV6, IPV6_PKTINFO};
+      std::memcpy(CMSG_DATA(item), &info, sizeof(info));
+      message.msg_controllen = CMSG_SPACE(sizeof(info));
+    } else {
+      in_pktinfo info{};
+      info.ipi_spec_dst.s_addr = htonl(source->to_v4().to_uint());
+      *item = {CMSG_LEN(sizeof(info)), IPPROTO_IP, IP_PKTINFO};
+      std::memcpy(CMSG_DATA(item), &info, sizeof(info));
+      message.msg_controllen = CMSG_SPACE(sizeof(info));
+    }
+  }
+  if (::sendmsg(fd_.get(), &message, 0) < 0) fail("sendmsg " + to.to_string());
+}
+
+void Socket::connect(const policy::IpAddress& to, std::uint16_t port) {
+  const boost::asio::ip::udp::endpoint endpoint(to, port);
+  if (::connect(fd_.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) < 0) {
+    fail("connect " + to.to_string());
   }
 }
 
+void Socket::send(const std::string& data) {
+  if (::send(fd_.get(), data.data(), data.size(), 0) < 0) fail("send");
+}
+
 std::optional<std::string> Socket::receive() {
+  auto received = receive_from();
+  if (!received) return std::nullopt;
+  return std::move(received->data);
+}
+
+std::optional<Socket::Received> Socket::receive_from() {
   if (!readable(fd_.get(), kPatienceMilliseconds)) return std::nullopt;
   std::array<char, 65536> buffer;
-  const ssize_t length = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
-  if (length < 0) fail("recv");
-  return std::string(buffer.data(), static_cast<std::size_t>(length));
+  boost::asio::ip::udp::endpoint from;
+  auto from_length = static_cast<socklen_t>(from.capacity());
+  const ssize_t length =
+      ::recvfrom(fd_.get(), buffer.data(), buffer.size(), 0, from.data(), &from_length);
+  if (length < 0) fail("recvfrom");
+  from.resize(from_length);
+  return Received{std::string(buffer.data(), static_cast<std::size_t>(length)), from};
 }
 
 bool Socket::pending() const {
@@ -143,6 +188,11 @@ void Fabric::plug(App& app, int host_number, const std::string& device) {
     set_link_mtu(device, mtu).value();
     set_link_up(device, true).value();
   });
+  // The kernel's reports of the groups it is in (a hop-by-hop header is their first) would be
+  // counted at any time.
+  app.inside.shell(
+      "tc qdisc add dev eth0 clsact && tc filter add dev eth0 egress protocol ipv6 "
+      "bpf da bytecode '4,48 0 0 20,21 0 1 0,6 0 0 2,6 0 0 4294967295'");
   app.inside.run([&] {
     set_link_mac("eth0", app.mac);
     set_link_mtu("eth0", mtu).value();

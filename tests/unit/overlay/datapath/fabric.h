@@ -41,9 +41,19 @@ class Socket {
  public:
   Socket(const NetNamespace& inside, bool v6);
   std::uint16_t port() const { return port_; }
-  void send(const policy::IpAddress& to, std::uint16_t port, const std::string& data);
+  /// From `source`, an address of the namespace, when given.
+  void send(const policy::IpAddress& to, std::uint16_t port, const std::string& data,
+            const std::optional<policy::IpAddress>& source = std::nullopt);
+  /// From then on only what comes from there is received.
+  void connect(const policy::IpAddress& to, std::uint16_t port);
+  void send(const std::string& data);
   /// nullopt when nothing came in time.
   std::optional<std::string> receive();
+  struct Received {
+    std::string data;
+    boost::asio::ip::udp::endpoint from;
+  };
+  std::optional<Received> receive_from();
   /// Whether a datagram is there now.
   bool pending() const;
   int fd() const { return fd_.get(); }

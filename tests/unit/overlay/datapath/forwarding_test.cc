@@ -199,17 +199,6 @@ TEST_P(Forwarding, NetworksAreApart) {
   EXPECT_EQ(host.port(two_).delivered_packets, 0u);
 }
 
-TEST_P(Forwarding, BroadcastReachesNobody) {
-  Sniffer sniffer(two_.inside);
-  send_frame(one_, ethernet(kBroadcast, one_.mac, 0x88b5, std::string(64, 'b')));
-  send_frame(one_, ethernet(two_.mac, one_.mac, 0x88b5, std::string(64, 'u')));
-  // The unicast frame comes, and nothing before it.
-  auto frame = sniffer.next([](const std::string& bytes) { return read16(bytes, 12) == 0x88b5; });
-  ASSERT_TRUE(frame);
-  EXPECT_EQ(frame->substr(14), std::string(64, 'u'));
-  EXPECT_GE(fabric_.host(1).totals().drop_multicast, 1u);
-}
-
 TEST_P(Forwarding, RelayedBulkArrivesWhole) {
   fabric_.host(1).set_address(fabric_.entry(two_, 1, 3)).value();
   Socket server(two_.inside, false), client(one_.inside, false);

@@ -107,6 +107,12 @@ inline std::string advertisement(const policy::MacAddress& sender, const policy:
   return frame;
 }
 
+/// An IPv4 frame with its header's checksum filled in, which a host's own stack looks at.
+inline std::string with_header_checksum(std::string frame) {
+  frame.replace(24, 2, be16(internet_checksum(frame.substr(14, 20))));
+  return frame;
+}
+
 /// An IPv4 or IPv6 frame of `length` bytes with a TCP or UDP header; its checksums are not filled.
 inline std::string transport_frame(const policy::MacAddress& to, const policy::MacAddress& from,
                                    const policy::IpAddress& source,

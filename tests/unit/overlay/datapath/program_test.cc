@@ -199,7 +199,12 @@ TEST_F(FromPort, OtherNeighborDiscoveryIsToldApart) {
   // Advertises, but not at which MAC address.
   expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 136, one_.v6),
                  &TotalCounters::drop_multicast);
-  expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 133, one_.v6),
+  // Asks for a router; asks in another's name, which would tell that this one is there.
+  expect_counted(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 133, one_.v6), TC_ACT_STOLEN,
+                 &TotalCounters::multicast);
+  expect_dropped(neighbor_discovery(all, one_.mac, two_.v6, all_ip, 135, make_address("fe80::9")),
+                 &TotalCounters::drop_multicast);
+  expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 137, two_.v6),
                  &TotalCounters::drop_multicast);
   expect_dropped(neighbor_discovery(all, one_.mac, one_.v6, all_ip, 135, make_address("fd00::99")),
                  &TotalCounters::drop_unknown_neighbor);
@@ -209,9 +214,19 @@ TEST_F(FromPort, OtherNeighborDiscoveryIsToldApart) {
   expect_dropped(routed.substr(0, 60), &TotalCounters::drop_multicast);
 }
 
-TEST_F(FromPort, NothingIsFlooded) {
-  expect_dropped(ethernet(kBroadcast, one_.mac, 0x0800, std::string(100, 'x')),
-                 &TotalCounters::drop_multicast);
+TEST_F(FromPort, NoAdvertisementHidesBehindOtherHeaders) {
+  // An advertisement of another's address, which receivers would believe.
+  const std::string forged = advertisement(one_.mac, one_.mac, one_.v6, two_.v6);
+  for (const int header : {0, 43, 44, 60}) {
+    std::string frame = forged;
+    frame.insert(54, std::string("\x3a\0\1\4\0\0\0\0", 8));
+    frame[20] = static_cast<char>(header);
+    frame.replace(18, 2, be16(40));
+    expect_dropped(frame, &TotalCounters::drop_multicast);
+  }
+}
+
+TEST_F(FromPort, UnicastToNobodyIsNotFlooded) {
   expect_dropped(ethernet(nobody_, one_.mac, 0x0800, std::string(100, 'x')),
                  &TotalCounters::drop_unknown_address);
 }
@@ -226,6 +241,35 @@ TEST_F(FromPort, AnApplicationSpeaksForItselfOnly) {
   fabric_.host(1).set_address(fabric_.entry(one_, 1, 2, 2)).value();
   EXPECT_EQ(run(transport_frame(one_.mac, two_.mac, two_.v4, one_.v4, 17, 500)).verdict,
             TC_ACT_REDIRECT);
+}
+
+TEST_F(FromPort, RouterAnswersEchoRequests) {
+  Host& host = fabric_.host(1);
+  host.desired.networks[0].gateways = {make_address("10.0.0.254"), make_address("fd00::fe")};
+  host.apply().value();
+  for (const auto& [own, gateway] : {std::pair(one_.v4, host.desired.networks[0].gateways[0]),
+                                     std::pair(one_.v6, host.desired.networks[0].gateways[1])}) {
+    const bool v6 = own.is_v6();
+    std::string frame =
+        transport_frame(kRouterMac, one_.mac, own, gateway, v6 ? 58 : 1, v6 ? 118 : 98);
+    std::string message = std::string(1, static_cast<char>(v6 ? 128 : 8)) + std::string(3, '\0') +
+                          "identifier and so on";
+    const std::size_t at = v6 ? 54 : 34;
+    frame.replace(at, message.size(), message);
+    auto checksum = [&](const std::string& of) {
+      return v6 ? icmp6_checksum(of) : internet_checksum(of.substr(34));
+    };
+    frame.replace(at + 2, 2, be16(checksum(frame)));
+    const Output out = run(frame);
+    EXPECT_EQ(out.verdict, TC_ACT_REDIRECT);
+    std::string expected =
+        transport_frame(one_.mac, kRouterMac, gateway, own, v6 ? 58 : 1, v6 ? 118 : 98);
+    message[0] = static_cast<char>(v6 ? 129 : 0);
+    expected.replace(at, message.size(), message);
+    expected.replace(at + 2, 2, out.frame.substr(at + 2, 2));
+    EXPECT_EQ(out.frame, expected);
+    EXPECT_EQ(checksum(out.frame), 0u);
+  }
 }
 
 TEST_F(FromPort, UnicastIsRedirectedUnchanged) {
@@ -303,7 +347,7 @@ std::uint64_t drops(const TotalCounters& totals) {
          totals.drop_unknown_neighbor + totals.drop_forged_source +
          totals.drop_forged_announcement + totals.drop_multicast + totals.drop_unknown_network +
          totals.drop_unknown_vtep + totals.drop_forwarded_twice + totals.drop_too_big +
-         totals.drop_malformed;
+         totals.drop_expired + totals.drop_malformed;
 }
 
 // Whatever an application sends, it is sent on as it is, answered well, or dropped and counted;

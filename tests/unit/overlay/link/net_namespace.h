@@ -51,11 +51,14 @@ class NetNamespace {
     }
   }
 
+  /// Whether a shell command succeeds inside.
+  bool succeeds(const std::string& command) const {
+    return run([&] { return std::system(command.c_str()) == 0; });
+  }
+
   /// Runs a shell command inside, which must succeed.
   void shell(const std::string& command) const {
-    run([&] {
-      if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);
-    });
+    if (!succeeds(command)) throw std::runtime_error("failed: " + command);
   }
 
  private:

@@ -1,0 +1,100 @@
+#include "overlay/datapath/host_port.h"
+
+#include "overlay/datapath/datapath.h"
+#include "overlay/datapath/tampering.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+namespace homeport::overlay {
+
+namespace {
+
+/// Numbers of our own; before the kernel's main table (32766), behind its local one (0).
+constexpr RouteTable kTable{.number = 18544, .rule_priority = 18544};
+
+std::vector<Route> minus(const std::vector<Route>& a, const std::vector<Route>& b) {
+  std::vector<Route> rest;
+  std::set_difference(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(rest));
+  return rest;
+}
+
+/// Of sorted routes.
+bool has_address(const std::vector<Route>& routes, const policy::IpAddress& to) {
+  auto route = std::ranges::lower_bound(routes, to, {}, &Route::to);
+  return route != routes.end() && route->to == to;
+}
+
+}  // namespace
+
+Result<Link> HostPort::ensure_device() const {
+  auto link = find_link(device_);
+  if (!link && link.error().code == boost::system::errc::no_such_device) {
+    return create_route_device(device_, kRouterMac);
+  }
+  if (!link) return link.error();
+  if (link->kind != "veth" || link->mac != kRouterMac) {
+    return policy::make_error(
+        boost::system::errc::file_exists,
+        fmt::format("The device {} for the host's own processes exists and is another's: delete it "
+                    "or configure another name ([underlay] host_device)",
+                    device_));
+  }
+  if (!link->up) {
+    if (auto up = set_link_up(device_, true); !up) return up.error();
+  }
+  return link;
+}
+
+std::vector<std::string> HostPort::set_routes(int device, std::vector<Route> routes,
+                                              std::vector<std::string>& problems) {
+  std::vector<std::string> mended;
+  const std::size_t before = problems.size();
+  auto note = [&](const policy::Error& error) { problems.push_back(error.message + "."); };
+  auto tell = [&](std::string clause) {
+    if (mended.size() < kToldOfTampering) mended.push_back(std::move(clause));
+  };
+  std::sort(routes.begin(), routes.end());
+  auto found = list_routes(kTable, device);
+  if (!found) {
+    note(found.error());
+    return mended;
+  }
+  std::sort(found->begin(), found->end());
+  for (const Route& lost : minus(left_, *found)) {
+    tell(fmt::format("the route to {} was {}", lost.to.to_string(),
+                     has_address(*found, lost.to) ? "changed" : "missing"));
+  }
+  for (const Route& stray : minus(*found, routes)) {
+    if (has_address(routes, stray.to)) continue;  // replaced below
+    if (auto removed = remove_route(kTable, device, stray.to); !removed) note(removed.error());
+  }
+  for (const Route& route : minus(routes, *found)) {
+    if (auto set = set_route(kTable, device, route); !set) note(set.error());
+  }
+  auto added = add_rules(kTable);
+  if (!added) {
+    note(added.error());
+  } else if (*added && rules_left_) {
+    tell(fmt::format("the rule for table {} was missing", kTable.number));
+  }
+  rules_left_ = true;
+  left_.clear();
+  if (problems.size() == before) left_ = std::move(routes);
+  return mended;
+}
+
+Result<void> HostPort::remove() {
+  left_.clear();
+  rules_left_ = false;
+  if (auto removed = remove_rules(kTable); !removed) return removed;
+  auto link = find_link(device_);
+  if (!link && link.error().code == boost::system::errc::no_such_device) return {};
+  if (!link) return link.error();
+  if (link->kind != "veth" || link->mac != kRouterMac) return {};  // another's
+  return delete_device(device_);
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,37 @@
+// How this host's own processes reach applications: a device of their own, at whose egress
+// hp_from_host takes over, and a route to each address in a table of its own, which the kernel
+// looks in before its others. An address is then found wherever its network is, also one that no
+// underlay has any more; whatever else the host sends goes its normal way, untouched.
+#pragma once
+
+#include "overlay/link/link.h"
+#include "overlay/link/route.h"
+
+#include <string>
+#include <vector>
+
+namespace homeport::overlay {
+
+class HostPort {
+ public:
+  explicit HostPort(std::string device) : device_(std::move(device)) {}
+  const std::string& device() const { return device_; }
+
+  /// Makes the device if it is not there. It has the router's MAC address, and asks nobody for
+  /// neighbors. Errors: another device has the name.
+  Result<Link> ensure_device() const;
+  /// Makes the routes be these, and no others, and goes on where one cannot be set: a sentence for
+  /// each in `problems`. Returns what was found different from what the last call left, which
+  /// somebody else has changed: one clause each.
+  std::vector<std::string> set_routes(int device, std::vector<Route> routes,
+                                      std::vector<std::string>& problems);
+  /// Removes all of it. It is not an error if nothing is there.
+  Result<void> remove();
+
+ private:
+  std::string device_;
+  std::vector<Route> left_;  ///< by the last set_routes() that could do everything, sorted
+  bool rules_left_ = false;
+};
+
+}  // namespace homeport::overlay

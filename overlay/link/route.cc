@@ -1,0 +1,189 @@
+#include "overlay/link/route.h"
+
+#include "overlay/link/netlink.h"
+
+#include <fmt/format.h>
+#include <linux/fib_rules.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <netlink/route/rule.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstring>
+
+namespace homeport::overlay {
+
+namespace {
+
+namespace asio_ip = boost::asio::ip;
+using RouteObject = std::unique_ptr<rtnl_route, Deleter<rtnl_route_put>>;
+using RuleObject = std::unique_ptr<rtnl_rule, Deleter<rtnl_rule_put>>;
+using AddressObject = std::unique_ptr<nl_addr, Deleter<nl_addr_put>>;
+using Message = std::unique_ptr<nl_msg, Deleter<nlmsg_free>>;
+
+/// Whose routes they are, as `ip route` shows it (/etc/iproute2/rt_protos): no one else's number.
+constexpr std::uint8_t kProtocol = 72;
+constexpr std::array kFamilies = {AF_INET, AF_INET6};
+
+AddressObject to_object(const policy::IpAddress& address) {
+  if (address.is_v4()) {
+    const auto bytes = address.to_v4().to_bytes();
+    return AddressObject(nl_addr_build(AF_INET, bytes.data(), bytes.size()));
+  }
+  const auto bytes = address.to_v6().to_bytes();
+  return AddressObject(nl_addr_build(AF_INET6, bytes.data(), bytes.size()));
+}
+
+std::optional<policy::IpAddress> from_object(nl_addr* object) {
+  if (!object) return std::nullopt;
+  const auto* bytes = static_cast<const unsigned char*>(nl_addr_get_binary_addr(object));
+  if (nl_addr_get_family(object) == AF_INET && nl_addr_get_len(object) == 4) {
+    asio_ip::address_v4::bytes_type v4;
+    std::memcpy(v4.data(), bytes, v4.size());
+    return asio_ip::address_v4(v4);
+  }
+  if (nl_addr_get_family(object) == AF_INET6 && nl_addr_get_len(object) == 16) {
+    asio_ip::address_v6::bytes_type v6;
+    std::memcpy(v6.data(), bytes, v6.size());
+    return asio_ip::address_v6(v6);
+  }
+  return std::nullopt;
+}
+
+RouteObject route_object(const RouteTable& table, int device, const policy::IpAddress& to) {
+  RouteObject route(rtnl_route_alloc());
+  AddressObject destination = to_object(to);
+  nl_addr_set_prefixlen(destination.get(), to.is_v4() ? 32 : 128);
+  rtnl_route_set_dst(route.get(), destination.get());
+  rtnl_route_set_table(route.get(), table.number);
+  rtnl_route_set_protocol(route.get(), kProtocol);
+  rtnl_route_set_type(route.get(), RTN_UNICAST);
+  rtnl_route_set_scope(route.get(), to.is_v4() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
+  rtnl_nexthop* next = rtnl_route_nh_alloc();
+  rtnl_route_nh_set_ifindex(next, device);
+  rtnl_route_add_nexthop(route.get(), next);
+  return route;
+}
+
+RuleObject rule_object(const RouteTable& table, int family) {
+  RuleObject rule(rtnl_rule_alloc());
+  rtnl_rule_set_family(rule.get(), family);
+  rtnl_rule_set_table(rule.get(), table.number);
+  rtnl_rule_set_prio(rule.get(), table.rule_priority);
+  rtnl_rule_set_action(rule.get(), FR_ACT_TO_TBL);
+  return rule;
+}
+
+struct Listing {
+  int device;
+  std::vector<Route> routes;
+};
+
+int take_route(nl_msg* message, void* context) {
+  auto& listing = *static_cast<Listing*>(context);
+  rtnl_route* raw = nullptr;
+  if (rtnl_route_parse(nlmsg_hdr(message), &raw) < 0) return NL_SKIP;
+  RouteObject object(raw);
+  rtnl_nexthop* next = rtnl_route_nexthop_n(raw, 0);
+  if (!next || rtnl_route_nh_get_ifindex(next) != listing.device) return NL_OK;
+  auto to = from_object(rtnl_route_get_dst(raw));
+  if (!to) return NL_OK;
+  Route route{*to, from_object(rtnl_route_get_pref_src(raw)), 0};
+  std::uint32_t mtu = 0;
+  if (rtnl_route_get_metric(raw, RTAX_MTU, &mtu) == 0) route.mtu = mtu;
+  listing.routes.push_back(std::move(route));
+  return NL_OK;
+}
+
+}  // namespace
+
+Result<std::vector<Route>> list_routes(const RouteTable& table, int device) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  // Only what is in this table: a router's others may hold a million.
+  const int strict = 1;
+  if (::setsockopt(nl_socket_get_fd(socket->get()), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict,
+                   sizeof(strict)) < 0) {
+    return policy::errno_error("The kernel's routes cannot be asked for by table");
+  }
+  Listing listing{device, {}};
+  nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take_route, &listing);
+  for (const int family : kFamilies) {
+    Message message(nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP));
+    rtmsg header{};
+    header.rtm_family = static_cast<unsigned char>(family);
+    nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);
+    nla_put_u32(message.get(), RTA_TABLE, table.number);
+    int result = nl_send_auto(socket->get(), message.get());
+    if (result >= 0) result = nl_recvmsgs_default(socket->get());
+    // A table that has never been written to does not exist.
+    if (result < 0 && result != -NLE_OBJ_NOTFOUND) {
+      return netlink::error(fmt::format("The routes of table {} cannot be listed", table.number),
+                            result);
+    }
+  }
+  return std::move(listing.routes);
+}
+
+Result<void> set_route(const RouteTable& table, int device, const Route& route) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  RouteObject object = route_object(table, device, route.to);
+  if (route.source) {
+    AddressObject source = to_object(*route.source);
+    rtnl_route_set_pref_src(object.get(), source.get());
+  }
+  if (route.mtu) rtnl_route_set_metric(object.get(), RTAX_MTU, route.mtu);
+  if (int result = rtnl_route_add(socket->get(), object.get(), NLM_F_CREATE | NLM_F_REPLACE);
+      result < 0) {
+    return netlink::error("The route to " + route.to.to_string() + " cannot be set", result);
+  }
+  return {};
+}
+
+Result<void> remove_route(const RouteTable& table, int device, const policy::IpAddress& to) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  RouteObject object = route_object(table, device, to);
+  if (int result = rtnl_route_delete(socket->get(), object.get(), 0);
+      result < 0 && result != -NLE_OBJ_NOTFOUND) {
+    return netlink::error("The route to " + to.to_string() + " cannot be removed", result);
+  }
+  return {};
+}
+
+Result<bool> add_rules(const RouteTable& table) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  bool added = false;
+  for (const int family : kFamilies) {
+    RuleObject rule = rule_object(table, family);
+    const int result = rtnl_rule_add(socket->get(), rule.get(), NLM_F_CREATE | NLM_F_EXCL);
+    if (result < 0 && result != -NLE_EXIST) {
+      return netlink::error(fmt::format("The rule for table {} cannot be added", table.number),
+                            result);
+    }
+    added = added || result >= 0;
+  }
+  return added;
+}
+
+Result<void> remove_rules(const RouteTable& table) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  for (const int family : kFamilies) {
+    RuleObject rule = rule_object(table, family);
+    if (int result = rtnl_rule_delete(socket->get(), rule.get(), 0);
+        result < 0 && result != -NLE_OBJ_NOTFOUND) {
+      return netlink::error(fmt::format("The rule for table {} cannot be removed", table.number),
+                            result);
+    }
+  }
+  return {};
+}
+
+}  // namespace homeport::overlay

@@ -1,0 +1,43 @@
+// Routes to single addresses in a routing table of one's own, and the rule that makes the kernel
+// look there first. Route netlink (rtnetlink(7)) through libnl, as in link.h.
+#pragma once
+
+#include "policy/address.h"
+#include "policy/error.h"
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+namespace homeport::overlay {
+
+using policy::Result;
+
+/// Of one address, over a device, without a gateway.
+struct Route {
+  policy::IpAddress to;
+  std::optional<policy::IpAddress> source;  ///< that a process gets which has not chosen its own
+  std::uint32_t mtu = 0;                    ///< of the path; 0: the device's
+  std::weak_ordering operator<=>(const Route&) const = default;
+};
+
+/// A routing table, with all routes in it: nobody else should write there.
+struct RouteTable {
+  std::uint32_t number = 0;
+  std::uint32_t rule_priority = 0;  ///< of the rule that looks there; smaller comes first
+};
+
+/// The routes of the table over that device, in no order.
+Result<std::vector<Route>> list_routes(const RouteTable& table, int device);
+/// Takes the place of the route to the same address. An error names it.
+Result<void> set_route(const RouteTable& table, int device, const Route& route);
+/// It is not an error if there is none.
+Result<void> remove_route(const RouteTable& table, int device, const policy::IpAddress& to);
+
+/// Makes the kernel look in the table, of both families. True if that was new.
+Result<bool> add_rules(const RouteTable& table);
+/// It is not an error if there are none.
+Result<void> remove_rules(const RouteTable& table);
+
+}  // namespace homeport::overlay
