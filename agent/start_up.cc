@@ -149,7 +149,7 @@ asio::awaitable<void> begin(AgentParts parts) {
     }
   }
   for (const migration::JournalEntry& entry : outgoing) {
-    if (entry.phase == migration::JournalPhase::under_way) {
+    if (entry.phase == migration::JournalPhase::under_way && entry.cargo == migration::Cargo::vm) {
       co_await parts.guests.resume_interrupted(entry.application);
     }
   }

@@ -76,7 +76,7 @@ struct Agent::Parts {
                 [this, host = config.host](std::string from, const migration::Prepare& request) {
                   return admit_when_known(database, host, mtu_limit, std::move(from), request);
                 },
-            .runs = [this](const auto& application) { return guests.running(application); },
+            .runs = [this](const auto& application) { return guests.present(application); },
             .arrived = [this](auto application,
                               auto vm) { guests.add(application, std::move(vm)); }}) {
     // kernel -> VirtualNetwork

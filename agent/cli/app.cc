@@ -204,7 +204,10 @@ void add_add_options(CLI::App& command, AppArguments& given) {
       .add_option("--qmp-socket", given.qmp_socket,
                   "qemu: QMP socket of a VM that others start (default: the agent's own)")
       ->type_name("PATH");
-  command.add_option("--device", given.device, "netdev: the network device")->type_name("NAME");
+  command
+      .add_option("--device", given.device,
+                  "netdev: its network device, by the same name on each host")
+      ->type_name("NAME");
   command.add_option("--network", given.network, "The network it is in")->required();
   command.add_option("--mac", given.mac, "Its MAC address")->required()->check(kIsMacAddress);
   add_repeated(command, "--ip", given.addresses,

@@ -30,8 +30,10 @@ std::string summary(const TaskSnapshot& task) {
     std::string text =
         fmt::format("{} moved from {} to {}", task.application, task.source, task.destination);
     if (task.total_ms) text += fmt::format(" in {}", format_duration(ms(*task.total_ms)));
-    text += fmt::format("; {} sent for {} of memory in {}", format_bytes(task.bytes_sent),
-                        format_bytes(task.ram_bytes), counted(task.rounds, "round"));
+    if (task.ram_bytes > 0) {  // of a network device nothing is sent
+      text += fmt::format("; {} sent for {} of memory in {}", format_bytes(task.bytes_sent),
+                          format_bytes(task.ram_bytes), counted(task.rounds, "round"));
+    }
     if (task.downtime_ms) {
       text += fmt::format("; stopped for {}", format_duration(ms(*task.downtime_ms)));
     }
@@ -47,7 +49,7 @@ std::string summary(const TaskSnapshot& task) {
   }
   if (task.state == "in-doubt") {
     return fmt::format(
-        "The {} of {} is in doubt, so that it is stopped at both hosts{} See "
+        "The {} of {} is in doubt, and it is held until that is settled{} See "
         "`homeport task resolve {}`.",
         task.kind, task.application, because, task.id);
   }

@@ -19,7 +19,16 @@ policy::Result<std::vector<migration::PortSpec>> ports_of(const Contents& conten
                       binding->network));
     }
     ports.push_back({binding->name, network->second.vni, binding->mac,
-                     mtu_of(network->second, mtu_limit), tap_name(binding->name)});
+                     mtu_of(network->second, mtu_limit), device_of(contents, *binding)});
+  }
+  auto row = contents.applications.find(application);
+  const bool netdev = row != contents.applications.end() && row->second.driver == Driver::netdev;
+  if (netdev && ports.size() > 1) {
+    return policy::make_error(
+        boost::system::errc::invalid_argument,
+        fmt::format("{} has {} bindings and is behind one network device: make an application of "
+                    "each of them",
+                    application, ports.size()));
   }
   return ports;
 }

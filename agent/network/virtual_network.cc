@@ -92,7 +92,7 @@ Result<UniqueFd> VirtualNetwork::provide(const std::string& application, const P
   return queue;
 }
 
-Result<void> VirtualNetwork::provide_again(const std::string& application, const PortSpec& port) {
+Result<void> VirtualNetwork::hold(const std::string& application, const PortSpec& port) {
   if (auto link = overlay::find_link(port.device); !link) return link.error();
   moves_[application] = {MoveView::Place::incoming, {}};
   reconcile();

@@ -37,8 +37,8 @@ class VirtualNetwork : public migration::Traffic {
 
   migration::Result<overlay::UniqueFd> provide(const std::string& application,
                                                const migration::PortSpec& port) override;
-  migration::Result<void> provide_again(const std::string& application,
-                                        const migration::PortSpec& port) override;
+  migration::Result<void> hold(const std::string& application,
+                               const migration::PortSpec& port) override;
   migration::Result<void> take(const std::string& application) override;
   migration::Result<void> give_up(const std::string& application) override;
   migration::Result<void> redirect(const std::string& application,

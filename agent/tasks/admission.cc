@@ -1,5 +1,6 @@
 #include "agent/tasks/admission.h"
 
+#include "agent/network/desired_state.h"
 #include "agent/network/ports.h"
 #include "agent/tasks/needs.h"
 #include "overlay/pause.h"
@@ -28,6 +29,36 @@ policy::Error refuse(std::string message) {
 
 policy::Error not_yet(std::string message) {
   return policy::make_error(errc::resource_unavailable_try_again, std::move(message));
+}
+
+/// A machine must be made here as it is there; what only moves its ports is here already.
+Result<void> check_description(const Application& application, const migration::Prepare& request,
+                               const std::string& source) {
+  auto needs = needs_of(application);
+  if (!needs) return needs.error();
+  const bool same =
+      application.driver == Driver::netdev
+          ? request.ports_only()
+          : !request.ports_only() && application.launch_profile == request.launch_profile() &&
+                needs->memory_mib == request.memory_mib() && needs->vcpus == request.vcpus();
+  if (same) return {};
+  return refuse(
+      fmt::format("{} describes {} otherwise than the control database: driver, launch "
+                  "profile, memory or processors differ",
+                  source, application.name));
+}
+
+/// The application of this host whose port would be taken; empty if there is none.
+std::string who_has(const Contents& contents, const std::string& host, const std::string& name,
+                    const std::vector<PortSpec>& ports) {
+  for (const auto& [binding_name, binding] : contents.bindings) {
+    if (binding.application == name || binding.location != host) continue;
+    const std::string device = device_of(contents, binding);
+    if (std::ranges::any_of(ports, [&](const PortSpec& port) { return port.device == device; })) {
+      return binding.application;
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -60,15 +91,8 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   if (destination == task->second.arguments.end() || destination->second != host) {
     return refuse(fmt::format("task {} does not move {} to {}", request.move_id(), name, host));
   }
-  auto needs = needs_of(application->second);
-  if (!needs) return needs.error();
-  if (application->second.driver != Driver::qemu ||
-      application->second.launch_profile != request.launch_profile() ||
-      needs->memory_mib != request.memory_mib() || needs->vcpus != request.vcpus()) {
-    return refuse(
-        fmt::format("{} describes {} otherwise than the control database: driver, launch "
-                    "profile, memory or processors differ",
-                    source, name));
+  if (auto same = check_description(application->second, request, source); !same) {
+    return same.error();
   }
 
   auto ports = ports_of(contents, name, mtu_limit);
@@ -88,6 +112,10 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   if (!same) {
     return refuse(fmt::format("{} describes the ports of {} otherwise than the control database",
                               source, name));
+  }
+  if (const std::string other = who_has(contents, host, name, *ports); !other.empty()) {
+    return refuse(fmt::format("{}, the network device of {}, is that of {} on {}: name another one",
+                              ports->front().device, name, other, host));
   }
   // The guest keeps the MTU it was started with.
   for (PortSpec& port : *ports) {

@@ -70,6 +70,13 @@ asio::awaitable<void> Guests::settle(std::string application) {
   }
 }
 
+bool Guests::present(const std::string& application) const {
+  auto row = database_.applications().find(application);
+  const bool netdev = row != database_.applications().end() && row->second.driver == Driver::netdev;
+  return netdev ? ownership(database_.contents(), application).location == host_
+                : running(application);
+}
+
 asio::awaitable<std::shared_ptr<Vm>> Guests::reconnect(std::string application) {
   guests_.erase(application);
   co_await settle(application);

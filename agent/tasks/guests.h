@@ -42,6 +42,8 @@ class Guests {
   boost::asio::awaitable<policy::Result<std::shared_ptr<migration::Vm>>> find(
       std::string application);
   bool running(const std::string& application) const { return guests_.contains(application); }
+  /// The same for what lives behind a device of its own, and is where the control database says.
+  bool present(const std::string& application) const;
   /// Drops a lost connection and waits as settle() does; nullptr when the guest has ended.
   boost::asio::awaitable<std::shared_ptr<migration::Vm>> reconnect(std::string application);
 

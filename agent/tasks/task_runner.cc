@@ -23,6 +23,7 @@ namespace log = overlay::log;
 namespace errc = boost::system::errc;
 using namespace asio::experimental::awaitable_operators;
 using namespace std::chrono_literals;
+using migration::Cargo;
 using migration::JournalEntry;
 using migration::MoveProgress;
 using migration::MoveReport;
@@ -325,11 +326,6 @@ asio::awaitable<void> TaskRunner::run(Task task) {
 Result<MoveRequest> TaskRunner::request_of(const Task& task) const {
   if (auto checked = check_task(database_.contents(), task); !checked) return checked.error();
   const Application& application = database_.applications().at(task.application);
-  if (application.driver != Driver::qemu) {
-    return policy::make_error(
-        errc::operation_not_supported,
-        fmt::format("{} is a network device, not a VM: it cannot be moved", application.name));
-  }
   auto needs = needs_of(application);
   if (!needs) return needs.error();
   auto ports = guests_.ports_of(task.application);
@@ -342,9 +338,13 @@ Result<MoveRequest> TaskRunner::request_of(const Task& task) const {
   request.entry.peer = task.arguments.at("destination");
   request.entry.generation = ownership(database_.contents(), task.application).generation;
   request.entry.ports = std::move(*ports);
-  request.launch_profile = application.launch_profile;
-  request.memory_mib = needs->memory_mib;
-  request.vcpus = needs->vcpus;
+  if (application.driver == Driver::netdev) {
+    request.entry.cargo = Cargo::ports;
+  } else {
+    request.launch_profile = application.launch_profile;
+    request.memory_mib = needs->memory_mib;
+    request.vcpus = needs->vcpus;
+  }
   // The policy of this one move, or the application's own.
   std::string policy_name = application.policy.value_or("");
   if (auto asked = task.arguments.find("policy"); asked != task.arguments.end()) {
@@ -378,14 +378,17 @@ asio::awaitable<void> TaskRunner::run_move(Task task, TaskStatus status) {
     co_await finish(std::move(status), TaskState::failed, request.error().message);
     co_return;
   }
-  auto vm = co_await guests_.find(task.application);
-  if (!vm) {
-    release(task.uuid, task.application);
-    co_await finish(std::move(status), TaskState::failed, vm.error().message);
-    co_return;
+  std::shared_ptr<migration::Vm> vm;
+  if (request->entry.cargo == Cargo::vm) {
+    auto found = co_await guests_.find(task.application);
+    if (!found) {
+      release(task.uuid, task.application);
+      co_await finish(std::move(status), TaskState::failed, found.error().message);
+      co_return;
+    }
+    vm = std::move(*found);
   }
-  auto move = std::make_shared<SourceMove>(context_, std::move(*request), *vm);
-  vm->reset();
+  auto move = std::make_shared<SourceMove>(context_, std::move(*request), std::move(vm));
   moves_[task.application] = move;
   // It may have been called off since it was taken up.
   if (auto row = database_.tasks().find(task.uuid);
@@ -473,9 +476,11 @@ asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
   const Uuid task = status.task;
   busy_.insert_or_assign(application, status);
   ++move_tasks_;
-  co_await guests_.settle(application);
-  std::shared_ptr<migration::Vm> vm;  // none: it has certainly ended
-  if (auto found = co_await guests_.find(application)) vm = *found;
+  std::shared_ptr<migration::Vm> vm;  // none: it has certainly ended, or only ports move
+  if (entry.cargo == Cargo::vm) {
+    co_await guests_.settle(application);
+    if (auto found = co_await guests_.find(application)) vm = *found;
+  }
   auto move =
       SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}}, std::move(vm));
   moves_[application] = move;

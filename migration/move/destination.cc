@@ -63,10 +63,20 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
                                              "when one of them is done",
                                              context_->host, under_way));
   }
+  for (const auto& [application, move] : moves_) {  // two containers that are to be behind one
+    if (move->finished()) continue;
+    for (const PortSpec& port : move->entry().ports) {
+      if (std::ranges::find(*ports, port.device, &PortSpec::device) == ports->end()) continue;
+      co_return policy::make_error(
+          errc::device_or_resource_busy,
+          fmt::format("{} is receiving {} at {}, the device of {}", context_->host, application,
+                      port.device, request.application()));
+    }
+  }
   if (context_->runs(request.application())) {
     co_return policy::make_error(
         errc::device_or_resource_busy,
-        fmt::format("{} still has a guest of {}", context_->host, request.application()));
+        fmt::format("{} still has {}", context_->host, request.application()));
   }
   if (std::ranges::any_of(moves_, [&](const auto& item) {
         return item.second->entry().move_id == request.move_id();
@@ -78,6 +88,7 @@ asio::awaitable<Result<std::shared_ptr<IncomingMove>>> Destination::prepare(std:
 
   JournalEntry entry;
   entry.role = JournalEntry::Role::destination;
+  entry.cargo = request.ports_only() ? Cargo::ports : Cargo::vm;
   entry.move_id = request.move_id();
   entry.application = request.application();
   entry.peer = source;
@@ -131,6 +142,16 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
         answer.mutable_ready();
       } else {
         answer.mutable_failed()->set_reason(loaded.error().message);
+      }
+      co_return answer;
+    }
+    case ToDestination::kDeviceStateEnd: {
+      if (!move || move->entry().cargo != Cargo::ports) break;  // of a VM, its state comes first
+      auto ready = co_await move->get_ready();
+      if (ready) {
+        answer.mutable_ready();
+      } else {
+        answer.mutable_failed()->set_reason(ready.error().message);
       }
       co_return answer;
     }

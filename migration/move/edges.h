@@ -57,13 +57,14 @@ class Ownership {
   virtual boost::asio::awaitable<bool> answers(std::chrono::milliseconds timeout) = 0;
 };
 
-/// One network port of an application: a row of the Binding table and its device here.
+/// One network port of an application: a row of the Binding table and its device here, the tap of a
+/// VM or what is there for a container.
 struct PortSpec {
   std::string binding;
   policy::Vni vni = 0;
   policy::MacAddress mac;
   std::uint32_t mtu = 0;
-  std::string device;  ///< name of its tap on this host
+  std::string device;  ///< its name on this host
 
   bool operator==(const PortSpec&) const = default;
 };
@@ -76,8 +77,9 @@ class Traffic {
   /// Destination: makes the port's tap, opens its queue and lets redirected frames in (`held`).
   virtual Result<overlay::UniqueFd> provide(const std::string& application,
                                             const PortSpec& port) = 0;
-  /// Destination, agent restarted: the tap is there and its reader holds the queue.
-  virtual Result<void> provide_again(const std::string& application, const PortSpec& port) = 0;
+  /// Destination: the port's device is there, and redirected frames are let in (`held`). Of a
+  /// container, or the tap that an agent which was killed made, whose reader holds the queue.
+  virtual Result<void> hold(const std::string& application, const PortSpec& port) = 0;
   /// Destination: the application's addresses are here from now on. Said before the source can
   /// commit, while the guest is stopped: another host that has read the commit sends here at once.
   virtual Result<void> take(const std::string& application) = 0;
@@ -87,7 +89,7 @@ class Traffic {
   virtual Result<void> redirect(const std::string& application, const std::string& host) = 0;
   /// Source: undoes redirect().
   virtual Result<void> reinstate(const std::string& application) = 0;
-  /// The application's devices here are removed, and everything said above is forgotten: the
+  /// The devices that were made here are removed, and everything said above is forgotten: the
   /// control database alone says where it is.
   virtual void release(const std::string& application) = 0;
 };

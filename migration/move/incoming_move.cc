@@ -60,7 +60,7 @@ void IncomingMove::give_up(std::string why) {
 
 void IncomingMove::hold_ports() {
   for (const PortSpec& port : entry_.ports) {
-    if (auto again = context_->traffic.provide_again(entry_.application, port); !again) {
+    if (auto again = context_->traffic.hold(entry_.application, port); !again) {
       log::info(about(entry_), "move: {}", again.error().message);
     }
   }
@@ -68,7 +68,7 @@ void IncomingMove::hold_ports() {
 }
 
 asio::awaitable<void> IncomingMove::take_up() {
-  while (!vm_) {
+  while (entry_.cargo == Cargo::vm && !vm_) {
     auto vm = co_await context_->driver.adopt(entry_.application);
     if (vm) {
       vm_ = std::make_shared<Vm>(std::move(*vm));

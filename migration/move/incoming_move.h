@@ -40,7 +40,7 @@ struct DestinationContext {
   std::function<boost::asio::awaitable<Result<std::vector<PortSpec>>>(std::string source,
                                                                       const Prepare& request)>
       admit;
-  /// Whether the guest of an application runs here.
+  /// Whether an application runs here.
   std::function<bool(const std::string& application)> runs;
   /// The guest runs here now.
   std::function<void(std::string application, std::shared_ptr<Vm> vm)> arrived;
@@ -63,7 +63,8 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   bool source_waits() const { return source_waits_; }
   void set_source_waits(bool waits) { source_waits_ = waits; }
 
-  /// Makes room: memory, ports, the paused guest, lanes. On failure nothing is left.
+  /// Makes room: memory, ports, the paused guest, lanes; of ports alone, their devices must be
+  /// there and up. On failure nothing is left.
   boost::asio::awaitable<Result<void>> prepare(const Prepare& request);
   /// Lets in again what is redirected here, for a move taken up again: before the network first
   /// follows the control database, which would take the ports away.
@@ -74,6 +75,8 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   /// Loads device state into the guest: `first` and what follows on `channel`, until its end.
   boost::asio::awaitable<Result<void>> load(overlay::Channel& channel,
                                             std::vector<std::byte> first);
+  /// The source has nothing to send before this host holds the ports.
+  boost::asio::awaitable<Result<void>> get_ready();
 
   /// Goes back if nothing is complete here yet: the source hears why.
   void give_up(std::string why);
@@ -87,6 +90,9 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
 
  private:
   boost::asio::awaitable<Result<void>> make_room(const Prepare& request);
+  Result<void> hold_devices();
+  Result<void> check_devices() const;
+  boost::asio::awaitable<Result<void>> begin_holding();
   boost::asio::awaitable<Result<void>> prime_taps(const std::vector<overlay::UniqueFd>& queues);
   boost::asio::awaitable<Result<LaneTarget>> map_memory(const Prepare& request);
 
@@ -110,7 +116,7 @@ class IncomingMove : public std::enable_shared_from_this<IncomingMove> {
   std::shared_ptr<const DestinationContext> context_;
   JournalEntry entry_;
   DestinationMachine machine_;
-  std::shared_ptr<Vm> vm_;  ///< empty where the guest has ended
+  std::shared_ptr<Vm> vm_;  ///< empty where the guest has ended, or only ports move
   bool known_ = true;
   bool preparing_ = false;
   bool source_waits_ = false;

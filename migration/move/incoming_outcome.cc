@@ -21,14 +21,15 @@ asio::awaitable<void> IncomingMove::activate() {
     co_await hand_back(std::move(problem));
     co_return;
   }
-  if (!vm_) {  // it ran here, and ended before the agent was back
+  if (entry_.cargo == Cargo::vm && !vm_) {  // it ran here, and ended before the agent was back
     co_await discard();
     co_return;
   }
-  context_->arrived(entry_.application, vm_);
+  if (vm_) context_->arrived(entry_.application, vm_);
   remove_journal();
   log::info(about(entry_), "move: {} runs here, by generation {}", entry_.application,
             entry_.generation + 1);
+  if (!vm_) co_return;
   if (auto announced = co_await vm_->announce_self(); !announced) {
     log::info(about(entry_), "move: no announcement: {}", announced.error().message);
   }
@@ -36,6 +37,10 @@ asio::awaitable<void> IncomingMove::activate() {
 
 /// Says why the guest certainly has not run here; empty: it runs, or may have run.
 asio::awaitable<std::string> IncomingMove::run_guest() {
+  if (entry_.cargo == Cargo::ports) {
+    const auto there = check_devices();
+    co_return there ? std::string() : there.error().message;
+  }
   bool asked = entry_.phase == JournalPhase::running;  // by an agent that was ended then
   std::string problem = fmt::format("the guest of {} has ended", entry_.application);
   for (auto vm = vm_; vm && !vm->exited(); vm = vm_) {

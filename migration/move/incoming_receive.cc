@@ -32,12 +32,38 @@ asio::awaitable<Result<void>> IncomingMove::prepare(const Prepare& request) {
     outcome = policy::make_error(errc::operation_canceled,
                                  fmt::format("the move of {} was called off", entry_.application));
   }
-  if (outcome) watch_guest();
+  if (outcome && vm_) watch_guest();
   co_return outcome;
+}
+
+/// What is behind the devices is somebody else's: without them its traffic would be lost.
+Result<void> IncomingMove::check_devices() const {
+  for (const PortSpec& port : entry_.ports) {
+    auto link = overlay::find_link(port.device);
+    if (link && link->carrier) continue;
+    const std::string what = !link      ? "is not there"
+                             : link->up ? "has no carrier: the other end of it is down"
+                                        : "is down";
+    return policy::make_error(
+        errc::no_such_device,
+        fmt::format("{} of {} {} on {}: start what is behind it, and set it up, before the move",
+                    port.device.empty() ? "the network device" : port.device, entry_.application,
+                    what, context_->host));
+  }
+  return {};
+}
+
+Result<void> IncomingMove::hold_devices() {
+  if (auto there = check_devices(); !there) return there;
+  for (const PortSpec& port : entry_.ports) {
+    if (auto held = context_->traffic.hold(entry_.application, port); !held) return held;
+  }
+  return {};
 }
 
 asio::awaitable<Result<void>> IncomingMove::make_room(const Prepare& request) {
   if (auto written = context_->journal.write(entry_); !written) co_return written.error();
+  if (entry_.cargo == Cargo::ports) co_return hold_devices();
   VmSpec spec{entry_.application,   entry_.generation, request.launch_profile(),
               request.memory_mib(), request.vcpus(),   {}};
   std::vector<overlay::UniqueFd> queues;  // the guest has copies once it is started
@@ -181,7 +207,24 @@ asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
     co_return loaded.error();
   }
   if (machine_.state() != DestinationState::receiving) co_return not_any_more;
-  // The machine writes Ready down before anybody hears of it.
+  co_return co_await begin_holding();
+}
+
+asio::awaitable<Result<void>> IncomingMove::get_ready() {
+  if (machine_.state() != DestinationState::receiving) {
+    co_return policy::make_error(
+        errc::operation_not_permitted,
+        fmt::format("{} is not receiving {}", context_->host, entry_.application));
+  }
+  if (auto there = check_devices(); !there) {
+    co_await on(DestinationEvent::failed);
+    co_return there.error();
+  }
+  co_return co_await begin_holding();
+}
+
+/// The machine writes Ready down before anybody hears of it.
+asio::awaitable<Result<void>> IncomingMove::begin_holding() {
   co_await on(DestinationEvent::loaded);
   if (machine_.state() != DestinationState::holding) {
     co_return policy::make_error(errc::io_error, fmt::format("{} could not write down that it "

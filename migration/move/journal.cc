@@ -26,6 +26,17 @@ std::string_view role_name(JournalEntry::Role role) {
 
 constexpr std::array<std::string_view, 3> kPhases = {"under-way", "decided", "running"};
 
+constexpr std::array<std::string_view, 2> kCargoes = {"vm", "ports"};
+
+/// Throws std::runtime_error for a name that is none. An agent before there were others wrote none.
+Cargo cargo_of(const json::object& object) {
+  const json::value* name = object.if_contains("cargo");
+  if (!name) return Cargo::vm;
+  auto found = std::find(kCargoes.begin(), kCargoes.end(), std::string_view(name->as_string()));
+  if (found == kCargoes.end()) throw std::runtime_error("a cargo is not known");
+  return static_cast<Cargo>(found - kCargoes.begin());
+}
+
 /// Throws std::runtime_error for a name that is none.
 JournalPhase phase_of(std::string_view name) {
   auto found = std::find(kPhases.begin(), kPhases.end(), name);
@@ -44,6 +55,7 @@ json::value to_json(const JournalEntry& entry) {
   }
   return {{"role", role_name(entry.role)},
           {"phase", kPhases.at(static_cast<std::size_t>(entry.phase))},
+          {"cargo", kCargoes.at(static_cast<std::size_t>(entry.cargo))},
           {"move_id", entry.move_id},
           {"application", entry.application},
           {"peer", entry.peer},
@@ -62,6 +74,7 @@ JournalEntry from_json(const json::value& value) {
   }
   if (role != role_name(entry.role)) throw std::runtime_error("a role is unknown");
   entry.phase = phase_of(text("phase"));
+  entry.cargo = cargo_of(object);
   entry.move_id = text("move_id");
   entry.application = text("application");
   if (entry.application.empty() || entry.application.find('/') != std::string::npos) {

@@ -6,6 +6,7 @@
 // that counts.
 #pragma once
 
+#include "migration/move/cargo.h"
 #include "migration/move/edges.h"
 
 #include <filesystem>
@@ -26,6 +27,7 @@ struct JournalEntry {
 
   Role role = Role::source;
   JournalPhase phase = JournalPhase::under_way;
+  Cargo cargo = Cargo::vm;
   std::string move_id;
   std::string application;
   std::string peer;  ///< the other host

@@ -26,6 +26,12 @@ constexpr auto kResumePatience = 2s;
 
 }  // namespace
 
+/// While it is not known whose the application is.
+std::string SourceMove::held_how() const {
+  if (entry().cargo == Cargo::ports) return fmt::format("its traffic goes to {}", entry().peer);
+  return fmt::format("the guest is held at {}", context_->host);
+}
+
 asio::awaitable<SourceEvent> SourceMove::commit() {
   request_.entry.phase = JournalPhase::decided;
   if (auto written = context_->journal.write(entry()); !written) {
@@ -60,8 +66,7 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
     auto owner = co_await context_->ownership.owner(entry().application);
     if (!owner) {
       if (owner.error().cancelled()) co_return fail(owner.error());
-      std::string why = fmt::format("{}; until then the guest is held at {}", owner.error().message,
-                                    context_->host);
+      std::string why = fmt::format("{}; until then {}", owner.error().message, held_how());
       co_await stay_in_doubt(std::move(why));
       continue;
     }
@@ -73,8 +78,8 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
     if (owner->host != context_->host || owner->generation != before) {
       std::string why = fmt::format(
           "the control database says that {} is at \"{}\" by generation {}, which is neither host "
-          "of this move: the guest is held at {} until the bindings name one of them",
-          entry().application, owner->host, owner->generation, context_->host);
+          "of this move: {} until the bindings name one of them",
+          entry().application, owner->host, owner->generation, held_how());
       co_await stay_in_doubt(std::move(why));
       continue;
     }
@@ -136,10 +141,9 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
     if (answer) {
       // Made before the co_await: GCC 12 destroys temporaries of a condition inside it twice.
       std::string why = fmt::format(
-          "committed to {}, which says: {}. The guest is held at {}: see `homeport task resolve`",
-          entry().peer,
+          "committed to {}, which says: {}; {}: see `homeport task resolve`", entry().peer,
           answer->has_failed() ? policy::printable(answer->failed().reason()) : "nothing known",
-          context_->host);
+          held_how());
       co_await stay_in_doubt(std::move(why));
       continue;
     }
@@ -147,9 +151,9 @@ asio::awaitable<SourceEvent> SourceMove::hand_over() {
               answer.error().message);
     if (steady_clock::now() - began > kHandOverPatience) {
       doubt_ = fmt::format(
-          "committed to {}, which does not answer. The guest is held at {}: bring {} back, or see "
+          "committed to {}, which does not answer; {}: bring {} back, or see "
           "`homeport task resolve`",
-          entry().peer, context_->host, entry().peer);
+          entry().peer, held_how(), entry().peer);
     }
     co_await overlay::pause(wait);
     wait = std::min(2 * wait, 2000ms);
@@ -188,6 +192,7 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
   if (auto back = context_->traffic.reinstate(entry().application); !back) {
     log::error(about(entry()), "move: {}", back.error().message);
   }
+  if (entry().cargo == Cargo::ports) co_return Event::done;
   const auto deadline = steady_clock::now() + kResumePatience;
   while (vm_ && !vm_->exited()) {
     if (!vm_->qmp().connected()) vm_ = co_await context_->reconnect(entry().application);

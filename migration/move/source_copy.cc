@@ -13,6 +13,7 @@
 namespace homeport::migration {
 
 namespace asio = boost::asio;
+namespace errc = boost::system::errc;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
@@ -32,6 +33,7 @@ ToDestination prepare_message(const MoveRequest& request, const std::vector<RamB
   prepare.set_launch_profile(request.launch_profile);
   prepare.set_memory_mib(request.memory_mib);
   prepare.set_vcpus(request.vcpus);
+  prepare.set_ports_only(request.entry.cargo == Cargo::ports);
   prepare.set_generation(request.entry.generation);
   for (const PortSpec& port : request.entry.ports) {
     MovePort& added = *prepare.add_ports();
@@ -60,28 +62,33 @@ asio::awaitable<T> SourceMove::on_bulk(asio::awaitable<T> work) {
 asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   if (auto written = context_->journal.write(entry()); !written) co_return fail(written.error());
   co_await hold("requested");
-  if (auto movable = co_await vm_->check_movable(); !movable) co_return fail(movable.error());
-  if (auto ready = co_await vm_->prepare_for_move(); !ready) co_return fail(ready.error());
+  if (entry().cargo == Cargo::vm) {
+    if (auto prepared = co_await prepare_vm(); !prepared) co_return fail(prepared.error());
+  } else {
+    ToDestination message = prepare_message(request_, {});
+    if (auto room = co_await ask_for_room(std::move(message)); !room) co_return fail(room.error());
+  }
+  co_await hold("prepared");
+  co_return Event::done;
+}
+
+asio::awaitable<Result<void>> SourceMove::prepare_vm() {
+  if (auto movable = co_await vm_->check_movable(); !movable) co_return movable.error();
+  if (auto ready = co_await vm_->prepare_for_move(); !ready) co_return ready.error();
   auto blocks = co_await vm_->ram_blocks();
-  if (!blocks) co_return fail(blocks.error());
+  if (!blocks) co_return blocks.error();
   auto pinned = co_await vm_->has_pinned_io();
-  if (!pinned) co_return fail(pinned.error());
+  if (!pinned) co_return pinned.error();
 
   CopierSetup setup;
   for (const RamBlock& block : *blocks) {
     auto file = vm_->open_ram(block);
-    if (!file) co_return fail(file.error());
+    if (!file) co_return file.error();
     setup.files.push_back(std::move(*file));
   }
   ToDestination message = prepare_message(request_, *blocks);
-  auto answer = co_await ask(std::move(message));
-  if (!answer) co_return fail(answer.error());
-  if (!answer->has_prepared()) {
-    co_return fail(answer->has_refused()
-                       ? fmt::format("{} refused: {}", entry().peer,
-                                     policy::printable(answer->refused().reason()))
-                       : fmt::format("{} did not say what it was asked", entry().peer));
-  }
+  auto room = co_await ask_for_room(std::move(message));
+  if (!room) co_return room.error();
 
   setup.about = about(entry());
   setup.pid = vm_->pid();
@@ -90,8 +97,8 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   setup.limits = request_.limits;
   bulk_.emplace(1);
   setup.executor = bulk_->get_executor();
-  auto lanes = lane_endpoints_of(answer->prepared());
-  if (!lanes) co_return fail(policy::with_context(entry().peer, lanes.error()));
+  auto lanes = lane_endpoints_of(*room);
+  if (!lanes) co_return policy::with_context(entry().peer, lanes.error());
   setup.lane_endpoints = std::move(*lanes);
   setup.lane.expected_host = entry().peer;
   setup.lane.purpose = overlay::Purpose::lane;
@@ -111,8 +118,18 @@ asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
     co_return co_await asio::co_spawn(context->executor, stop_and_go, asio::use_awaitable);
   };
   copier_ = std::make_shared<MemoryCopier>(std::move(setup));
-  co_await hold("prepared");
-  co_return Event::done;
+  co_return Result<void>{};
+}
+
+asio::awaitable<Result<Prepared>> SourceMove::ask_for_room(ToDestination message) {
+  auto answer = co_await ask(std::move(message));
+  if (!answer) co_return answer.error();
+  if (answer->has_prepared()) co_return answer->prepared();
+  co_return policy::make_error(errc::operation_not_permitted,
+                               answer->has_refused()
+                                   ? fmt::format("{} refused: {}", entry().peer,
+                                                 policy::printable(answer->refused().reason()))
+                                   : fmt::format("{} did not say what it was asked", entry().peer));
 }
 
 asio::awaitable<SourceEvent> SourceMove::copy_rounds() {
@@ -135,7 +152,7 @@ asio::awaitable<SourceEvent> SourceMove::check_session() {
     waited = true;
     co_await overlay::pause(100ms);
   }
-  if (!waited) co_return Event::done;
+  if (!waited || !copier_) co_return Event::done;
   const Event copied = co_await copy_rounds();  // the guest has written since
   if (copied != Event::done) co_return copied;
   co_return co_await check_session();
@@ -151,6 +168,7 @@ asio::awaitable<SourceEvent> SourceMove::redirect() {
 asio::awaitable<SourceEvent> SourceMove::drain_receive_queue() {
   if (auto arrived = overlay::wait_for_frames_in_flight(); !arrived)
     co_return fail(arrived.error());
+  if (entry().cargo == Cargo::ports) co_return Event::done;
   const auto deadline = steady_clock::now() + kDrainPatience;
   for (const PortSpec& port : entry().ports) {
     auto queue = vm_->borrow_tap(port.device);
@@ -183,6 +201,22 @@ asio::awaitable<SourceEvent> SourceMove::copy_rest() {
 
 asio::awaitable<SourceEvent> SourceMove::send_device_state() {
   if (!channel_) co_return fail(fmt::format("the channel to {} is lost", entry().peer));
+  if (entry().cargo == Cargo::vm) {
+    if (auto sent = co_await stream_device_state(); !sent) co_return fail(sent.error());
+  }
+  co_await hold("device-state");
+  ToDestination end;
+  end.mutable_device_state_end()->set_size_bytes(device_state_bytes_);
+  auto answer = co_await ask(std::move(end));
+  if (!answer) co_return fail(answer.error());
+  if (answer->has_ready()) co_return Event::done;
+  co_return fail(fmt::format(
+      "{} {}: {}", entry().peer,
+      entry().cargo == Cargo::vm ? "could not load the guest" : "is not ready for it",
+      answer->has_failed() ? policy::printable(answer->failed().reason()) : "no reason given"));
+}
+
+asio::awaitable<Result<void>> SourceMove::stream_device_state() {
   auto channel = channel_;
   StateSink sink = [channel](std::span<const std::byte> piece) -> asio::awaitable<Result<void>> {
     ToDestination message;
@@ -195,17 +229,9 @@ asio::awaitable<SourceEvent> SourceMove::send_device_state() {
     co_return Result<void>{};
   };
   auto saved = co_await vm_->save_device_state(sink);
-  if (!saved) co_return fail(saved.error());
+  if (!saved) co_return saved.error();
   device_state_bytes_ = *saved;
-  co_await hold("device-state");
-  ToDestination end;
-  end.mutable_device_state_end()->set_size_bytes(*saved);
-  auto answer = co_await ask(std::move(end));
-  if (!answer) co_return fail(answer.error());
-  if (answer->has_ready()) co_return Event::done;
-  co_return fail(fmt::format(
-      "{} could not load the guest: {}", entry().peer,
-      answer->has_failed() ? policy::printable(answer->failed().reason()) : "no reason given"));
+  co_return Result<void>{};
 }
 
 }  // namespace homeport::migration

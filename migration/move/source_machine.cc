@@ -40,8 +40,8 @@ std::string_view to_string(SourceState state) {
   return "unknown";
 }
 
-SourceMachine SourceMachine::recovered(bool commit_sent) {
-  SourceMachine machine;
+SourceMachine SourceMachine::recovered(bool commit_sent, Cargo cargo) {
+  SourceMachine machine(cargo);
   machine.destination_may_hold_ = true;
   if (commit_sent) {
     machine.go(SourceState::resolving, SourceAction::resolve_commit);
@@ -66,13 +66,23 @@ void SourceMachine::go_back() {
   }
 }
 
+/// The last step of the way there.
+void SourceMachine::get_ready() {
+  // From here the last byte of device state may get through even when we see a failure.
+  destination_may_hold_ = true;
+  go(SourceState::sending_device_state, SourceAction::send_device_state);
+}
+
 void SourceMachine::on(SourceEvent event) {
   using State = SourceState;
   using Action = SourceAction;
   const bool done = event == SourceEvent::done;
+  const bool vm = cargo_ == Cargo::vm;
   switch (state_) {
     case State::preparing:
-      return done ? go(State::copying, Action::copy_rounds) : go_back();
+      if (!done) return go_back();
+      return vm ? go(State::copying, Action::copy_rounds)
+                : go(State::checking_session, Action::check_session);
     case State::copying:
       return done ? go(State::checking_session, Action::check_session) : go_back();
     case State::checking_session:
@@ -80,14 +90,12 @@ void SourceMachine::on(SourceEvent event) {
     case State::redirecting:
       return done ? go(State::draining, Action::drain_receive_queue) : go_back();
     case State::draining:
-      return done ? go(State::stopping, Action::stop_guest) : go_back();
+      if (!done) return go_back();
+      return vm ? go(State::stopping, Action::stop_guest) : get_ready();
     case State::stopping:
       return done ? go(State::copying_rest, Action::copy_rest) : go_back();
     case State::copying_rest:
-      if (!done) return go_back();
-      // From here the last byte of device state may get through even when we see a failure.
-      destination_may_hold_ = true;
-      return go(State::sending_device_state, Action::send_device_state);
+      return done ? get_ready() : go_back();
     case State::sending_device_state:
       return done ? go(State::committing, Action::commit) : go_back();
 

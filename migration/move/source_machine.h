@@ -22,10 +22,16 @@
 //                                                           |            handing_over --> settling
 //                                                           +-- moved ------->          --> done
 //
+// A move that carries nothing but ports has no memory and no guest: of the steps before the commit
+// it takes preparing, checking_session, redirecting, draining and sending_device_state, in which
+// nothing is sent and the destination says that it is ready.
+//
 // Who may run the guest (the fence): the source until `committing` begins, nobody while the
 // outcome of the commit is unknown, then whoever the control database names. Once the destination
 // has said that it is ready it holds until the generation changes or the source calls it off.
 #pragma once
+
+#include "migration/move/cargo.h"
 
 #include <cstdint>
 #include <string_view>
@@ -37,7 +43,7 @@ enum class SourceState : std::uint8_t {
   copying,               ///< pre-copy rounds while the guest runs
   checking_session,      ///< is the control database there to commit to?
   redirecting,           ///< the application's traffic is sent on to the destination's port
-  draining,              ///< the guest empties its own receive queue
+  draining,              ///< frames in flight arrive; the guest empties its own receive queue
   stopping,              ///< the guest's processors and I/O come to rest
   copying_rest,          ///< pages written since the last round
   sending_device_state,  ///< device state; ends when the destination says it is ready
@@ -91,11 +97,11 @@ std::string_view to_string(SourceState state);
 class SourceMachine {
  public:
   /// A move that begins now: its first action is `action()`.
-  SourceMachine() = default;
+  explicit SourceMachine(Cargo cargo = Cargo::vm) : cargo_(cargo) {}
 
   /// A move whose agent was ended and is back. Before the commit was sent nobody but this host
   /// could own the guest, so it resumes at once; afterwards the database says who does.
-  static SourceMachine recovered(bool commit_sent);
+  static SourceMachine recovered(bool commit_sent, Cargo cargo = Cargo::vm);
 
   SourceState state() const { return state_; }
   SourceAction action() const { return action_; }
@@ -111,7 +117,9 @@ class SourceMachine {
  private:
   void go(SourceState state, SourceAction action);
   void go_back();
+  void get_ready();
 
+  Cargo cargo_;
   SourceState state_ = SourceState::preparing;
   SourceAction action_ = SourceAction::prepare_destination;
   SourceOutcome outcome_ = SourceOutcome::under_way;

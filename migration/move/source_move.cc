@@ -28,13 +28,14 @@ SourceMove::SourceMove(std::shared_ptr<const SourceContext> context, MoveRequest
     : context_(std::move(context)),
       request_(std::move(request)),
       vm_(std::move(vm)),
+      machine_(request_.entry.cargo),
       started_(steady_clock::now()) {}
 
 std::shared_ptr<SourceMove> SourceMove::recovered(std::shared_ptr<const SourceContext> context,
                                                   MoveRequest request, std::shared_ptr<Vm> vm) {
   auto move = std::make_shared<SourceMove>(std::move(context), std::move(request), std::move(vm));
   const bool commit_sent = move->request_.entry.phase == JournalPhase::decided;
-  move->machine_ = SourceMachine::recovered(commit_sent);
+  move->machine_ = SourceMachine::recovered(commit_sent, move->entry().cargo);
   move->error_ = fmt::format("the agent of {} was ended during the move", move->context_->host);
   if (commit_sent) {
     // Until the outcome is known the application's traffic waits at the destination, as it did.

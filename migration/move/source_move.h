@@ -78,11 +78,12 @@ struct MoveReport {
 };
 
 /// Used on the control executor only.
+/// `vm` is empty where the move carries nothing but ports.
 class SourceMove : public std::enable_shared_from_this<SourceMove> {
  public:
   SourceMove(std::shared_ptr<const SourceContext> context, MoveRequest request,
              std::shared_ptr<Vm> vm);
-  /// Takes up a move that a killed agent left; `vm` is empty where the guest is gone.
+  /// Takes up a move that a killed agent left; `vm` is empty also where the guest is gone.
   static std::shared_ptr<SourceMove> recovered(std::shared_ptr<const SourceContext> context,
                                                MoveRequest request, std::shared_ptr<Vm> vm);
   ~SourceMove();
@@ -125,10 +126,14 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Awaitable<Event> advance_generation();
 
   Awaitable<policy::Result<ToSource>> ask(ToDestination message);
+  Awaitable<policy::Result<void>> prepare_vm();
+  Awaitable<policy::Result<Prepared>> ask_for_room(ToDestination message);
+  Awaitable<policy::Result<void>> stream_device_state();
   Awaitable<policy::Result<void>> connect();
   Awaitable<void> hold(std::string_view point);
   void end_copier();
   Awaitable<void> stay_in_doubt(std::string why);
+  std::string held_how() const;
   template <class T>
   Awaitable<T> on_bulk(Awaitable<T> work);
   Event fail(const policy::Error& error);

@@ -92,6 +92,11 @@ TEST(TaskSummary, SaysHowItEnded) {
             "rounds; stopped for 143 ms.");
   task.rounds = 1;
   EXPECT_THAT(task_summary(task), HasSubstr("in 1 round; stopped"));
+  TaskSnapshot device = task;  // of a network device nothing is sent, and nothing stands still
+  device.bytes_sent = device.ram_bytes = 0;
+  device.rounds = 0;
+  device.downtime_ms.reset();
+  EXPECT_EQ(task_summary(device), "vm1 moved from hostA to hostB in 12.3 s.");
   task.error = "No memory.";
   task.state = "failed";
   EXPECT_EQ(task_summary(task), "The move of vm1 failed: No memory.");

@@ -103,12 +103,70 @@ INSTANTIATE_TEST_SUITE_P(
             "does not move vm1 to hostB"},
         Lie{"profile", [](auto&, auto& r) { r.set_launch_profile("other"); }, "otherwise"},
         Lie{"memory", [](auto&, auto& r) { r.set_memory_mib(1 << 30); }, "otherwise"},
+        Lie{"ports_only", [](auto&, auto& r) { r.set_ports_only(true); }, "otherwise"},
         Lie{"port_missing", [](auto&, auto& r) { r.clear_ports(); }, "the ports of vm1"},
         Lie{"port_mac", [](auto&, auto& r) { r.mutable_ports(0)->set_mac("x"); },
             "the ports of vm1"},
         Lie{"port_vni", [](auto&, auto& r) { r.mutable_ports(0)->set_vni(7); },
             "the ports of vm1"}),
     [](const auto& info) { return info.param.name; });
+
+/// It is a container behind a network device instead.
+class NetdevAdmissionTest : public AdmissionTest {
+ protected:
+  NetdevAdmissionTest() {
+    Application& application = contents.applications["vm1"];
+    application.driver = Driver::netdev;
+    application.launch_profile.clear();
+    application.properties = {{"device", "app0"}};
+    request.clear_launch_profile();
+    request.clear_memory_mib();
+    request.clear_vcpus();
+    request.set_ports_only(true);
+  }
+
+  void add_other(const std::string& location) {
+    contents.applications["web"] = contents.applications["vm1"];
+    Binding binding = contents.bindings.at("vm1");
+    binding.name = binding.application = "web";
+    binding.mac = *policy::MacAddress::parse("02:00:00:00:00:02");
+    binding.location = location;
+    contents.bindings.insert_or_assign("web", binding);
+  }
+};
+
+TEST_F(NetdevAdmissionTest, ItsPortIsTheDeviceThatIsThere) {
+  add_other("hostC");  // has a device of that name at another host
+  auto ports = admit_it();
+  ASSERT_TRUE(ports) << ports.error().message;
+  ASSERT_EQ(ports->size(), 1u);
+  EXPECT_EQ(ports->front().device, "app0");
+}
+
+TEST_F(NetdevAdmissionTest, AsAMachineItIsRefused) {
+  request.set_ports_only(false);
+  auto ports = admit_it();
+  ASSERT_FALSE(ports);
+  EXPECT_THAT(ports.error().message, HasSubstr("otherwise"));
+}
+
+TEST_F(NetdevAdmissionTest, ADeviceThatIsAnothersIsRefused) {
+  add_other("hostB");
+  auto ports = admit_it();
+  ASSERT_FALSE(ports);
+  EXPECT_THAT(ports.error().message,
+              HasSubstr("app0, the network device of vm1, is that of web on hostB"));
+}
+
+TEST_F(NetdevAdmissionTest, TwoBindingsCannotShareADevice) {
+  Binding binding = contents.bindings.at("vm1");
+  binding.name = "vm1/eth1";
+  binding.mac = *policy::MacAddress::parse("02:00:00:00:00:02");
+  contents.bindings.insert_or_assign(binding.name, binding);
+  auto ports = admit_it();
+  ASSERT_FALSE(ports);
+  EXPECT_THAT(ports.error().message, HasSubstr("2 bindings and is behind one network device"));
+}
 
 TEST_F(AdmissionTest, WhatMayOnlyBeLateIsTriedAgain) {
   contents.tasks.clear();

@@ -41,6 +41,18 @@ TEST_F(JournalTest, IsReadBackByTheNextAgent) {
   EXPECT_THAT(contents.unreadable, testing::IsEmpty());
 }
 
+TEST_F(JournalTest, KnowsWhatIsCarried) {
+  JournalEntry ports = entry();
+  ports.cargo = Cargo::ports;
+  EXPECT_EQ(parse_journal_entry(to_journal_text(ports)).value(), ports);
+  // An agent that knew of VMs alone wrote nothing of it.
+  std::string old = to_journal_text(entry());
+  const std::string cargo = "\"cargo\":\"vm\",";
+  ASSERT_NE(old.find(cargo), std::string::npos) << old;
+  old.erase(old.find(cargo), cargo.size());
+  EXPECT_EQ(parse_journal_entry(old).value(), entry());
+}
+
 TEST_F(JournalTest, KeepsOneEntryPerApplicationAndRole) {
   Journal journal = *Journal::open(directory_);
   JournalEntry first = entry();
@@ -79,6 +91,7 @@ TEST_F(JournalTest, RefusesAnEntryThatItDidNotWrite) {
   const std::pair<std::string, std::string> changes[] = {{"\"destination\"", "\"bystander\""},
                                                          {"\"vm1\"", "\"../vm1\""},
                                                          {"\"vm1\"", "\"\""},
+                                                         {"\"vm\"", "\"lorry\""},
                                                          {"7", "-7"}};
   for (const auto& [from, to] : changes) {
     std::string changed = good;

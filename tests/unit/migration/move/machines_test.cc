@@ -70,6 +70,46 @@ INSTANTIATE_TEST_SUITE_P(
                     Failure{6, Action::reinstate}, Failure{7, Action::reinstate},
                     Failure{8, Action::reinstate}));
 
+std::vector<Action> steps_of_ports() {
+  return {Action::prepare_destination,
+          Action::check_session,
+          Action::redirect,
+          Action::drain_receive_queue,
+          Action::send_device_state,
+          Action::commit,
+          Action::hand_over,
+          Action::settle};
+}
+
+TEST(SourceMachine, PortsHaveNoMemoryAndNothingToStop) {
+  SourceMachine machine(Cargo::ports);
+  for (Action action : steps_of_ports()) {
+    EXPECT_EQ(machine.action(), action);
+    machine.on(Event::done);
+  }
+  EXPECT_EQ(machine.outcome(), SourceOutcome::succeeded);
+}
+
+TEST(SourceMachine, PortsThatCannotBeCommittedGoBack) {
+  const std::size_t to_commit = 5;
+  for (std::size_t done = 0; done <= to_commit; ++done) {
+    SCOPED_TRACE(done);
+    SourceMachine machine(Cargo::ports);
+    for (std::size_t i = 0; i < done; ++i) machine.on(Event::done);
+    machine.on(Event::failed);
+    if (done > 0) {
+      EXPECT_EQ(machine.action(), Action::reinstate);
+      machine.on(Event::done);
+    }
+    EXPECT_EQ(machine.action(), Action::abort_destination);
+    // Once it was asked whether it is ready, a destination that is silent may hold.
+    machine.on(Event::failed);
+    EXPECT_EQ(machine.action(), done >= 4 ? Action::advance_generation : Action::finish);
+    machine.on(Event::done);
+    EXPECT_EQ(machine.outcome(), SourceOutcome::rolled_back);
+  }
+}
+
 TEST(SourceMachine, AnUnknownCommitIsResolvedBeforeAnybodyRuns) {
   auto events = times(8, Event::done);
   events.push_back(Event::unknown);
@@ -128,7 +168,7 @@ TEST(DestinationMachine, CleansUpAloneBeforeItIsReady) {
 // Two hosts, one database, everything fails at random. The invariant is checked after each step.
 class Model {
  public:
-  explicit Model(unsigned seed) : random_(seed) {}
+  Model(unsigned seed, Cargo cargo) : random_(seed), cargo_(cargo), source_(cargo) {}
 
   void run() {
     for (int step = 0; step < 200; ++step) {
@@ -171,7 +211,7 @@ class Model {
 
   void restart_source() {
     if (source_.action() == Action::finish || source_.state() == State::preparing) return;
-    source_ = SourceMachine::recovered(commit_sent_);
+    source_ = SourceMachine::recovered(commit_sent_, cargo_);
   }
 
   void restart_destination() {
@@ -205,6 +245,9 @@ class Model {
         if (chance(0.1)) return Event::failed;
         destination_.emplace();
         return Event::done;
+      case Action::redirect:  // of a port, its traffic is what runs
+        if (cargo_ == Cargo::ports) source_runs_ = false;
+        return chance(0.1) ? Event::failed : Event::done;
       case Action::stop_guest:
         source_runs_ = false;
         return chance(0.1) ? Event::failed : Event::done;
@@ -249,6 +292,7 @@ class Model {
   }
 
   std::mt19937 random_;
+  Cargo cargo_;
   bool faults_ = true;
   SourceMachine source_;
   std::optional<DestinationMachine> destination_;
@@ -260,13 +304,18 @@ class Model {
   bool destination_runs_ = false;
 };
 
-TEST(MoveModel, TheGuestRunsInExactlyOnePlaceWhateverFails) {
+class MoveModel : public testing::TestWithParam<Cargo> {};
+
+TEST_P(MoveModel, ItIsInExactlyOnePlaceWhateverFails) {
   for (unsigned seed = 0; seed < 20'000; ++seed) {
     SCOPED_TRACE(seed);
-    Model(seed).run();
+    Model(seed, GetParam()).run();
     if (testing::Test::HasFatalFailure()) return;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Cargoes, MoveModel, testing::Values(Cargo::vm, Cargo::ports),
+                         [](const auto& info) { return info.param == Cargo::vm ? "Vm" : "Ports"; });
 
 }  // namespace
 }  // namespace homeport::migration
