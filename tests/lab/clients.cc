@@ -1,5 +1,6 @@
 #include "tests/lab/clients.h"
 
+#include <fmt/format.h>
 #include <boost/json/parse.hpp>
 #include <boost/json/value_to.hpp>
 
@@ -99,6 +100,8 @@ DatagramReport DatagramClient::finish(Clock::duration timeout) {
   if (!file) throw LabFailure("incomplete record " + record_.string());
   DatagramReport report;
   report.duplicated = header.duplicated;
+  report.reordered = header.reordered;
+  report.unreachable = header.unreachable;
   report.datagrams.reserve(records.size());
   for (const auto& record : records) report.datagrams.push_back({record.sent, record.answered});
   return report;
@@ -123,6 +126,95 @@ DatagramWindow DatagramReport::window(Clock::time_point from, Clock::time_point 
         std::max(result.longest_gap_ms, static_cast<double>(answers[i] - answers[i - 1]) / 1e6);
   }
   return result;
+}
+
+namespace {
+
+constexpr std::uint16_t kFlowPort = 7003;
+
+Command receiver_command(const std::vector<const Namespace*>& to) {
+  Command command{HOMEPORT_LAB_FLOW, "receive", std::to_string(kFlowPort), "-"};
+  for (const Namespace* place : to) command.push_back(place->name());
+  return command;
+}
+
+double milliseconds(const boost::json::value& line, const char* key) {
+  return static_cast<double>(number(line, key)) / 1000;
+}
+
+}  // namespace
+
+Flow::Flow(const Namespace& from, const std::string& address,
+           const std::vector<const Namespace*>& to, const std::filesystem::path& log,
+           unsigned per_second)
+    : receiver_(receiver_command(to), {.log = log.string() + ".received"}) {
+  receiver_.wait_for_log("received", 10s);  // it listens
+  sender_ =
+      std::make_unique<Process>(Command{HOMEPORT_LAB_FLOW, "send", address,
+                                        std::to_string(kFlowPort), std::to_string(per_second)},
+                                ProcessOptions{.inside = &from, .log = log.string() + ".sent"});
+}
+
+void Flow::wait_progress(std::uint64_t datagrams, Clock::duration timeout) {
+  wait_for_more(receiver_, datagrams, "received", timeout, "a flow of datagrams to go on");
+}
+
+void Flow::wait_sent(std::uint64_t datagrams, Clock::duration timeout) {
+  wait_for_more(*sender_, datagrams, "sent", timeout, "a flow of datagrams to be sent");
+}
+
+FlowReport Flow::finish(Clock::duration timeout) {
+  sender_->send_signal(SIGTERM);
+  int failed = sender_->wait(timeout);
+  receiver_.send_signal(SIGTERM);
+  failed += receiver_.wait(timeout);
+  if (failed != 0) {
+    throw LabFailure("a flow failed\n" + sender_->log_tail() + receiver_.log_tail());
+  }
+  const auto sent = last_line(sender_->log()), received = last_line(receiver_.log());
+  FlowReport report;
+  report.sent = number(sent, "sent");
+  report.lost = report.sent - number(received, "received");
+  report.duplicated = number(received, "duplicated");
+  report.reordered = number(received, "reordered");
+  report.switches = number(received, "switches");
+  report.unreachable = number(sent, "unreachable");
+  report.socket_drops = number(received, "socket_drops");
+  report.longest_gap_ms = milliseconds(received, "longest_gap_us");
+  report.longest_transit_ms = milliseconds(received, "transit_longest_us");
+  report.longest_pause_ms = milliseconds(sent, "longest_gap_us");
+  report.places = boost::json::value_to<std::vector<std::uint64_t>>(received.at("places"));
+  return report;
+}
+
+std::string FlowReport::to_string() const {
+  return fmt::format(
+      "{} sent: {} lost ({} of them in the receiver), {} duplicated, {} reordered, {} switches, {} "
+      "ICMP unreachable; longest gap {:.1f} ms, transit {:.1f} ms, pause of the sender {:.1f} ms",
+      sent, lost, socket_drops, duplicated, reordered, switches, unreachable, longest_gap_ms,
+      longest_transit_ms, longest_pause_ms);
+}
+
+RequestClient::RequestClient(const Namespace& from, const std::string& address,
+                             std::filesystem::path log, unsigned per_second)
+    : process_({HOMEPORT_LAB_REQUESTS, address, std::to_string(kGuestControlPort),
+                std::to_string(per_second)},
+               {.inside = &from, .log = std::move(log)}) {}
+
+void RequestClient::wait_progress(std::uint64_t answers, Clock::duration timeout) {
+  wait_for_more(process_, answers, "answered", timeout, "answers to small requests");
+}
+
+RequestReport RequestClient::finish(Clock::duration timeout) {
+  process_.send_signal(SIGTERM);
+  process_.wait(timeout);
+  const auto line = last_line(process_.log());
+  RequestReport report;
+  report.answered = number(line, "answered");
+  report.failed = number(line, "failed");
+  report.longest_ms = number(line, "longest_ms");
+  if (line.is_object()) report.error = boost::json::value_to<std::string>(line.at("error"));
+  return report;
 }
 
 DatagramWindow DatagramReport::all() const {

@@ -1,8 +1,10 @@
-// The client programs: a checked TCP stream and a numbered UDP stream.
+// The client programs: a checked TCP stream, numbered datagrams to a guest and back, a one-way flow
+// of them to wherever an application is, small requests.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -49,6 +51,8 @@ struct DatagramWindow {
 struct DatagramReport {
   std::vector<Datagram> datagrams;  ///< by number
   std::uint64_t duplicated = 0;
+  std::uint64_t reordered = 0;    ///< answers that came after that of a higher number
+  std::uint64_t unreachable = 0;  ///< ICMP errors of that kind that came back
   /// What was sent in [from, to], and the longest silence in it.
   DatagramWindow window(Clock::time_point from, Clock::time_point to) const;
   DatagramWindow all() const;
@@ -66,6 +70,59 @@ class DatagramClient {
 
  private:
   std::filesystem::path record_;
+  Process process_;
+};
+
+struct FlowReport {
+  std::uint64_t sent = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t duplicated = 0;
+  std::uint64_t reordered = 0;        ///< came after a higher number at the same place
+  std::uint64_t switches = 0;         ///< changes of place from one number to the next
+  std::uint64_t unreachable = 0;      ///< ICMP errors of that kind that came back
+  std::uint64_t socket_drops = 0;     ///< lost in the receiver itself: no fault of the network's
+  double longest_gap_ms = 0;          ///< between two that were received
+  double longest_transit_ms = 0;      ///< from sending to receiving
+  double longest_pause_ms = 0;        ///< between two that were sent
+  std::vector<std::uint64_t> places;  ///< received at each
+  std::string to_string() const;
+};
+
+/// A one-way flow of numbered datagrams from one namespace to several, in one of which at a time
+/// the application is.
+class Flow {
+ public:
+  Flow(const Namespace& from, const std::string& address, const std::vector<const Namespace*>& to,
+       const std::filesystem::path& log, unsigned per_second = 10'000);
+
+  /// Waits until `datagrams` more have been received.
+  void wait_progress(std::uint64_t datagrams, Clock::duration timeout);
+  /// Waits until as many more have been sent, received or not.
+  void wait_sent(std::uint64_t datagrams, Clock::duration timeout);
+  FlowReport finish(Clock::duration timeout = 30s);
+
+ private:
+  Process receiver_;
+  std::unique_ptr<Process> sender_;
+};
+
+struct RequestReport {
+  std::uint64_t answered = 0;
+  std::uint64_t failed = 0;      ///< refused, reset, unreachable, ended early, not answered
+  std::uint64_t longest_ms = 0;  ///< of one that was answered
+  std::string error;             ///< the first
+};
+
+/// Requests on connections of their own, one at a time.
+class RequestClient {
+ public:
+  RequestClient(const Namespace& from, const std::string& address, std::filesystem::path log,
+                unsigned per_second = 20);
+
+  void wait_progress(std::uint64_t answers, Clock::duration timeout);
+  RequestReport finish(Clock::duration timeout = 30s);
+
+ private:
   Process process_;
 };
 

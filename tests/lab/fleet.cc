@@ -45,13 +45,20 @@ Fleet::Fleet(FleetOptions options)
     : options_(std::move(options)), lab_(options_.name, options_.database_servers) {
   const HostOptions host{.underlay = {.rate_mbit = options_.rate_mbit, .mtu = 1500},
                          .memory_mib = options_.host_memory_mib,
-                         .holdable = options_.holdable};
+                         .holdable = options_.holdable,
+                         .watch_taps = !options_.containers};
   a_ = &lab_.add_host("hostA", host);
   b_ = &lab_.add_host("hostB", host);
   c_ = &lab_.add_host("hostC", host);
   lab_.add_network();
   lab_.start_agents();
   const Namespace& client = lab_.add_client(*c_);
+  if (options_.containers) {
+    for (Host* host : {a_, b_}) containers_.push_back(&lab_.add_container(options_.guest, *host));
+    lab_.add_container_application(options_.guest, *a_);
+    wait_settled(*a_);
+    return;
+  }
   lab_.add_guest(options_.guest, *a_);
   guest_ = std::make_unique<GuestControl>(client, options_.guest.ipv4);
 }
@@ -112,7 +119,23 @@ TaskView Fleet::wait_ended(Clock::duration timeout) {
   return task;
 }
 
+Host& Fleet::whereabouts_of_container() {
+  const std::string location = lab_.location(options_.guest.name);
+  for (Host* host : {a_, b_}) {
+    const bool here = host->name() == location;
+    const std::string row = host->get("/v1/applications/" + options_.guest.name);
+    const bool attached = row.find("\"state\":\"attached\"") != std::string::npos;
+    const bool speaks = host->speaks(kContainerDevice);
+    if (here != attached || here != speaks) {
+      throw LabFailure("the control database says " + location + ", and at " + host->name() +
+                       " the container is " + (speaks ? "" : "not ") + "in the network: " + row);
+    }
+  }
+  return lab_.host(location);
+}
+
 Host& Fleet::whereabouts() {
+  if (options_.containers) return whereabouts_of_container();
   Host* found = nullptr;
   for (Host* host : lab_.hosts()) {
     if (host->guest_pid(options_.guest.name) < 0) continue;
@@ -153,7 +176,7 @@ std::vector<std::string> Fleet::misplaced(const Host& owner) {
   std::vector<std::string> all;
   for (Host* host : lab_.hosts()) {
     auto things = host->leftovers();
-    if (host != &owner) {
+    if (host != &owner || options_.containers) {
       all.insert(all.end(), things.begin(), things.end());
       continue;
     }

@@ -1,5 +1,5 @@
-// The fleet that demo, tests and benches use: hosts A and B with a guest between them, host C with
-// the clients.
+// The fleet that demo, tests and benches use: hosts A and B with an application between them, a
+// guest or containers, host C with the clients.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -17,6 +17,7 @@ struct FleetOptions {
   std::uint64_t rate_mbit = 1000;        ///< of each host's link
   std::uint64_t host_memory_mib = 2048;  ///< for guests, on each host
   GuestOptions guest = {};
+  bool containers = false;        ///< one on A and one on B instead of the guest, by its name
   unsigned database_servers = 1;  ///< more than one make a cluster
   bool holdable = false;          ///< moves can be held at a step, see Host::hold_at()
 };
@@ -54,6 +55,8 @@ class Fleet {
   /// Of A and B, the host the guest is not on.
   Host& other_than(const Host& host) { return &host == a_ ? *b_ : *a_; }
   const GuestControl& guest() const { return *guest_; }
+  /// Of A and of B, where there are any.
+  const std::vector<const Namespace*>& containers() const { return containers_; }
   const GuestOptions& options() const { return options_.guest; }
 
   /// `homeport move vm1 --to HOST --wait --json` and `options`, to its end.
@@ -70,7 +73,8 @@ class Fleet {
   TaskView wait_ended(Clock::duration timeout = 90s);
 
   /// The host the control database names, when the guest's process is there and nowhere else and
-  /// it answers; throws LabFailure otherwise.
+  /// it answers; or when the container there is attached to the network and the other one is not.
+  /// Throws LabFailure otherwise.
   Host& whereabouts();
   /// Waits until the guest is somewhere by that measure: a move may still be settling.
   Host& wait_somewhere(Clock::duration timeout = 30s);
@@ -80,6 +84,7 @@ class Fleet {
 
  private:
   std::vector<std::string> misplaced(const Host& owner);
+  Host& whereabouts_of_container();
 
   FleetOptions options_;
   Lab lab_;
@@ -87,6 +92,7 @@ class Fleet {
   Host* b_ = nullptr;
   Host* c_ = nullptr;
   std::unique_ptr<GuestControl> guest_;
+  std::vector<const Namespace*> containers_;
 };
 
 }  // namespace homeport::lab

@@ -199,6 +199,12 @@ bool Host::signal_guest(const std::string& application, int signal) const {
   return pid > 0 && ::kill(pid, signal) == 0;
 }
 
+bool Host::speaks(const std::string& device) const {
+  const auto filters =
+      run_command(words("tc -n " + inside_.name() + " filter show dev " + device + " ingress"));
+  return filters.out.find("hp_from_port") != std::string::npos;
+}
+
 std::string Host::get(const std::string& path, Clock::duration timeout) const {
   std::string reply;
   inside_.run([&] {

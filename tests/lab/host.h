@@ -19,6 +19,7 @@ struct HostOptions {
   LinkOptions underlay = {};
   std::uint64_t memory_mib = 2048;  ///< size of the tmpfs guests' memory comes from
   bool holdable = false;            ///< its agent can be held at a step of a move
+  bool watch_taps = true;           ///< records what passes them, which costs each packet a copy
   std::string database = {};        ///< how it reaches the control database; empty: by TLS
 };
 
@@ -56,6 +57,8 @@ class Host {
   pid_t guest_pid(const std::string& application) const;
   /// Sends it a signal; false when there is none.
   bool signal_guest(const std::string& application, int signal) const;
+  /// Whether what is sent into that network device of the host enters the virtual network.
+  bool speaks(const std::string& device) const;
   /// GET of the agent's REST endpoint from inside the namespace; the whole reply.
   std::string get(const std::string& path, Clock::duration timeout = 5s) const;
   /// The same, line by line as they come, until `last` returns true.

@@ -20,6 +20,19 @@ std::string profile(const Command& arguments) {
   return toml + "]\n";
 }
 
+std::unique_ptr<Link> join(const Namespace& container, Host& host, const std::string& device,
+                           const std::string& mac, const std::string& ipv4,
+                           const std::string& ipv6) {
+  // What fits the tunnel: underlay MTU - 70.
+  auto link = std::make_unique<Link>(container, "eth0", host.inside(), device,
+                                     LinkOptions{.rate_mbit = 0, .mtu = 1430});
+  container.set_sysctl("net/ipv6/conf/eth0/accept_dad", "0");
+  container.ip("link set eth0 address " + mac);
+  container.ip("addr add " + ipv4 + "/24 dev eth0");
+  container.ip("addr add " + ipv6 + "/64 dev eth0 nodad");
+  return link;
+}
+
 }  // namespace
 
 Command guest_arguments(const GuestOptions& guest, const GuestImage& image) {
@@ -83,6 +96,8 @@ Lab::~Lab() {
   watches_.clear();
   client_link_.reset();
   client_.reset();
+  container_links_.clear();
+  containers_.clear();
   hosts_.clear();
   relay_.reset();
   database_.reset();
@@ -92,7 +107,9 @@ Host& Lab::add_host(const std::string& name, HostOptions options) {
   const auto number = static_cast<unsigned>(11 + hosts_.size());
   hosts_.push_back(std::make_unique<Host>(name, own_name(name), number, directory_, *underlay_,
                                           *management_, *database_, options));
-  watches_.push_back(std::make_unique<TapWatch>(hosts_.back()->inside(), taps_));
+  if (options.watch_taps) {
+    watches_.push_back(std::make_unique<TapWatch>(hosts_.back()->inside(), taps_));
+  }
   return *hosts_.back();
 }
 
@@ -129,18 +146,26 @@ void Lab::add_network() {
 
 const Namespace& Lab::add_client(Host& host) {
   client_ = std::make_unique<Namespace>(own_name("client"));
-  // What fits the tunnel: underlay MTU - 70.
-  client_link_ = std::make_unique<Link>(*client_, "eth0", host.inside(), "cli0",
-                                        LinkOptions{.rate_mbit = 0, .mtu = 1430});
-  client_->set_sysctl("net/ipv6/conf/eth0/accept_dad", "0");
-  client_->ip("link set eth0 address 52:54:00:00:01:02");
-  client_->ip("addr add 10.1.0.2/24 dev eth0");
-  client_->ip("addr add fd01::2/64 dev eth0 nodad");
+  client_link_ = join(*client_, host, "cli0", "52:54:00:00:01:02", "10.1.0.2", "fd01::2");
   homeport_checked(
       "app add client --driver netdev --device cli0 --network net1 "
       "--mac 52:54:00:00:01:02 --ip 10.1.0.2 --ip fd01::2 --host " +
       host.name());
   return *client_;
+}
+
+const Namespace& Lab::add_container(const GuestOptions& application, Host& host) {
+  containers_.push_back(
+      std::make_unique<Namespace>(own_name(application.name + "-" + host.name())));
+  container_links_.push_back(join(*containers_.back(), host, kContainerDevice, application.mac,
+                                  application.ipv4, application.ipv6));
+  return *containers_.back();
+}
+
+void Lab::add_container_application(const GuestOptions& application, Host& host) {
+  homeport_checked("app add " + application.name + " --driver netdev --device " + kContainerDevice +
+                   " --network net1 --mac " + application.mac + " --ip " + application.ipv4 +
+                   " --ip " + application.ipv6 + " --host " + host.name());
 }
 
 void Lab::write_profile(const GuestOptions& guest, const std::string& name) {

@@ -18,7 +18,8 @@
 
 namespace homeport::lab {
 
-/// A VM of the lab and the addresses that stay with it.
+/// An application of the lab and the addresses that stay with it; a VM, but for a fleet of
+/// containers.
 struct GuestOptions {
   std::string name = "vm1";
   std::string mac = "52:54:00:00:01:05";
@@ -29,6 +30,9 @@ struct GuestOptions {
   unsigned disk_bytes_per_second = 0;  ///< throttle of the disk, 0 for none
   bool shared_memory = true;           ///< false: a profile whose RAM cannot be captured
 };
+
+/// The host's end of the veth pair of a container that may move.
+inline constexpr char kContainerDevice[] = "app0";
 
 /// QEMU's arguments for such a VM, with the placeholders of a launch profile.
 Command guest_arguments(const GuestOptions& guest, const GuestImage& image);
@@ -53,6 +57,11 @@ class Lab {
   /// A container-style port: a namespace joined to `host` by a veth pair whose host end is the
   /// application's device. Returns the client's namespace.
   const Namespace& add_client(Host& host);
+  /// The same for an application that may move: one of these on each host, with the same device and
+  /// addresses, of which the network lets speak the one where the application is.
+  const Namespace& add_container(const GuestOptions& application, Host& host);
+  /// Adds the application of such containers, which is on `host`.
+  void add_container_application(const GuestOptions& application, Host& host);
   /// Writes the launch profile of such a guest on every host, by that name.
   void write_profile(const GuestOptions& guest, const std::string& name);
   /// Writes the launch profile on every host, adds the application and starts it on `host`.
@@ -89,6 +98,8 @@ class Lab {
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unique_ptr<Namespace> client_;
   std::unique_ptr<Link> client_link_;
+  std::vector<std::unique_ptr<Namespace>> containers_;
+  std::vector<std::unique_ptr<Link>> container_links_;
   TapRecord taps_;
   std::vector<std::unique_ptr<TapWatch>> watches_;
 };

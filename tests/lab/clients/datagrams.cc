@@ -4,6 +4,7 @@
 // Sends by an absolute clock. A JSON line every 100 ms; on SIGTERM it stops sending, waits until
 // every datagram is answered or none has been for two seconds, and writes a RecordHeader and one
 // Record per datagram to RECORD_FILE.
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -30,16 +31,10 @@ class Datagrams {
  public:
   explicit Datagrams(const Endpoint& guest)
       // calloc, not a vector: pages nobody touches cost nothing.
-      : records_(static_cast<Record*>(std::calloc(kMost, sizeof(Record)))) {
-    socket_ = socket(guest.address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    const int room = 16 << 20;
-    setsockopt(socket_, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
+      : records_(static_cast<Record*>(std::calloc(kMost, sizeof(Record)))),
+        socket_(connected_socket(guest)) {
     const timeval patience{0, 100'000};
     setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (connect(socket_, reinterpret_cast<const sockaddr*>(&guest.address), guest.length) != 0) {
-      std::perror("connect");
-      std::exit(1);
-    }
   }
 
   void run(int signal, std::uint64_t per_second) {
@@ -56,7 +51,7 @@ class Datagrams {
   bool write(const char* file) const {
     std::FILE* out = std::fopen(file, "wb");
     if (out == nullptr) return false;
-    const RecordHeader header{sent_, duplicated_};
+    const RecordHeader header{sent_, duplicated_, reordered_, unreachable_};
     bool good = std::fwrite(&header, sizeof header, 1, out) == 1 &&
                 std::fwrite(records_.get(), sizeof(Record), sent_, out) == sent_;
     return std::fclose(out) == 0 && good;
@@ -85,12 +80,13 @@ class Datagrams {
   void receive_all() {
     run_first();
     std::uint8_t bytes[2048];
-    std::uint64_t last = now_ns();
+    std::uint64_t last = now_ns(), end = 0;  // end: one above the highest number
     while (!sender_ended_ || (answered_ < sent_ && now_ns() - last < kQuietNs)) {
       DatagramHeader header;
       const ssize_t got = recv(socket_, bytes, sizeof bytes, 0);
       const std::uint64_t now = now_ns();
       if (got < static_cast<ssize_t>(sizeof header)) {
+        if (got < 0) unreachable_ += take_unreachable(socket_);
         if (!sender_ended_) last = now;
         continue;
       }
@@ -103,6 +99,8 @@ class Datagrams {
         continue;
       }
       record.answered = now;
+      if (header.number + 1 < end) ++reordered_;
+      end = std::max(end, header.number + 1);
       ++answered_;
     }
   }
@@ -115,9 +113,9 @@ class Datagrams {
   }
 
   std::unique_ptr<Record, Free> records_;
-  int socket_ = -1;
+  int socket_;
   std::atomic<std::uint64_t> sent_{0}, answered_{0}, send_errors_{0};
-  std::uint64_t duplicated_ = 0;
+  std::uint64_t duplicated_ = 0, reordered_ = 0, unreachable_ = 0;
   std::atomic<bool> ending_{false}, sender_ended_{false};
 };
 
