@@ -105,6 +105,8 @@ TEST_P(GuestMoves, LoseNothing) {
        {"lost", whole.lost},
        {"duplicated", numbered.duplicated},
        {"reordered", numbered.reordered},
+       {"overtaken_before_the_guest", lab.taps().overtaken_to_guest.load()},
+       {"overtaken_when_the_guest_sent", lab.taps().overtaken_from_guest.load()},
        {"unreachable", numbered.unreachable},
        {"longest_gap_ms", whole.longest_gap_ms},
        {"streams_survived", survived},

@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
@@ -54,6 +57,9 @@ Namespace::Namespace(std::string name) : name_(std::move(name)) {
     close(fd_);
   });
   ip("link set lo up");
+  // Of the devices that are made from now on.
+  const unsigned processors = std::clamp(std::thread::hardware_concurrency(), 1u, 32u);
+  set_sysctl("net/core/rps_default_mask", fmt::format("{:x}", (1ULL << processors) - 1));
   try {
     set_sysctl("net/ipv4/tcp_congestion_control", "cubic");
   } catch (const LabFailure&) {

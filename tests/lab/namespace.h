@@ -12,6 +12,11 @@ namespace homeport::lab {
 /// A named network namespace (visible in `ip netns`), deleted with the object. Its loopback is up
 /// and its TCP uses cubic (or reno), whatever the machine's default is: over veth, bbr paces
 /// against a round-trip time of microseconds and retransmits without need.
+///
+/// A flow stays on one processor (RPS, Documentation/networking/scaling.rst), as on a network card
+/// with several queues. Without, a veth hands each packet to the processor its sender is on, and one
+/// that has changed processors overtakes what the busy one has still to do: packets of a flow in
+/// another order, with no move anywhere near.
 class Namespace {
  public:
   /// `name` as in ip-netns(8); must not exist yet. Throws LabFailure.

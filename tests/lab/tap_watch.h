@@ -13,9 +13,12 @@
 
 namespace homeport::lab {
 
-/// The numbers seen on taps: tells a datagram lost on the way from one lost inside a guest.
+/// The numbers seen on taps: tells a datagram lost or overtaken on the way from one inside a guest.
 class TapRecord {
  public:
+  /// How many passed a tap after a higher number had passed it in that direction.
+  std::atomic<std::uint64_t> overtaken_to_guest{0}, overtaken_from_guest{0};
+
   void mark_to_guest(std::uint64_t number) { mark(to_guest_, number); }
   void mark_from_guest(std::uint64_t number) { mark(from_guest_, number); }
   bool to_guest(std::uint64_t number) const { return has(to_guest_, number); }
