@@ -1,7 +1,7 @@
 // What becomes of an application that was received: it runs here, is handed back or thrown away.
 #include "migration/move/about.h"
+#include "migration/move/forward.h"
 #include "migration/move/incoming_move.h"
-#include "overlay/link/tap_queue.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 
@@ -151,8 +151,7 @@ asio::awaitable<void> IncomingMove::remove_guest() {
   if (auto given = context_->traffic.give_up(entry_.application); !given) {
     log::debug(about(entry_), "move: {}", given.error().message);
   }
-  std::size_t forwarded = 0;
-  for (const overlay::UniqueFd& queue : queues_) forwarded += overlay::forward_waiting(queue.get());
+  const std::size_t forwarded = co_await forward_all(queues_);
   if (forwarded > 0) {
     log::info(about(entry_), "move: sent {} packets that waited here on to {}", forwarded,
               entry_.peer);

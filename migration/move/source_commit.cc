@@ -1,7 +1,7 @@
 // Who has the guest: the commit and what follows from it, forth or back, on the source's side.
 #include "migration/move/about.h"
+#include "migration/move/forward.h"
 #include "migration/move/source_move.h"
-#include "overlay/link/tap_queue.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "policy/text.h"
@@ -172,8 +172,7 @@ asio::awaitable<SourceEvent> SourceMove::settle() {
     }
     vm_.reset();
   }
-  std::size_t forwarded = 0;
-  for (const overlay::UniqueFd& queue : queues) forwarded += overlay::forward_waiting(queue.get());
+  const std::size_t forwarded = co_await forward_all(queues);
   if (forwarded > 0) {
     log::info(about(entry()), "move: sent {} packets that the guest had not taken on to {}",
               forwarded, entry().peer);

@@ -14,11 +14,13 @@ TEST(TapQueue, WhatWaitsIsSentBackIntoTheNetwork) {
   host.run([] {
     create_tap({.name = "tap1"}).value();
     UniqueFd queue = open_tap_queue("tap1").value();
-    EXPECT_EQ(forward_waiting(queue.get()), 0u);
-    for (int i = 0; i < 3; ++i) put_blank_frame("tap1").value();
-    EXPECT_EQ(forward_waiting(queue.get()), 3u);
+    EXPECT_EQ(forward_waiting(queue.get(), 10), 0u);
+    for (int i = 0; i < 5; ++i) put_blank_frame("tap1").value();
+    EXPECT_EQ(forward_waiting(queue.get(), 2), 2u);
+    EXPECT_FALSE(tap_queue_empty(queue.get()).value());
+    EXPECT_EQ(forward_waiting(queue.get(), 10), 3u);
     EXPECT_TRUE(tap_queue_empty(queue.get()).value());
-    EXPECT_EQ(received_packets("tap1"), 3u);
+    EXPECT_EQ(received_packets("tap1"), 5u);
   });
 }
 
