@@ -6,6 +6,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -100,6 +101,13 @@ TEST_P(GuestMoves, LoseNothing) {
   const DatagramReport numbered = datagrams.finish();
   const GuestStatus after = fleet.guest().status();
   const DatagramWindow whole = numbered.all();
+  // A guest that is seconds behind has been given more than it can do on this machine: its tap
+  // fills, and what it leaves there at a move is sent on behind the rest.
+  std::uint64_t slowest = 0;
+  for (const Datagram& datagram : numbered.datagrams) {
+    if (datagram.answered != 0) slowest = std::max(slowest, datagram.answered - datagram.sent);
+  }
+  const std::string behind = fmt::format("the guest was up to {} ms behind", slowest / 1'000'000);
   say({{"moves", GetParam()},
        {"datagrams", whole.sent},
        {"lost", whole.lost},
@@ -109,15 +117,16 @@ TEST_P(GuestMoves, LoseNothing) {
        {"overtaken_when_the_guest_sent", lab.taps().overtaken_from_guest.load()},
        {"unreachable", numbered.unreachable},
        {"longest_gap_ms", whole.longest_gap_ms},
+       {"slowest_answer_ms", slowest / 1'000'000},
        {"streams_survived", survived},
        {"stream_bytes_checked", checked_bytes},
        {"requests", asked.answered},
        {"requests_failed", asked.failed},
        {"longest_request_ms", asked.longest_ms},
        {"dropped_by_the_guests_kernel", after.datagram_drops - before.datagram_drops}});
-  EXPECT_EQ(whole.lost, 0u) << locate_losses(numbered, lab.taps()).to_string();
+  EXPECT_EQ(whole.lost, 0u) << locate_losses(numbered, lab.taps()).to_string() << "; " << behind;
   EXPECT_EQ(numbered.duplicated, 0u);
-  EXPECT_EQ(numbered.reordered, 0u);
+  EXPECT_EQ(numbered.reordered, 0u) << behind;
   EXPECT_EQ(numbered.unreachable, 0u);
   EXPECT_EQ(survived, kStreams);
   EXPECT_EQ(asked.failed, 0u) << asked.error;

@@ -14,9 +14,9 @@ namespace homeport::lab {
 /// against a round-trip time of microseconds and retransmits without need.
 ///
 /// A flow stays on one processor (RPS, Documentation/networking/scaling.rst), as on a network card
-/// with several queues. Without, a veth hands each packet to the processor its sender is on, and one
-/// that has changed processors overtakes what the busy one has still to do: packets of a flow in
-/// another order, with no move anywhere near.
+/// with several queues. Without, a veth hands each packet to the processor its sender is on, and
+/// one that has changed processors overtakes what the busy one has still to do: packets of a flow
+/// in another order, with no move anywhere near.
 class Namespace {
  public:
   /// `name` as in ip-netns(8); must not exist yet. Throws LabFailure.

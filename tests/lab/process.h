@@ -49,7 +49,8 @@ class Process {
 
   const std::filesystem::path& log() const { return options_.log; }
   std::string log_tail(std::size_t lines = 20) const;
-  /// Waits until the log holds `text` behind `from`; fails early when the process ends before it does.
+  /// Waits until the log holds `text` behind `from`; fails early when the process ends before it
+  /// does.
   void wait_for_log(const std::string& text, Clock::duration timeout, std::size_t from = 0);
   /// For `from`: what is said until now.
   std::size_t log_size() const;
