@@ -186,8 +186,10 @@ TEST_F(DeviceStateTest, AStreamThatBreaksOffIsRefused) {
   Pieces pieces;
   ASSERT_TRUE(run(io_, source.save_device_state(keep_in(pieces))));
   Vm destination = launch(driver_, spec("vm2"), LaunchMode::incoming);
+  // Within the first device's state: behind the last one there is still a description of all of it,
+  // without which QEMU does well.
   pieces.resize(1);
-  pieces[0].resize(pieces[0].size() / 2);
+  pieces[0].resize(100);
   auto loaded = run(io_, destination.load_device_state(from(pieces)));
   ASSERT_FALSE(loaded);
   expect_runs_on(source);
