@@ -1,5 +1,5 @@
-// What the overlay bench runs inside its namespaces: setting up the datapath of one host, and both
-// ends of a round-trip measurement.
+// What the overlay bench runs inside its namespaces: setting up the datapath of one host, both ends
+// of a round-trip measurement, a flood of small frames and what takes them from a tap.
 #include "overlay/datapath/ebpf_datapath.h"
 
 #include <fmt/core.h>
@@ -15,6 +15,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "tests/bench/overlay/flood.h"
+
 namespace {
 
 using namespace homeport;
@@ -28,7 +30,19 @@ struct HostArguments {
   std::uint32_t underlay_mtu = 1500;
   std::string port, mac, remote_mac;
   std::vector<std::string> ips, remote_ips;
+  std::uint32_t more_here = 0, more_remote = 0;  ///< addresses, from kMoreMac on
 };
+
+/// The MAC addresses of those from here on; their IP addresses are 10.1.0.0 and up.
+const auto kMoreMac = policy::MacAddress::parse("02:00:01:00:00:00").value();
+
+void add_more(std::vector<overlay::AddressEntry>& all, std::uint32_t count,
+              const overlay::Location& location) {
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const boost::asio::ip::address_v4 ip(0x0a010000 + i);
+    all.push_back({kVni, bench::nth_mac(kMoreMac, i), {ip}, location, 1});
+  }
+}
 
 std::vector<policy::IpAddress> addresses(const std::vector<std::string>& texts) {
   std::vector<policy::IpAddress> out;
@@ -58,6 +72,8 @@ void set_up(const HostArguments& arguments) {
       {kVni, mac, addresses(arguments.ips), overlay::LocalPort{arguments.port}, 1},
       {kVni, remote_mac, addresses(arguments.remote_ips), overlay::RemoteHost{peer}, 1},
   };
+  add_more(state.addresses, arguments.more_here, overlay::LocalPort{arguments.port});
+  add_more(state.addresses, arguments.more_remote, overlay::RemoteHost{peer});
   state.vteps = {peer};
   datapath->apply(state).value();
 }
@@ -119,6 +135,8 @@ int main(int argc, char** argv) {
   datapath->add_option("--ip", host.ips)->required();
   datapath->add_option("--remote-mac", host.remote_mac)->required();
   datapath->add_option("--remote-ip", host.remote_ips)->required();
+  datapath->add_option("--more-here", host.more_here, "So many addresses more at the port");
+  datapath->add_option("--more-remote", host.more_remote, "So many more on the other host");
 
   std::string address;
   CLI::App* server = app.add_subcommand("serve", "Answer datagrams");
@@ -131,11 +149,37 @@ int main(int argc, char** argv) {
   client->add_option("port", port)->required();
   client->add_option("--count", count)->check(CLI::Range(100, 1'000'000));
 
+  bench::FloodOptions frames;
+  std::string source_mac, destination_mac = kMoreMac.to_string();
+  CLI::App* flood = app.add_subcommand("flood", "Send 64-byte frames as fast as possible");
+  flood->add_option("device", frames.device)->required();
+  flood->add_option("--source-mac", source_mac)->required();
+  flood->add_option("--source-ip", frames.source_ip)->required();
+  flood->add_option("--destination-mac", destination_mac, "The first; default: of --more-here");
+  flood->add_option("--destination-ip", frames.destination_ip)->required();
+  flood->add_option("--destinations", frames.destinations, "So many MAC addresses in turn")
+      ->check(CLI::Range(1u, 1'000'000u));
+  flood->add_option("--seconds", frames.seconds);
+  flood->add_option("--cpu", frames.cpu);
+
+  std::string tap;
+  int tap_cpu = 0;
+  CLI::App* drain = app.add_subcommand("drain-tap", "Take what arrives at a tap");
+  drain->add_option("device", tap)->required();
+  drain->add_option("--cpu", tap_cpu);
+
   CLI11_PARSE(app, argc, argv);
   try {
     if (*datapath) set_up(host);
     if (*server) serve(address);
     if (*client) ping(address, port, count);
+    if (*flood) {
+      frames.source_mac = policy::MacAddress::parse(source_mac).value();
+      frames.destination_mac = policy::MacAddress::parse(destination_mac).value();
+      const bench::FloodResult result = bench::flood(frames);
+      fmt::print("{} {} {}\n", result.sent, result.seconds, result.busy_seconds);
+    }
+    if (*drain) bench::drain_tap(tap, tap_cpu);
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_node: {}\n", error.what());
     return 1;
