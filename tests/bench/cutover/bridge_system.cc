@@ -16,6 +16,11 @@ BridgeSystem::BridgeSystem() {
       inside.ip(std::string("link set ") + port + " master br0 up");
     }
     inside.ip("link set br0 up");
+    // At its best: where br_netfilter is there, every bridged frame would pass its hooks.
+    run_checked({"sh", "-c",
+                 "for each in /proc/sys/net/bridge/bridge-nf-call-*tables; do "
+                 "[ ! -e $each ] || echo 0 >$each; done"},
+                {.inside = &inside});
     // Whom to ask for a MAC address that is not known yet; the rest is learned.
     for (std::size_t other = 0; other < PlainHosts::kCount; ++other) {
       if (other == host) continue;
