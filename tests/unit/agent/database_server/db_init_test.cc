@@ -75,9 +75,11 @@ TEST_F(DbInitTest, LeavesADatabaseOfAnotherVersionAlone) {
   ASSERT_TRUE(init_database(options));
   std::ifstream original(HOMEPORT_SCHEMA);
   std::string text(std::istreambuf_iterator<char>(original), {});
-  auto version = text.find("1.0.0");
+  const std::string key = "\"version\": \"";
+  auto version = text.find(key);
   ASSERT_NE(version, text.npos);
-  text.replace(version, 5, "9.0.0");
+  version += key.size();
+  text.replace(version, text.find('"', version) - version, "9.0.0");
   options.schema = directory.path() / "other.ovsschema";
   std::ofstream(options.schema) << text;
   auto refused = init_database(options);
