@@ -130,7 +130,8 @@ Result<MapImage> EbpfDatapath::read_image() const {
        {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
         read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
         read(object_.networks(), image.networks),
-        read(object_.network_hosts(), image.network_hosts), read(object_.vteps(), image.vteps),
+        read(object_.network_hosts(), image.network_hosts),
+        read(object_.network_ports(), image.network_ports), read(object_.vteps(), image.vteps),
         read(object_.routes(), image.routes), read(object_.hosts(), image.hosts)}) {
     if (!done) return done.error();
   }
@@ -147,6 +148,7 @@ void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
   }
   // What others refer to first: a frame never finds an address before its port.
   write_updates(object_.network_hosts(), current.network_hosts, desired.network_hosts, problems);
+  write_updates(object_.network_ports(), current.network_ports, desired.network_ports, problems);
   write_updates(object_.networks(), current.networks, desired.networks, problems);
   write_updates(object_.vteps(), current.vteps, desired.vteps, problems);
   write_updates(object_.ports(), current.ports, desired.ports, problems);
@@ -168,6 +170,7 @@ void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
   write_removals(object_.vteps(), current.vteps, desired.vteps, problems);
   write_removals(object_.networks(), current.networks, desired.networks, problems);
   write_removals(object_.network_hosts(), current.network_hosts, desired.network_hosts, problems);
+  write_removals(object_.network_ports(), current.network_ports, desired.network_ports, problems);
 }
 
 void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t id,

@@ -78,9 +78,10 @@ Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
   if (!skeleton) return load_error("The datapath's programs cannot be opened", errno);
   const fs::path directory = layout_directory(options);
   const auto& maps = skeleton->maps;
-  for (bpf_map* map : {maps.hp_addresses, maps.hp_held, maps.hp_ports, maps.hp_neighbors,
-                       maps.hp_networks, maps.hp_network_hosts, maps.hp_vteps, maps.hp_routes,
-                       maps.hp_hosts, maps.hp_port_counters, maps.hp_counters}) {
+  for (bpf_map* map :
+       {maps.hp_addresses, maps.hp_held, maps.hp_ports, maps.hp_neighbors, maps.hp_networks,
+        maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps, maps.hp_routes, maps.hp_hosts,
+        maps.hp_port_counters, maps.hp_counters}) {
     const fs::path path = directory / bpf_map__name(map);
     if (const int result = bpf_map__set_pin_path(map, path.c_str()); result < 0) {
       return load_error("The map " + path.string() + " cannot be named", -result);
@@ -143,8 +144,11 @@ BpfMap<hp_neighbor_key, hp_mac> EbpfObject::neighbors() const {
 BpfMap<__u32, hp_network> EbpfObject::networks() const {
   return {bpf_map__fd(skeleton_->maps.hp_networks), "hp_networks"};
 }
-BpfMap<hp_network_host_key, hp_vtep> EbpfObject::network_hosts() const {
+BpfMap<hp_member_key, hp_vtep> EbpfObject::network_hosts() const {
   return {bpf_map__fd(skeleton_->maps.hp_network_hosts), "hp_network_hosts"};
+}
+BpfMap<hp_member_key, __u32> EbpfObject::network_ports() const {
+  return {bpf_map__fd(skeleton_->maps.hp_network_ports), "hp_network_ports"};
 }
 BpfMap<hp_vtep, __u32> EbpfObject::vteps() const {
   return {bpf_map__fd(skeleton_->maps.hp_vteps), "hp_vteps"};

@@ -25,7 +25,8 @@ class EbpfObject {
   BpfMap<__u32, hp_port> ports() const;
   BpfMap<hp_neighbor_key, hp_mac> neighbors() const;
   BpfMap<__u32, hp_network> networks() const;
-  BpfMap<hp_network_host_key, hp_vtep> network_hosts() const;
+  BpfMap<hp_member_key, hp_vtep> network_hosts() const;
+  BpfMap<hp_member_key, __u32> network_ports() const;
   BpfMap<hp_vtep, __u32> vteps() const;
   BpfMap<hp_ip, hp_route> routes() const;
   BpfMap<hp_ip, hp_host> hosts() const;

@@ -99,7 +99,7 @@ class Compiler {
     }
     const __u32 flags =
         (network.normal ? HP_NORMAL : 0) | (network.host_access ? HP_HOST_ACCESS : 0);
-    result_.image.networks[network.vni] = {network.mtu, hosts(network), flags};
+    result_.image.networks[network.vni] = {network.mtu, hosts(network), 0, flags};
     for (const policy::IpAddress& gateway : network.gateways) {
       result_.image.neighbors[neighbor_key(network.vni, gateway)] = mac_value(kRouterMac);
     }
@@ -174,6 +174,16 @@ class Compiler {
     for (const policy::IpAddress& ip : entry.ips) neighbor(entry, ip);
   }
 
+  /// To which ports here a network's broadcast and multicast goes. After all ports.
+  void members() {
+    std::map<policy::Vni, std::set<__u32>> ports;
+    for (const auto& [ifindex, port] : result_.image.ports) ports[port.vni].insert(ifindex);
+    for (auto& [vni, network] : result_.image.networks) {
+      network.ports = place_members(vni, current_.network_ports, std::move(ports[vni]),
+                                    HP_MAX_PORTS, result_.image.network_ports);
+    }
+  }
+
   /// What the host's own processes send goes to whoever answers for the address in its network.
   /// After all addresses.
   void routes() {
@@ -218,23 +228,33 @@ class Compiler {
               std::to_string(wanted.size()) + " other hosts; announcements reach only " +
               std::to_string(HP_MAX_NETWORK_HOSTS) + " of them.");
     }
-    auto& entries = result_.image.network_hosts;
+    return place_members(network.vni, current_.network_hosts, std::move(wanted),
+                         HP_MAX_NETWORK_HOSTS, result_.image.network_hosts);
+  }
+
+  /// Gives each of `wanted` an index of the network in `entries`: the one it has in `current`, if
+  /// it has one. Returns how many indexes there are to look at.
+  template <class Value, class Less>
+  static std::uint32_t place_members(policy::Vni vni,
+                                     const MapContents<hp_member_key, Value>& current,
+                                     std::set<Value, Less> wanted, std::uint32_t limit,
+                                     MapContents<hp_member_key, Value>& entries) {
     std::uint32_t count = 0;
-    auto place = [&](std::uint32_t index, const hp_vtep& host) {
-      entries[{network.vni, index}] = host;
+    auto place = [&](std::uint32_t index, const Value& value) {
+      entries[{vni, index}] = value;
       count = std::max(count, index + 1);
     };
     // The VNI comes first in the order of the keys.
-    for (auto entry = current_.network_hosts.lower_bound({network.vni, 0});
-         entry != current_.network_hosts.end() && entry->first.vni == network.vni; ++entry) {
-      const auto& [key, host] = *entry;
-      if (key.index < HP_MAX_NETWORK_HOSTS && wanted.erase(host) == 1) place(key.index, host);
+    for (auto entry = current.lower_bound({vni, 0});
+         entry != current.end() && entry->first.vni == vni; ++entry) {
+      const auto& [key, value] = *entry;
+      if (key.index < limit && wanted.erase(value) == 1) place(key.index, value);
     }
     std::uint32_t index = 0;
-    for (const hp_vtep& host : wanted) {
-      while (entries.contains({network.vni, index})) ++index;
-      if (index >= HP_MAX_NETWORK_HOSTS) break;
-      place(index, host);
+    for (const Value& value : wanted) {
+      while (entries.contains({vni, index})) ++index;
+      if (index >= limit) break;
+      place(index, value);
     }
     return count;
   }
@@ -291,6 +311,7 @@ CompiledState compile(const DesiredState& desired, const PortDevices& devices,
   Compiler compiler(devices, current);
   for (const NetworkEntry& network : desired.networks) compiler.network(network);
   for (const Port& port : desired.ports) compiler.port(port);
+  compiler.members();
   for (const AddressEntry& entry : desired.addresses) compiler.address(entry);
   for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
   for (const HostAddress& host : desired.hosts) compiler.host(host);

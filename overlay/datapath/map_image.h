@@ -31,7 +31,8 @@ struct MapImage {
   MapContents<__u32, hp_port> ports;  ///< By ifindex.
   MapContents<hp_neighbor_key, hp_mac> neighbors;
   MapContents<__u32, hp_network> networks;  ///< By VNI.
-  MapContents<hp_network_host_key, hp_vtep> network_hosts;
+  MapContents<hp_member_key, hp_vtep> network_hosts;
+  MapContents<hp_member_key, __u32> network_ports;  ///< The ifindex.
   MapContents<hp_vtep, __u32> vteps;
   MapContents<hp_ip, hp_route> routes;
   MapContents<hp_ip, hp_host> hosts;
@@ -74,8 +75,8 @@ struct CompiledState {
   std::vector<std::string> problems;  ///< One sentence for each thing left out.
 };
 
-/// `current` is what the maps hold: a port that stays keeps its counter slot and a network's host
-/// its index, new ones get the lowest that is free. Of entries that contradict each other, the
+/// `current` is what the maps hold: a port that stays keeps its counter slot, a network's host or
+/// port its index, new ones get the lowest that is free. Of entries that contradict each other, the
 /// higher generation wins.
 CompiledState compile(const DesiredState& desired, const PortDevices& devices,
                       const MapImage& current);

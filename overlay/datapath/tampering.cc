@@ -14,7 +14,7 @@ std::string name_of(const hp_neighbor_key& key) {
   return fmt::format("{} of network {}", neighbor_address(key).to_string(), key.vni);
 }
 
-std::string name_of(const hp_network_host_key& key) {
+std::string name_of(const hp_member_key& key) {
   return fmt::format("{} of network {}", key.index, key.vni);
 }
 
@@ -70,6 +70,7 @@ std::vector<std::string> tampering(const MapImage& left, const MapImage& found) 
   comparison.add("held address", left.held, found.held);
   comparison.add("network", left.networks, found.networks);
   comparison.add("host", left.network_hosts, found.network_hosts);
+  comparison.add("port", left.network_ports, found.network_ports);
   comparison.add("host", left.vteps, found.vteps);
   comparison.add("route to", left.routes, found.routes);
   comparison.add("host's address", left.hosts, found.hosts);

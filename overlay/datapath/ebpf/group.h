@@ -14,15 +14,18 @@ struct hp_group {
   __u8 mac[6];   /* of the application that sends */
 };
 
-/* For each port of this host. An application takes part where its address says that it is: not at a
- * port that is held or that it has left. The one that sends does not, neither at the port it sends
- * from nor, after a move, where this host still believes it to be.
+/* For each index of the network's ports here. An application takes part where its address says that
+ * it is: not at a port that is held or that it has left. The one that sends does not, neither at
+ * the port it sends from nor, after a move, where this host still believes it to be.
  *
  * To one that is moving away from here it is sent on. That goes without the mark, by which its new
  * host knows whom it is for: what the sender itself sends there, marked, is for the others. */
-static long hp_to_port(void* map, const __u32* ifindex, const struct hp_port* port,
-                       struct hp_group* group) {
-  if (port->vni != group->vni || hp_same_mac(port->mac, group->mac)) return 0;
+static long hp_to_port(__u32 index, struct hp_group* group) {
+  struct hp_member_key member = {.vni = group->vni, .index = index};
+  __u32* ifindex = bpf_map_lookup_elem(&hp_network_ports, &member);
+  if (!ifindex) return 0;
+  struct hp_port* port = bpf_map_lookup_elem(&hp_ports, ifindex);
+  if (!port || port->vni != group->vni || hp_same_mac(port->mac, group->mac)) return 0;
   struct hp_address_key key = {.vni = port->vni};
   __builtin_memcpy(key.mac, port->mac, 6);
   struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
@@ -45,7 +48,7 @@ static long hp_to_port(void* map, const __u32* ifindex, const struct hp_port* po
 
 /* For each index of the network's hosts. Marked, so that no host sends it on. */
 static long hp_to_host(__u32 index, struct hp_group* group) {
-  struct hp_network_host_key key = {.vni = group->vni, .index = index};
+  struct hp_member_key key = {.vni = group->vni, .index = index};
   struct hp_vtep* host = bpf_map_lookup_elem(&hp_network_hosts, &key);
   if (host && hp_set_tunnel(group->skb, host, group->vni | HP_VNI_MARK) == 0) {
     bpf_clone_redirect(group->skb, hp_vxlan_ifindex, 0);
@@ -55,9 +58,11 @@ static long hp_to_host(__u32 index, struct hp_group* group) {
 
 /* Every copy is on its way: done with, not dropped. */
 static __noinline int hp_from_port_to_group(struct hp_group* group, __u32 counter) {
-  bpf_for_each_map_elem(&hp_ports, hp_to_port, group, 0);
   struct hp_network* network = bpf_map_lookup_elem(&hp_networks, &group->vni);
-  if (network) bpf_loop(network->hosts, hp_to_host, group, 0);
+  if (network) {
+    bpf_loop(network->ports, hp_to_port, group, 0);
+    bpf_loop(network->hosts, hp_to_host, group, 0);
+  }
   hp_count(counter);
   return TC_ACT_STOLEN;
 }
@@ -144,16 +149,15 @@ static __always_inline int hp_from_tunnel_multicast(struct __sk_buff* skb,
                            .from = *from,
                            .relayed = !(marked_vni & HP_VNI_MARK)};
   __builtin_memcpy(group.mac, source, 6);
-  if (!bpf_map_lookup_elem(&hp_networks, &group.vni)) {
-    return hp_drop(HP_COUNT_drop_unknown_network);
-  }
+  struct hp_network* network = bpf_map_lookup_elem(&hp_networks, &group.vni);
+  if (!network) return hp_drop(HP_COUNT_drop_unknown_network);
   struct hp_address_key key = {.vni = group.vni};
   __builtin_memcpy(key.mac, group.mac, 6);
   if (!bpf_map_lookup_elem(&hp_addresses, &key)) return hp_drop(HP_COUNT_drop_unknown_address);
   const int judgement = hp_judge(skb, group.vni, group.mac);
   if (judgement == HP_FORGED_ANNOUNCEMENT) return hp_drop(HP_COUNT_drop_forged_announcement);
   if (judgement == HP_NO_ANNOUNCEMENT && hp_is_arp(skb)) return hp_drop(HP_COUNT_drop_multicast);
-  bpf_for_each_map_elem(&hp_ports, hp_to_port, &group, 0);
+  bpf_loop(network->ports, hp_to_port, &group, 0);
   hp_count(judgement == HP_TRUE_ANNOUNCEMENT ? HP_COUNT_announcements : HP_COUNT_multicast);
   return TC_ACT_STOLEN;
 }

@@ -81,12 +81,14 @@ struct hp_mac {
 struct hp_network {
   __u32 mtu;
   __u32 hosts; /* entries of hp_network_hosts to look at: the highest index and one */
+  __u32 ports; /* the same of hp_network_ports */
   __u32 flags;
 };
 
-/* hp_network_hosts: key; the value is struct hp_vtep. Not every index below the network's `hosts`
- * has an entry: a host that stays keeps its index when another goes. */
-struct hp_network_host_key {
+/* hp_network_hosts, hp_network_ports: key; the value is struct hp_vtep, or the ifindex of a port.
+ * Not every index below the network's `hosts` or `ports` has an entry: who stays keeps its index
+ * when another goes. */
+struct hp_member_key {
   __u32 vni;
   __u32 index;
 };

@@ -52,9 +52,17 @@ struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, HP_MAX_ANNOUNCE_HOSTS);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, struct hp_network_host_key);
+  __type(key, struct hp_member_key);
   __type(value, struct hp_vtep);
 } hp_network_hosts SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_PORTS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_member_key);
+  __type(value, __u32);
+} hp_network_ports SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

