@@ -84,7 +84,11 @@ static __always_inline int hp_is_arp(struct __sk_buff* skb) {
  * same in mind). A listener's report has a router alert in front (RFC 2710, RFC 3810). */
 static __noinline int hp_harmless_v6(struct __sk_buff* skb, const struct hp_group* group) {
   struct ipv6hdr ip;
-  __u8 next, type;
+  struct {
+    __u8 next;
+    __u8 more; /* in 8 bytes, behind the first 8 */
+  } options;
+  __u8 type;
   if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip))) return 0;
   switch (ip.nexthdr) {
     case IPPROTO_ICMPV6:
@@ -97,12 +101,13 @@ static __noinline int hp_harmless_v6(struct __sk_buff* skb, const struct hp_grou
                ip.saddr.s6_addr32[3]) ||
              hp_link_local(ip.saddr.s6_addr) || hp_owns_v6(group->vni, &ip.saddr, group->mac);
     case IPPROTO_HOPOPTS:
-      if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &next, 1) ||
+      if (bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip), &options, sizeof(options)) ||
           bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(ip) + 8, &type, 1)) {
         return 0;
       }
-      return next == IPPROTO_ICMPV6 && (type == HP_MLD_QUERY || type == HP_MLD_REPORT ||
-                                        type == HP_MLD_DONE || type == HP_MLD2_REPORT);
+      return options.next == IPPROTO_ICMPV6 && options.more == 0 &&
+             (type == HP_MLD_QUERY || type == HP_MLD_REPORT || type == HP_MLD_DONE ||
+              type == HP_MLD2_REPORT);
     case IPPROTO_ROUTING:
     case IPPROTO_FRAGMENT:
     case IPPROTO_DSTOPTS:

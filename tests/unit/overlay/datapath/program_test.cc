@@ -224,6 +224,12 @@ TEST_F(FromPort, NoAdvertisementHidesBehindOtherHeaders) {
     frame.replace(18, 2, be16(40));
     expect_dropped(frame, &TotalCounters::drop_multicast);
   }
+  // Longer than a report's, with what looks like one where that would be.
+  std::string longer = forged;
+  longer.insert(54, std::string("\x3a\1\5\2\0\0\1\6\x8f\0\0\0\0\0\0\0", 16));
+  longer[20] = 0;
+  longer.replace(18, 2, be16(48));
+  expect_dropped(longer, &TotalCounters::drop_multicast);
 }
 
 TEST_F(FromPort, UnicastToNobodyIsNotFlooded) {
