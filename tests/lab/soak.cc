@@ -196,6 +196,11 @@ bool Soak::print_memory(boost::json::object& figures) const {
       first = life[1];
       last = life.back();
     }
+    if (longest == 0) {
+      fmt::print("agent of {}: {} lives, each too short to tell growth from noise\n", host,
+                 lives.size());
+      continue;
+    }
     flat = flat && worst <= kMibPerMove;
     fmt::print(
         "agent of {}: {:.1f} MiB of its own at first, {:.1f} after {} moves; {} lives, of which "
