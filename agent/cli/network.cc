@@ -116,8 +116,7 @@ asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation
   const Network& row = **network;
   invocation.terminal.out << fmt::format(
       "Network {}: VNI {}, {}, MTU {}, unknown destinations: {}, gateways: {}, hosts' own "
-      "processes: "
-      "{}\n\n{}",
+      "processes: {}\n\n{}",
       for_terminal(row.name), row.vni,
       row.subnets.empty() ? "any address" : join(texts(row.subnets), ", "),
       row.mtu ? std::to_string(*row.mtu) : "as the underlay allows", to_string(row.unknown),

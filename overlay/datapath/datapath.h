@@ -119,11 +119,11 @@ struct TotalCounters {
   std::uint64_t drop_unknown_neighbor = 0;     ///< ARP or ND for an address nobody has.
   std::uint64_t drop_forged_source = 0;        ///< From a MAC address that is not its sender's.
   std::uint64_t drop_forged_announcement = 0;  ///< Of an address that is not its sender's.
-  std::uint64_t drop_multicast = 0;        ///< ARP to everybody that neither asks nor announces.
-  std::uint64_t drop_expired = 0;          ///< Routed until its TTL or hop limit was used up.
-  std::uint64_t drop_unknown_network = 0;  ///< VNI without a network here.
-  std::uint64_t drop_unknown_vtep = 0;     ///< Outer source is no known host.
-  std::uint64_t drop_forwarded_twice = 0;  ///< Marked, and not for anyone here.
+  std::uint64_t drop_multicast = 0;            ///< To a group, and no group's: see the page.
+  std::uint64_t drop_expired = 0;              ///< Routed until its TTL or hop limit was used up.
+  std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.
+  std::uint64_t drop_unknown_vtep = 0;         ///< Outer source is no known host.
+  std::uint64_t drop_forwarded_twice = 0;      ///< Marked, and not for anyone here.
   std::uint64_t drop_too_big = 0;    ///< Over IPv6, where neither an answer nor fragments help.
   std::uint64_t drop_malformed = 0;  ///< Too short, or no tunnel key.
   bool operator==(const TotalCounters&) const = default;

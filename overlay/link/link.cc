@@ -132,11 +132,15 @@ Result<Link> create_route_device(const std::string& name, const policy::MacAddre
     return netlink::error("The devices " + name + " and " + other + " cannot be made", result);
   }
   for (const std::string& end : {name, other}) {
-    if (auto silent = set_ipv6_silent(end); !silent) return silent.error();
-    auto up = change_link(end, "brought up", [](rtnl_link* change) {
-      rtnl_link_set_flags(change, IFF_UP | IFF_NOARP);
-    });
-    if (!up) return up.error();
+    auto done = set_ipv6_silent(end);
+    if (done) {
+      done = change_link(end, "brought up", [](rtnl_link* change) {
+        rtnl_link_set_flags(change, IFF_UP | IFF_NOARP);
+      });
+    }
+    if (done) continue;
+    (void)delete_device(name);  // half made, it would be taken for whole next time
+    return done.error();
   }
   return find_link(name);
 }

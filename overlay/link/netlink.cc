@@ -82,25 +82,26 @@ Link to_link(rtnl_link* object) {
   return link;
 }
 
-std::optional<LinkAddress> to_address(rtnl_addr* object) {
-  nl_addr* local = rtnl_addr_get_local(object);
-  if (!local) return std::nullopt;
-  LinkAddress address;
-  address.link_index = rtnl_addr_get_ifindex(object);
-  address.prefix_length = rtnl_addr_get_prefixlen(object);
-  const auto* bytes = static_cast<const unsigned char*>(nl_addr_get_binary_addr(local));
-  if (nl_addr_get_family(local) == AF_INET && nl_addr_get_len(local) == 4) {
+std::optional<policy::IpAddress> to_ip(nl_addr* object) {
+  if (!object) return std::nullopt;
+  const auto* bytes = static_cast<const unsigned char*>(nl_addr_get_binary_addr(object));
+  if (nl_addr_get_family(object) == AF_INET && nl_addr_get_len(object) == 4) {
     boost::asio::ip::address_v4::bytes_type v4;
     std::copy_n(bytes, v4.size(), v4.begin());
-    address.address = boost::asio::ip::address_v4(v4);
-  } else if (nl_addr_get_family(local) == AF_INET6 && nl_addr_get_len(local) == 16) {
+    return boost::asio::ip::address_v4(v4);
+  }
+  if (nl_addr_get_family(object) == AF_INET6 && nl_addr_get_len(object) == 16) {
     boost::asio::ip::address_v6::bytes_type v6;
     std::copy_n(bytes, v6.size(), v6.begin());
-    address.address = boost::asio::ip::address_v6(v6);
-  } else {
-    return std::nullopt;
+    return boost::asio::ip::address_v6(v6);
   }
-  return address;
+  return std::nullopt;
+}
+
+std::optional<LinkAddress> to_address(rtnl_addr* object) {
+  const auto local = to_ip(rtnl_addr_get_local(object));
+  if (!local) return std::nullopt;
+  return LinkAddress{rtnl_addr_get_ifindex(object), *local, rtnl_addr_get_prefixlen(object)};
 }
 
 }  // namespace homeport::overlay::netlink

@@ -30,6 +30,8 @@ policy::Error error(std::string message, int result);
 Result<LinkObject> get_link(nl_sock* socket, const std::string& name);
 
 Link to_link(rtnl_link* object);
+/// nullopt for none, and for an address family other than IPv4 and IPv6.
+std::optional<policy::IpAddress> to_ip(nl_addr* object);
 /// nullopt for an address family other than IPv4 and IPv6.
 std::optional<LinkAddress> to_address(rtnl_addr* object);
 

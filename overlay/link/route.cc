@@ -13,13 +13,11 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cstring>
 
 namespace homeport::overlay {
 
 namespace {
 
-namespace asio_ip = boost::asio::ip;
 using RouteObject = std::unique_ptr<rtnl_route, Deleter<rtnl_route_put>>;
 using RuleObject = std::unique_ptr<rtnl_rule, Deleter<rtnl_rule_put>>;
 using AddressObject = std::unique_ptr<nl_addr, Deleter<nl_addr_put>>;
@@ -36,22 +34,6 @@ AddressObject to_object(const policy::IpAddress& address) {
   }
   const auto bytes = address.to_v6().to_bytes();
   return AddressObject(nl_addr_build(AF_INET6, bytes.data(), bytes.size()));
-}
-
-std::optional<policy::IpAddress> from_object(nl_addr* object) {
-  if (!object) return std::nullopt;
-  const auto* bytes = static_cast<const unsigned char*>(nl_addr_get_binary_addr(object));
-  if (nl_addr_get_family(object) == AF_INET && nl_addr_get_len(object) == 4) {
-    asio_ip::address_v4::bytes_type v4;
-    std::memcpy(v4.data(), bytes, v4.size());
-    return asio_ip::address_v4(v4);
-  }
-  if (nl_addr_get_family(object) == AF_INET6 && nl_addr_get_len(object) == 16) {
-    asio_ip::address_v6::bytes_type v6;
-    std::memcpy(v6.data(), bytes, v6.size());
-    return asio_ip::address_v6(v6);
-  }
-  return std::nullopt;
 }
 
 RouteObject route_object(const RouteTable& table, int device, const policy::IpAddress& to) {
@@ -90,9 +72,9 @@ int take_route(nl_msg* message, void* context) {
   RouteObject object(raw);
   rtnl_nexthop* next = rtnl_route_nexthop_n(raw, 0);
   if (!next || rtnl_route_nh_get_ifindex(next) != listing.device) return NL_OK;
-  auto to = from_object(rtnl_route_get_dst(raw));
+  auto to = netlink::to_ip(rtnl_route_get_dst(raw));
   if (!to) return NL_OK;
-  Route route{*to, from_object(rtnl_route_get_pref_src(raw)), 0};
+  Route route{*to, netlink::to_ip(rtnl_route_get_pref_src(raw)), 0};
   std::uint32_t mtu = 0;
   if (rtnl_route_get_metric(raw, RTAX_MTU, &mtu) == 0) route.mtu = mtu;
   listing.routes.push_back(std::move(route));

@@ -258,6 +258,9 @@ TEST_P(Routing, RoutesSurviveTheAgentAndAreMended) {
   host.apply().value();
   EXPECT_THAT(host.datapath->mended(), UnorderedElementsAre("the filter of homeport1 was missing"));
   for (const auto& to : {v4, v6}) expect_answer(host.inside, two_.inside, to);
+  host.inside.shell("ip link set homeport1 down");  // which takes its routes along
+  host.apply().value();
+  for (const auto& to : {v4, v6}) expect_answer(host.inside, two_.inside, to);
 }
 
 TEST_P(Routing, AMovedApplicationIsStillReachedByHosts) {
