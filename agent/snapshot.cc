@@ -76,6 +76,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
                         {"fragmented", total->fragmented}};
     snapshot.dropped_packets = {{"unknown_port", total->drop_unknown_port},
                                 {"unknown_address", total->drop_unknown_address},
+                                {"elsewhere", total->drop_elsewhere},
                                 {"unknown_neighbor", total->drop_unknown_neighbor},
                                 {"forged_source", total->drop_forged_source},
                                 {"forged_announcement", total->drop_forged_announcement},

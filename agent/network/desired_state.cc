@@ -145,6 +145,8 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
   entry.ips.erase(std::unique(entry.ips.begin(), entry.ips.end()), entry.ips.end());
   entry.location = *location;
   entry.generation = binding.generation;
+  entry.relayed =
+      std::holds_alternative<RemoteHost>(entry.location) && view.been_here.contains(binding.name);
   return entry;
 }
 
@@ -158,6 +160,8 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
     if (entry) {
       if (const auto* host = std::get_if<RemoteHost>(&entry->location)) {
         hosts_of[entry->vni].insert(host->vtep);
+      } else {
+        desired.here.insert(name);
       }
       desired.state.addresses.push_back(std::move(*entry));
     }

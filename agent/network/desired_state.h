@@ -33,6 +33,8 @@ struct LocalView {
   std::set<std::string> devices;          ///< network devices that exist here
   std::uint32_t mtu_limit = 0;            ///< largest packet the underlay lets through a tunnel
   std::map<std::string, MoveView> moves;  ///< by application
+  /// Bindings that are or were here: of those that are elsewhere by now, somebody may not know it.
+  std::set<std::string> been_here = {};
 };
 
 /// The name of the tap that carries a binding on any host: at most 15 characters (IFNAMSIZ), the
@@ -50,6 +52,7 @@ std::uint32_t mtu_of(const Network& network, std::uint32_t mtu_limit);
 /// device is missing) are left out and named in `problems`.
 struct Desired {
   overlay::DesiredState state;
+  std::set<std::string> here;  ///< Bindings that have a port of this host.
   std::vector<std::string> problems;
 };
 Desired desired_state(const Contents& contents, const LocalView& view);

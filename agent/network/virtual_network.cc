@@ -20,7 +20,7 @@ VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapat
     : database_(database), datapath_(datapath), host_(std::move(host)), mtu_limit_(mtu_limit) {}
 
 LocalView VirtualNetwork::view() const {
-  LocalView view{host_, {}, mtu_limit_, moves_};
+  LocalView view{host_, {}, mtu_limit_, moves_, been_here_};
   if (auto links = overlay::list_links()) {
     for (const overlay::Link& link : *links) view.devices.insert(link.name);
   } else {
@@ -38,10 +38,36 @@ void VirtualNetwork::settle_views() {
   });
 }
 
+/// What an earlier agent of this host had here, or sent on: others may not know yet that it left.
+void VirtualNetwork::adopt() {
+  auto programmed = datapath_.read_back();
+  if (!programmed) {
+    overlay::log::error("what is programmed cannot be read: {}", programmed.error().message);
+    return;
+  }
+  std::set<std::pair<policy::Vni, policy::MacAddress>> been_here;
+  for (const overlay::AddressEntry& entry : programmed->addresses) {
+    const bool here = std::holds_alternative<overlay::LocalPort>(entry.location);
+    if (here || entry.relayed) been_here.emplace(entry.vni, entry.mac);
+  }
+  if (been_here.empty()) return;
+  const Contents& contents = database_.contents();
+  for (const auto& [name, binding] : contents.bindings) {
+    auto network = contents.networks.find(binding.network);
+    if (network == contents.networks.end()) continue;
+    if (been_here.contains({network->second.vni, binding.mac})) been_here_.insert(name);
+  }
+}
+
 void VirtualNetwork::reconcile() {
   if (!database_.synced() && !programmed_) return;
+  if (!programmed_) adopt();
   settle_views();
   Desired desired = desired_state(database_.contents(), view());
+  been_here_.insert(desired.here.begin(), desired.here.end());
+  std::erase_if(been_here_, [&](const std::string& name) {
+    return !database_.contents().bindings.contains(name);
+  });
   if (auto applied = datapath_.apply(desired.state); !applied) {
     desired.problems.push_back(applied.error().message);
   }
@@ -111,6 +137,9 @@ Result<void> VirtualNetwork::program(const std::string& application) {
                                     : problems.front());
     }
     if (auto set = datapath_.set_address(*entry); !set) return set.error();
+    if (std::holds_alternative<overlay::LocalPort>(entry->location)) {
+      been_here_.insert(binding->name);
+    }
   }
   return {};
 }

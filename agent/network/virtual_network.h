@@ -56,6 +56,7 @@ class VirtualNetwork : public migration::Traffic {
   migration::Result<void> program(const std::string& application);
   LocalView view() const;
   void settle_views();
+  void adopt();
 
   const ControlDatabase& database_;
   overlay::Datapath& datapath_;
@@ -64,6 +65,8 @@ class VirtualNetwork : public migration::Traffic {
   std::map<std::string, MoveView> moves_;
   /// The taps that were made here, by application: they go even where its rows have gone first.
   std::map<std::string, std::set<std::string>> taps_;
+  /// Bindings that are here, or have been since every host that may send to them knew it.
+  std::set<std::string> been_here_;
   std::vector<std::string> problems_;
   bool programmed_ = false;
 };

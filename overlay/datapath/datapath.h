@@ -42,6 +42,9 @@ struct AddressEntry {
   std::vector<policy::IpAddress> ips;  ///< ARP and ND for these are answered with `mac`.
   Location location;
   policy::Generation generation = 0;
+  /// It was here and is remote now, and a host may not know that yet: what other hosts send here
+  /// for it is sent on, once. Otherwise it is dropped.
+  bool relayed = false;
   std::weak_ordering operator<=>(const AddressEntry&) const = default;
 };
 
@@ -116,6 +119,7 @@ struct TotalCounters {
   std::uint64_t fragmented = 0;         ///< Too big, sent with outer fragmentation.
   std::uint64_t drop_unknown_port = 0;  ///< From a device that is no port.
   std::uint64_t drop_unknown_address = 0;
+  std::uint64_t drop_elsewhere = 0;            ///< For an application that is not (any more) here.
   std::uint64_t drop_unknown_neighbor = 0;     ///< ARP or ND for an address nobody has.
   std::uint64_t drop_forged_source = 0;        ///< From a MAC address that is not its sender's.
   std::uint64_t drop_forged_announcement = 0;  ///< Of an address that is not its sender's.

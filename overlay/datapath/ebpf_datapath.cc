@@ -316,6 +316,7 @@ Result<void> EbpfDatapath::set_address(const AddressEntry& entry) {
   if (const auto* host = std::get_if<RemoteHost>(&entry.location)) {
     value.remote = 1;
     value.vtep = vtep_value(host->vtep);
+    value.relayed = entry.relayed;
   } else {
     const std::string& device = std::get<LocalPort>(entry.location).device;
     auto link = find_link(device);

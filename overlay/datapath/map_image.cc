@@ -155,6 +155,7 @@ class Compiler {
     if (const auto* host = std::get_if<RemoteHost>(&entry.location)) {
       value.remote = 1;
       value.vtep = vtep_value(host->vtep);
+      value.relayed = entry.relayed;
     } else {
       const std::string& device = std::get<LocalPort>(entry.location).device;
       auto delivery = deliveries_.find(device);
@@ -348,9 +349,10 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
     ips[address_key(key.vni, mac_address(owner.mac))].push_back(neighbor_address(key));
   }
   for (const auto& [key, address] : image.addresses) {
-    AddressEntry entry{key.vni, mac_address(key.mac), {}, LocalPort{}, address.generation};
+    AddressEntry entry{key.vni, mac_address(key.mac), {}, LocalPort{}, address.generation, false};
     if (address.remote) {
       entry.location = RemoteHost{vtep_address(address.vtep)};
+      entry.relayed = address.relayed != 0;
     } else {
       entry.location = LocalPort{name(address.local.ifindex)};
     }

@@ -123,9 +123,10 @@ int hp_from_tunnel(struct __sk_buff* skb) {
       return hp_deliver(skb, held);
     }
   }
-  /* Otherwise it is sent on, once: possibly back to the host it came from, which is where the
-   * application is going when a neighbour of its new home has sent this. */
   if (marked) return hp_drop(HP_COUNT_drop_forwarded_twice);
+  if (!address->relayed) return hp_drop(HP_COUNT_drop_elsewhere);
+  /* It was here until just now. Sent on, once: possibly back to the host it came from, which is
+   * where the application is going when a neighbour of its new home has sent this. */
   hp_count(HP_COUNT_forwarded);
   return hp_send(skb, &address->vtep, vni | HP_VNI_MARK, skb->ifindex);
 }

@@ -53,7 +53,7 @@ struct hp_address {
   __u32 remote; /* 1: at `vtep`; 0: here, at `local` */
   struct hp_delivery local;
   struct hp_vtep vtep;
-  __u32 zero;
+  __u32 relayed; /* 1: what other hosts send here for it is sent on to `vtep` */
 };
 
 /* hp_ports: value; the key is the ifindex. */
@@ -132,6 +132,7 @@ struct hp_port_counters {
   X(fragmented)               \
   X(drop_unknown_port)        \
   X(drop_unknown_address)     \
+  X(drop_elsewhere)           \
   X(drop_unknown_neighbor)    \
   X(drop_forged_source)       \
   X(drop_forged_announcement) \

@@ -87,6 +87,33 @@ TEST_F(DesiredStateTest, WhatIsHereIsAPortAndWhatIsElsewhereARemoteAddress) {
   EXPECT_THAT(desired.state.vteps, ElementsAre(ip("192.0.2.2"), ip("192.0.2.3")));
 }
 
+TEST_F(DesiredStateTest, WhatWasHereIsSentOnAndNothingElseIs) {
+  view.been_here = {"vm1"};
+  auto relayed = [&](const std::string& name) {
+    std::vector<std::string> problems;
+    return address_of(contents, view, contents.bindings.at(name), problems)->relayed;
+  };
+  EXPECT_THAT(desired_state(contents, view).here, ElementsAre("vm1"));
+  EXPECT_FALSE(relayed("vm1"));
+  // Before the commit, and after it.
+  view.moves["vm1"] = {MoveView::Place::redirected, "hostB"};
+  EXPECT_TRUE(relayed("vm1"));
+  view.moves.clear();
+  Binding moved = contents.bindings.at("vm1");
+  moved.location = "hostB";
+  contents.bindings.insert_or_assign("vm1", moved);
+  EXPECT_TRUE(relayed("vm1"));
+  EXPECT_THAT(desired_state(contents, view).here, IsEmpty());
+  EXPECT_FALSE(relayed("client"));
+  // Where it is going it has not been.
+  view.host = "hostB";
+  view.been_here.clear();
+  moved.location = "hostA";
+  contents.bindings.insert_or_assign("vm1", moved);
+  view.moves["vm1"] = {MoveView::Place::incoming, {}};
+  EXPECT_FALSE(relayed("vm1"));
+}
+
 TEST_F(DesiredStateTest, AnIncomingApplicationIsHeldWhileItsAddressStaysElsewhere) {
   view.host = "hostB";
   view.moves["vm1"] = {MoveView::Place::incoming, {}};

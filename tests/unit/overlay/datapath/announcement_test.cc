@@ -138,7 +138,7 @@ TEST_P(Announcement, ReachesAMovedApplicationWhereItsAddressIs) {
   EXPECT_EQ(delivered(3, held.device), 0u);
   // Redirected: at the new one, by the host it leaves, as nothing may join what the guest has left
   // to read there.
-  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  fabric_.host(2).set_address(fabric_.left(two_, 2, 3)).value();
   send_frame(one_, gratuitous_arp(one_));
   EXPECT_TRUE(passed(2, 2) && passed(3, 3));  // host 3 has its own copy, and that one
   EXPECT_EQ(delivered(2, two_), 1u);

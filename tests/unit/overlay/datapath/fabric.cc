@@ -220,6 +220,12 @@ AddressEntry Fabric::entry(const App& app, int seen_from, int located_at, policy
   return entry;
 }
 
+AddressEntry Fabric::left(const App& app, int seen_from, int located_at, policy::Generation g) {
+  AddressEntry entry = this->entry(app, seen_from, located_at, g);
+  entry.relayed = true;
+  return entry;
+}
+
 AddressEntry& Fabric::desired_entry(int host_number, const App& app) {
   for (AddressEntry& entry : host(host_number).desired.addresses) {
     if (entry.mac == app.mac) return entry;

@@ -113,6 +113,8 @@ class Fabric {
   App& join(int host_number, policy::Vni vni = kVni);
   /// Where app is, seen from that host: its port, or the VTEP of its host.
   AddressEntry entry(const App& app, int seen_from, int located_at, policy::Generation g = 1);
+  /// The same at a host that the application was at until just now.
+  AddressEntry left(const App& app, int seen_from, int located_at, policy::Generation g = 1);
   /// The entry of the app in that host's desired state, which must have one.
   AddressEntry& desired_entry(int host_number, const App& app);
   /// Brings the device of an application's new home into place on another host, as a move does.

@@ -96,13 +96,13 @@ TEST_P(Forwarding, LocalApplicationsTalkWithoutTheTunnel) {
 
 TEST_P(Forwarding, RedirectedApplicationIsReachedThroughItsFormerHost) {
   TapReader tap(fabric_.host(3).inside, hold_on_host_3());
-  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  fabric_.host(2).set_address(fabric_.left(two_, 2, 3)).value();
 
   // From a third host, from the destination itself, and from the former host: all get there.
   App& local = fabric_.add_app(2);
   fabric_.host(2).desired.ports.push_back({local.device, kVni, local.mac, false});
   fabric_.host(2).desired.addresses.push_back(fabric_.entry(local, 2, 2));
-  fabric_.desired_entry(2, two_) = fabric_.entry(two_, 2, 3);
+  fabric_.desired_entry(2, two_) = fabric_.left(two_, 2, 3);
   fabric_.host(2).apply().value();
   fabric_.host(3).desired.addresses.push_back(fabric_.entry(local, 3, 2));
   fabric_.host(3).apply().value();
@@ -125,7 +125,9 @@ TEST_P(Forwarding, RedirectedApplicationIsReachedThroughItsFormerHost) {
 
 TEST_P(Forwarding, HeldPortGetsOnlyWhatItsOwnerRedirects) {
   TapReader tap(fabric_.host(3).inside, hold_on_host_3());
-  // Host 1 believes too early that the application is on host 3: it is still served by host 2.
+  // Host 1 believes too early that the application is on host 3, where it was once: it is still
+  // served by host 2.
+  fabric_.host(3).set_address(fabric_.left(two_, 3, 2)).value();
   fabric_.host(1).set_address(fabric_.entry(two_, 1, 3)).value();
   expect_talk(one_, two_);
   EXPECT_TRUE(tap.empty());
@@ -133,16 +135,32 @@ TEST_P(Forwarding, HeldPortGetsOnlyWhatItsOwnerRedirects) {
   EXPECT_GE(fabric_.host(3).totals().forwarded, 2u);
 }
 
+TEST_P(Forwarding, HostThatHasNothingToDoWithAnApplicationForwardsNothing) {
+  fabric_.host(1).set_address(fabric_.entry(two_, 1, 3)).value();
+  Socket client(one_.inside, false);
+  client.send(two_.v4, 9, "who told you");
+  EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_elsewhere == 1; }));
+  // Nor when everybody knows that it has left.
+  fabric_.desired_entry(3, two_) = fabric_.left(two_, 3, 2);
+  fabric_.host(3).apply().value();
+  expect_talk(one_, two_);
+  fabric_.desired_entry(3, two_) = fabric_.entry(two_, 3, 2);
+  fabric_.host(3).apply().value();
+  client.send(two_.v4, 9, "you should know");
+  EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_elsewhere == 2; }));
+  EXPECT_EQ(fabric_.host(3).totals().drop_forwarded_twice, 0u);
+}
+
 TEST_P(Forwarding, NothingIsForwardedTwice) {
   // Each of hosts 2 and 3 says the other has it.
-  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  fabric_.host(2).set_address(fabric_.left(two_, 2, 3)).value();
   Socket client(one_.inside, false);
   client.send(two_.v4, 9, "lost");
   EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_forwarded_twice == 1; }));
   EXPECT_EQ(fabric_.host(2).totals().forwarded, 1u);
   EXPECT_EQ(fabric_.host(3).totals().forwarded, 0u);
   // Also around a circle of three: 1 -> 2 -> 3, which says 1.
-  fabric_.host(3).set_address(fabric_.entry(two_, 3, 1)).value();
+  fabric_.host(3).set_address(fabric_.left(two_, 3, 1)).value();
   client.send(two_.v4, 9, "lost");
   EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_forwarded_twice == 2; }));
   EXPECT_EQ(fabric_.host(1).totals().forwarded, 0u);
@@ -201,6 +219,7 @@ TEST_P(Forwarding, NetworksAreApart) {
 
 TEST_P(Forwarding, RelayedBulkArrivesWhole) {
   fabric_.host(1).set_address(fabric_.entry(two_, 1, 3)).value();
+  fabric_.host(3).set_address(fabric_.left(two_, 3, 2)).value();
   Socket server(two_.inside, false), client(one_.inside, false);
   for (int i = 0; i < 100; ++i) {
     const std::string data(1402, static_cast<char>('a' + i % 26));  // Full size: 1430 with headers.

@@ -119,7 +119,7 @@ TEST_P(Multicast, FollowsAnApplicationThatMovesOnceEach) {
   EXPECT_TRUE(eventually([&] { return delivered(2, two_.device) == sent; }));
   EXPECT_EQ(delivered(3, held.device), 0u);
   // Redirected: its new port has all of it, its old port none.
-  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  fabric_.host(2).set_address(fabric_.left(two_, 2, 3)).value();
   send();
   EXPECT_TRUE(eventually([&] { return delivered(3, held.device) == 3; }));
   EXPECT_EQ(delivered(2, two_.device), 3u);

@@ -350,7 +350,7 @@ class Broken {
 
 std::uint64_t drops(const TotalCounters& totals) {
   return totals.probes + totals.drop_unknown_port + totals.drop_unknown_address +
-         totals.drop_unknown_neighbor + totals.drop_forged_source +
+         totals.drop_elsewhere + totals.drop_unknown_neighbor + totals.drop_forged_source +
          totals.drop_forged_announcement + totals.drop_multicast + totals.drop_unknown_network +
          totals.drop_unknown_vtep + totals.drop_forwarded_twice + totals.drop_too_big +
          totals.drop_expired + totals.drop_malformed;

@@ -271,7 +271,7 @@ TEST_P(Routing, AMovedApplicationIsStillReachedByHosts) {
   fabric_.host(3).desired.ports.push_back(held);
   fabric_.host(3).apply().value();
   UniqueFd guest = fabric_.host(3).inside.run([&] { return open_tap_queue(held.device).value(); });
-  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  fabric_.host(2).set_address(fabric_.left(two_, 2, 3)).value();
   for (int number : {1, 2, 3}) {
     Socket client(fabric_.host(number).inside, false);
     client.send(two_.v4, 9, "late");
