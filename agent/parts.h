@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/control/database.h"
+#include "agent/mobility/teller.h"
 #include "agent/network/virtual_network.h"
 #include "agent/options.h"
 #include "agent/tasks/guests.h"
@@ -18,6 +19,7 @@ struct AgentParts {
   HostIdentity& identity;
   ControlDatabase& database;
   VirtualNetwork& network;
+  MobilityTeller& teller;
   Guests& guests;
   TaskRunner& tasks;
   migration::Destination& destination;

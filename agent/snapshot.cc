@@ -61,6 +61,8 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
   if (auto state = sources.datapath.read_back()) {
     snapshot.ports = state->ports.size();
     snapshot.addresses = state->addresses.size();
+    snapshot.relayed_addresses = static_cast<std::uint64_t>(std::ranges::count_if(
+        state->addresses, [](const overlay::AddressEntry& entry) { return entry.relayed; }));
   } else {
     snapshot.problems.push_back(state.error().message);
   }

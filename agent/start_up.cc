@@ -125,6 +125,7 @@ asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& 
 asio::awaitable<void> keep_in_order(AgentParts parts) {
   while (true) {
     co_await overlay::pause(kRepairInterval);
+    parts.teller.settle();
     parts.network.reconcile();
     log::program_log().tell_left_out();
     // What moves have left in the heap. Not while one is under way: to get it again from the kernel

@@ -2,6 +2,8 @@
 // channel between them. It holds no logic and no state of its own.
 //
 //   control database <--> ControlDatabase --+--> VirtualNetwork --> Datapath (eBPF), links
+//                                           |      ^     +--> MobilityTeller --> other agents
+//                                           |      +-- hear_of_moves() <------- other agents
 //                                           +--> Peers --> who may connect
 //                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
 //                                           |        |              |
@@ -14,6 +16,7 @@
 // from here (guest memory going out), and that of the OVSDB session inside ControlDatabase.
 #include "agent/wiring.h"
 
+#include "agent/mobility/teller.h"
 #include "agent/network/underlay.h"
 #include "agent/network/virtual_network.h"
 #include "agent/options.h"
@@ -44,6 +47,13 @@ struct Agent::Parts {
         driver(driver_options(config)),
         database(executor, database_options(config)),
         network(database, *datapath, config.host, mtu_limit),
+        teller({.executor = executor,
+                .host = config.host,
+                .database = database,
+                .network = network,
+                .tls = tls,
+                .peer_check = peers.check(),
+                .timeouts = {.dead_peer = config.limits.dead_peer}}),
         guests(executor, database, network, driver, config.host, mtu_limit),
         ownership(database, [this] { return identity.status(); }),
         source(std::make_shared<migration::SourceContext>(migration::SourceContext{
@@ -89,6 +99,7 @@ struct Agent::Parts {
     database.on_change([this] {
       peers.follow(database.contents());
       network.reconcile();
+      teller.follow();
       report_owners(database.contents(), destination);
       guests.obey();
       tasks.on_database_change();
@@ -105,9 +116,14 @@ struct Agent::Parts {
             .value();
     const overlay::Timeouts timeouts{.dead_peer = config.limits.dead_peer};
     // other agents -> Destination
-    control_server = serve_channels(
-        executor, tls, overlay::Purpose::control, config.listen.control, timeouts, peers.check(),
-        [this](overlay::Channel channel) { return destination.serve(std::move(channel)); });
+    control_server =
+        serve_channels(executor, tls, overlay::Purpose::control, config.listen.control, timeouts,
+                       peers.check(), [this](overlay::Channel channel) {
+                         if (channel.session() == kMobilitySession) {
+                           return hear_of_moves(std::move(channel), network);  // -> VirtualNetwork
+                         }
+                         return destination.serve(std::move(channel));
+                       });
     // other agents -> LaneReceiver. Last: from here on another thread uses what is above, and
     // nothing may fail.
     lane_server = serve_channels(
@@ -118,7 +134,7 @@ struct Agent::Parts {
   }
 
   AgentParts all() {
-    return {executor, identity, database, network, guests, tasks, destination, journal};
+    return {executor, identity, database, network, teller, guests, tasks, destination, journal};
   }
 
   // Built from the top down, ended from the bottom up: what is below may use what is above.
@@ -132,6 +148,7 @@ struct Agent::Parts {
   migration::QemuDriver driver;
   ControlDatabase database;
   VirtualNetwork network;
+  MobilityTeller teller;
   Guests guests;
   DatabaseOwnership ownership;
   migration::LaneReceiver lanes;  // lives on lane_worker

@@ -120,6 +120,13 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
     return std::nullopt;
   }
   std::optional<Location> location;
+  std::string host = binding.location;
+  policy::Generation generation = binding.generation;
+  auto told = view.told.find(binding.name);
+  if (told != view.told.end() && told->second.generation > generation) {
+    host = told->second.host;
+    generation = told->second.generation;
+  }
   switch (standing_of(view, binding)) {
     case Standing::here:
       location = local(view, device_of(contents, binding), binding, problems);
@@ -129,8 +136,8 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
       break;
     case Standing::elsewhere:
     case Standing::arriving:
-      if (!binding.location.empty() && binding.location != view.host) {
-        location = remote(contents, binding.location, binding, problems);
+      if (!host.empty() && host != view.host) {
+        location = remote(contents, host, binding, problems);
       }
       break;
   }
@@ -144,7 +151,7 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
   std::sort(entry.ips.begin(), entry.ips.end());
   entry.ips.erase(std::unique(entry.ips.begin(), entry.ips.end()), entry.ips.end());
   entry.location = *location;
-  entry.generation = binding.generation;
+  entry.generation = generation;
   entry.relayed =
       std::holds_alternative<RemoteHost>(entry.location) && view.been_here.contains(binding.name);
   return entry;

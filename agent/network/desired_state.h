@@ -4,6 +4,7 @@
 #pragma once
 
 #include "agent/control/database.h"
+#include "agent/network/hearsay.h"
 #include "overlay/datapath/datapath.h"
 
 #include <cstdint>
@@ -35,6 +36,7 @@ struct LocalView {
   std::map<std::string, MoveView> moves;  ///< by application
   /// Bindings that are or were here: of those that are elsewhere by now, somebody may not know it.
   std::set<std::string> been_here = {};
+  std::map<std::string, Hearsay::Told> told = {};  ///< by binding; newer than the database
 };
 
 /// The name of the tap that carries a binding on any host: at most 15 characters (IFNAMSIZ), the

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace homeport::agent {
@@ -20,7 +22,7 @@ VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapat
     : database_(database), datapath_(datapath), host_(std::move(host)), mtu_limit_(mtu_limit) {}
 
 LocalView VirtualNetwork::view() const {
-  LocalView view{host_, {}, mtu_limit_, moves_, been_here_};
+  LocalView view{host_, {}, mtu_limit_, moves_, been_here_, hearsay_.told()};
   if (auto links = overlay::list_links()) {
     for (const overlay::Link& link : *links) view.devices.insert(link.name);
   } else {
@@ -63,6 +65,8 @@ void VirtualNetwork::reconcile() {
   if (!database_.synced() && !programmed_) return;
   if (!programmed_) adopt();
   settle_views();
+  hearsay_.follow(database_.contents(), database_.synced(), std::chrono::steady_clock::now());
+  report_alarms();
   Desired desired = desired_state(database_.contents(), view());
   been_here_.insert(desired.here.begin(), desired.here.end());
   std::erase_if(been_here_, [&](const std::string& name) {
@@ -75,11 +79,42 @@ void VirtualNetwork::reconcile() {
     overlay::log::warn("the datapath was changed from outside and is mended: {}",
                        fmt::join(mended, "; "));
   }
+  desired.problems.insert(desired.problems.end(), alarms_.begin(), alarms_.end());
   if (desired.problems != problems_ && !desired.problems.empty()) {
     overlay::log::info("virtual network: {}", fmt::join(desired.problems, "; "));
   }
   problems_ = std::move(desired.problems);
   programmed_ = true;
+}
+
+void VirtualNetwork::report_alarms() {
+  std::vector<std::string> alarms = hearsay_.alarms();
+  for (const std::string& alarm : alarms) {
+    if (std::ranges::find(alarms_, alarm) == alarms_.end()) overlay::log::error("{}", alarm);
+  }
+  alarms_ = std::move(alarms);
+}
+
+std::string VirtualNetwork::hear(const std::string& from, const Moved& moved) {
+  // What is programmed may be of an earlier agent, and older than the news.
+  if (!programmed_) return "this host does not know the control database yet";
+  const auto now = std::chrono::steady_clock::now();
+  Hearsay::Judgement judgement = hearsay_.hear(database_.contents(), from, moved, now);
+  report_alarms();
+  if (judgement.verdict == Hearsay::Verdict::news) {
+    const std::string application = database_.contents().bindings.at(moved.binding).application;
+    if (auto done = program(application); !done) return done.error().message;
+  }
+  return judgement.why;
+}
+
+void VirtualNetwork::settled(const std::string& binding) {
+  if (been_here_.erase(binding) == 0) return;
+  auto row = database_.contents().bindings.find(binding);
+  if (row == database_.contents().bindings.end()) return;
+  if (auto done = program(row->second.application); !done) {
+    overlay::log::error("{}", done.error().message);
+  }
 }
 
 void VirtualNetwork::on_link_event(const overlay::LinkEvent& event) {

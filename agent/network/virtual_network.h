@@ -4,6 +4,7 @@
 
 #include "agent/control/database.h"
 #include "agent/network/desired_state.h"
+#include "agent/network/hearsay.h"
 #include "migration/move/edges.h"
 #include "overlay/datapath/datapath.h"
 #include "overlay/link/monitor.h"
@@ -35,6 +36,14 @@ class VirtualNetwork : public migration::Traffic {
   /// What the application is to a move here, if there is one.
   const MoveView* move_of(const std::string& application) const;
 
+  /// Bindings that are here, or have been and others may still send here for them.
+  const std::set<std::string>& been_here() const { return been_here_; }
+  /// Nobody sends here any more for a binding that has left.
+  void settled(const std::string& binding);
+  /// `from`, a host, says that it has given up a binding. Returns why it cannot be told that what
+  /// is sent from here goes to where that is now; empty when it does.
+  std::string hear(const std::string& from, const Moved& moved);
+
   migration::Result<overlay::UniqueFd> provide(const std::string& application,
                                                const migration::PortSpec& port) override;
   migration::Result<void> hold(const std::string& application,
@@ -57,6 +66,7 @@ class VirtualNetwork : public migration::Traffic {
   LocalView view() const;
   void settle_views();
   void adopt();
+  void report_alarms();
 
   const ControlDatabase& database_;
   overlay::Datapath& datapath_;
@@ -67,6 +77,8 @@ class VirtualNetwork : public migration::Traffic {
   std::map<std::string, std::set<std::string>> taps_;
   /// Bindings that are here, or have been since every host that may send to them knew it.
   std::set<std::string> been_here_;
+  Hearsay hearsay_;
+  std::vector<std::string> alarms_;  ///< that were told to the log
   std::vector<std::string> problems_;
   bool programmed_ = false;
 };

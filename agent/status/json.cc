@@ -92,6 +92,7 @@ json::object to_json(const DatapathSnapshot& datapath) {
   return {{"kind", datapath.kind},
           {"ports", datapath.ports},
           {"addresses", datapath.addresses},
+          {"relayed_addresses", datapath.relayed_addresses},
           {"problems", strings(datapath.problems)},
           {"packets", counts(datapath.packets)},
           {"dropped_packets", counts(datapath.dropped_packets)}};

@@ -156,6 +156,9 @@ void write_datapath(Exposition& out, const DatapathSnapshot& datapath) {
              datapath.ports);
   out.single("homeport_datapath_addresses", "gauge", "Address entries programmed on this host.",
              datapath.addresses);
+  out.single("homeport_datapath_relayed_addresses", "gauge",
+             "Address entries that have left, and for which this host still sends on.",
+             datapath.relayed_addresses);
   out.single("homeport_datapath_problems", "gauge",
              "What should be programmed and could not be; /v1/status says what.",
              datapath.problems.size());

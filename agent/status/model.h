@@ -114,7 +114,8 @@ struct DatapathSnapshot {
   std::string kind;  ///< "ebpf"
   std::uint64_t ports = 0;
   std::uint64_t addresses = 0;
-  std::vector<std::string> problems;  ///< What could not be programmed, as sentences.
+  std::uint64_t relayed_addresses = 0;  ///< that have left, and are sent on
+  std::vector<std::string> problems;    ///< What could not be programmed, as sentences.
   // By the names of overlay::TotalCounters, those of the drops without "drop_".
   std::map<std::string, std::uint64_t> packets;
   std::map<std::string, std::uint64_t> dropped_packets;

@@ -114,6 +114,18 @@ TEST_F(DesiredStateTest, WhatWasHereIsSentOnAndNothingElseIs) {
   EXPECT_FALSE(relayed("vm1"));
 }
 
+TEST_F(DesiredStateTest, WhatIsToldAndNewerThanTheDatabaseCounts) {
+  view.told["client"] = {"hostB", 2, {}};
+  EXPECT_EQ(location("client"), Location(RemoteHost{ip("192.0.2.2")}));
+  view.told["client"].generation = 1;
+  EXPECT_EQ(location("client"), Location(RemoteHost{ip("192.0.2.3")}));
+  // What is here is known better here.
+  view.host = "hostB";
+  view.told["vm1"] = {"hostC", 9, {}};
+  view.moves["vm1"] = {MoveView::Place::here, {}};
+  EXPECT_EQ(location("vm1"), Location(LocalPort{tap_name("vm1")}));
+}
+
 TEST_F(DesiredStateTest, AnIncomingApplicationIsHeldWhileItsAddressStaysElsewhere) {
   view.host = "hostB";
   view.moves["vm1"] = {MoveView::Place::incoming, {}};

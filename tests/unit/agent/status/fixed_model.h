@@ -47,6 +47,7 @@ inline StatusModel fixed_model() {
   model.datapath = {"ebpf",
                     1,
                     3,
+                    1,
                     {"no device"},
                     {{"forwarded", 13}},
                     {{"unknown_address", 5}, {"unknown_port", 6}}};

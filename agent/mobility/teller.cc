@@ -1,0 +1,225 @@
+#include "agent/mobility/teller.h"
+
+#include "agent/mobility/mobility.pb.h"
+#include "overlay/log/log.h"
+#include "overlay/spawn.h"
+#include "policy/text.h"
+
+#include <fmt/format.h>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+namespace homeport::agent {
+
+namespace asio = boost::asio;
+namespace log = overlay::log;
+using namespace std::chrono_literals;
+using policy::Result;
+using std::chrono::steady_clock;
+
+namespace {
+
+/// A peer that cannot be told is tried again after this long, and then less and less often.
+constexpr auto kFirstRetry = 200ms;
+constexpr auto kLastRetry = 30s;
+/// A channel stays open for the next move for that long.
+constexpr auto kIdle = 30s;
+/// A peer that takes the news and does not answer is given up and tried again.
+constexpr auto kAnswerPatience = 5s;
+
+}  // namespace
+
+struct MobilityTeller::State : std::enable_shared_from_this<State> {
+  explicit State(Context c) : context(std::move(c)), departures(context.host) {}
+
+  struct Peer {
+    explicit Peer(const asio::any_io_executor& executor) : wake(executor) {}
+    asio::steady_timer wake;
+    std::optional<overlay::Channel> channel;
+    std::vector<Moved> untold;  ///< when it was last woken
+    std::string problem;        ///< that was told to the log
+  };
+
+  /// Ends after `time`, or as soon as there may be something to tell.
+  asio::awaitable<void> wait(std::shared_ptr<Peer> peer, steady_clock::duration time) {
+    peer->wake.expires_after(time);
+    boost::system::error_code ignored;
+    co_await peer->wake.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+
+  asio::awaitable<Result<void>> connect(std::string name, std::shared_ptr<Peer> peer) {
+    policy::Error last =
+        policy::make_error(boost::system::errc::host_unreachable,
+                           fmt::format("the control database has no control endpoint of {}", name));
+    auto row = context.database.hosts().find(name);
+    if (row == context.database.hosts().end()) co_return last;
+    const auto endpoints = row->second.control_endpoints;
+    for (const auto& endpoint : endpoints) {
+      overlay::ConnectOptions options;
+      options.endpoint = endpoint;
+      options.expected_host = name;
+      options.session = kMobilitySession;
+      options.timeouts = context.timeouts;
+      auto channel = co_await overlay::connect(context.tls, options, context.peer_check);
+      if (channel) {
+        peer->channel = std::move(*channel);
+        co_return Result<void>{};
+      }
+      last = channel.error();
+    }
+    co_return last;
+  }
+
+  /// One message and its answer.
+  asio::awaitable<Result<HeardAll>> ask(std::string name, std::shared_ptr<Peer> peer,
+                                        MovedBindings message) {
+    if (!peer->channel || !peer->channel->is_open()) {
+      auto connected = co_await connect(name, peer);
+      if (!connected) co_return connected.error();
+    }
+    asio::steady_timer patience(context.executor, kAnswerPatience);
+    patience.async_wait([peer](boost::system::error_code error) {
+      if (!error && peer->channel) peer->channel->close();
+    });
+    auto sent = co_await peer->channel->send(message);
+    if (!sent) co_return sent.error();
+    auto answer = co_await peer->channel->receive<HeardAll>();
+    if (answer && answer->heard_size() != message.moved_size()) {
+      peer->channel->close();
+      co_return policy::make_error(boost::system::errc::bad_message,
+                                   fmt::format("{} was told of {} bindings and answered for {}",
+                                               name, message.moved_size(), answer->heard_size()));
+    }
+    co_return answer;
+  }
+
+  /// True when the peer has confirmed all that it was told.
+  asio::awaitable<bool> tell(std::string name, std::shared_ptr<Peer> peer,
+                             std::vector<Moved> moved) {
+    if (moved.size() > kMostTold) moved.resize(kMostTold);
+    MovedBindings message;
+    for (const Moved& each : moved) {
+      MovedBinding& told = *message.add_moved();
+      told.set_binding(each.binding);
+      told.set_host(each.host);
+      told.set_generation(each.generation);
+    }
+    auto answer = co_await ask(name, peer, std::move(message));
+    std::string problem;
+    if (!answer) {
+      peer->channel.reset();
+      problem = answer.error().message;
+    } else {
+      for (int i = 0; i < answer->heard_size(); ++i) {
+        const Moved& each = moved[static_cast<std::size_t>(i)];
+        if (answer->heard(i).confirmed()) {
+          departures.confirmed(name, each.binding, each.generation, steady_clock::now());
+        } else {
+          problem = policy::printable(answer->heard(i).why());
+        }
+      }
+    }
+    // Said once: it is asked again and again.
+    if (problem != peer->problem && !problem.empty()) {
+      log::info("{} has not confirmed yet that {} is at {}: {}", name, moved.front().binding,
+                moved.front().host, problem);
+    }
+    peer->problem = problem;
+    co_return problem.empty();
+  }
+
+  asio::awaitable<void> serve(std::string name, std::shared_ptr<Peer> peer) {
+    steady_clock::duration retry = kFirstRetry;
+    while (true) {
+      std::vector<Moved> moved = departures.untold(name);
+      if (moved.empty()) {
+        co_await wait(peer, kIdle);
+        if (departures.untold(name).empty()) break;
+        continue;
+      }
+      const bool told = co_await tell(name, peer, std::move(moved));
+      if (told) {
+        retry = kFirstRetry;
+        continue;
+      }
+      co_await wait(peer, retry);
+      retry = std::min<steady_clock::duration>(retry * 2, kLastRetry);
+    }
+    peers.erase(name);
+  }
+
+  Context context;
+  Departures departures;
+  std::map<std::string, std::shared_ptr<Peer>> peers;
+};
+
+MobilityTeller::MobilityTeller(Context context)
+    : state_(std::make_shared<State>(std::move(context))) {}
+
+MobilityTeller::~MobilityTeller() = default;
+
+void MobilityTeller::follow() {
+  State& state = *state_;
+  if (!state.context.network.programmed()) return;
+  state.departures.follow(state.context.database.contents(), state.context.network.been_here(),
+                          steady_clock::now());
+  for (const std::string& name : state.departures.peers()) {
+    auto [place, is_new] = state.peers.try_emplace(name);
+    if (is_new) place->second = std::make_shared<State::Peer>(state.context.executor);
+    // What it has failed to hear is no reason to try again sooner.
+    std::vector<Moved> untold = state.departures.untold(name);
+    if (untold == place->second->untold) continue;
+    place->second->untold = std::move(untold);
+    if (!is_new) {
+      place->second->wake.cancel();
+      continue;
+    }
+    overlay::spawn(state.context.executor,
+                   [](std::shared_ptr<State> self, std::string peer,
+                      std::shared_ptr<State::Peer> at) -> asio::awaitable<void> {
+                     co_await self->serve(std::move(peer), std::move(at));
+                   }(state_, name, place->second));
+  }
+}
+
+void MobilityTeller::settle() {
+  State& state = *state_;
+  for (const std::string& binding : state.departures.settled(steady_clock::now())) {
+    state.context.network.settled(binding);
+  }
+  follow();
+}
+
+asio::awaitable<void> hear_of_moves(overlay::Channel channel, VirtualNetwork& network) {
+  while (true) {
+    auto message = co_await channel.receive<MovedBindings>();
+    if (!message) {
+      if (!message.error().cancelled() && message.error().code != asio::error::eof) {
+        log::info("{} told of moves until: {}", channel.peer(), message.error().message);
+      }
+      co_return;
+    }
+    if (message->moved_size() > kMostTold) {
+      log::warn("{} told of {} moves at once, more than {}: its channel is closed", channel.peer(),
+                message->moved_size(), kMostTold);
+      co_return;
+    }
+    HeardAll answer;
+    for (const MovedBinding& moved : message->moved()) {
+      const std::string why =
+          network.hear(channel.peer(), {moved.binding(), moved.host(), moved.generation()});
+      Heard& heard = *answer.add_heard();
+      heard.set_confirmed(why.empty());
+      heard.set_why(why);
+    }
+    auto sent = co_await channel.send(answer);
+    if (!sent) co_return;
+  }
+}
+
+}  // namespace homeport::agent
