@@ -204,6 +204,15 @@ StatusModel snapshot(const SnapshotSources& sources, StatusPart part) {
     for (const auto& [uuid, status] : contents.task_status)
       model.tasks.push_back(to_snapshot(status));
   }
+  if (part == StatusPart::datapath) {
+    model.datapath = datapath(sources);
+    // Before the database is known, there is nothing to compare with.
+    if (sources.network.programmed()) {
+      auto differences = sources.network.differences();
+      model.datapath.differences =
+          differences ? std::move(*differences) : std::vector{differences.error().message};
+    }
+  }
   if (!all) return model;
   model.process = process_figures();
   model.log = log_lines();

@@ -212,7 +212,8 @@ asio::awaitable<void> hear_of_moves(overlay::Channel channel, VirtualNetwork& ne
     HeardAll answer;
     for (const MovedBinding& moved : message->moved()) {
       const std::string why =
-          network.hear(channel.peer(), {moved.binding(), moved.host(), moved.generation()});
+          network.hear(channel.peer(), {policy::printable(moved.binding()),
+                                        policy::printable(moved.host()), moved.generation()});
       Heard& heard = *answer.add_heard();
       heard.set_confirmed(why.empty());
       heard.set_why(why);

@@ -19,7 +19,9 @@ Hearsay::Judgement Hearsay::hear(const Contents& contents, const std::string& fr
   if (moved.generation < generation) return {};
   if (moved.generation == generation) {
     if (moved.host == owner) return {};
-    alarm(binding->second, moved.host);
+    // Anybody's word would let one host fill everybody's log.
+    const bool concerned = from == owner || from == moved.host;
+    if (concerned && contents.hosts.contains(moved.host)) alarm(binding->second, moved.host);
     return {Verdict::refused, fmt::format("{} is at {} by generation {} already", moved.binding,
                                           owner.empty() ? "no host" : owner, generation)};
   }

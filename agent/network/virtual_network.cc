@@ -87,6 +87,12 @@ void VirtualNetwork::reconcile() {
   programmed_ = true;
 }
 
+Result<std::vector<std::string>> VirtualNetwork::differences() const {
+  auto programmed = datapath_.read_back();
+  if (!programmed) return programmed.error();
+  return overlay::differences(desired_state(database_.contents(), view()).state, *programmed);
+}
+
 void VirtualNetwork::report_alarms() {
   std::vector<std::string> alarms = hearsay_.alarms();
   for (const std::string& alarm : alarms) {

@@ -31,6 +31,10 @@ class VirtualNetwork : public migration::Traffic {
 
   /// What the last reconcile() could not do, as sentences; empty when all is well.
   const std::vector<std::string>& problems() const { return problems_; }
+  /// How what is programmed differs from what a recompute from all of the database would program:
+  /// a sentence each; empty, as it should be, but for the moment until the next reconcile(). Looks
+  /// and changes nothing.
+  migration::Result<std::vector<std::string>> differences() const;
   /// True once the datapath has followed the database.
   bool programmed() const { return programmed_; }
   /// What the application is to a move here, if there is one.

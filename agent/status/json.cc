@@ -88,16 +88,6 @@ json::object to_json(const PortSnapshot& port) {
           {"traffic", to_json(port.traffic)}};
 }
 
-json::object to_json(const DatapathSnapshot& datapath) {
-  return {{"kind", datapath.kind},
-          {"ports", datapath.ports},
-          {"addresses", datapath.addresses},
-          {"relayed_addresses", datapath.relayed_addresses},
-          {"problems", strings(datapath.problems)},
-          {"packets", counts(datapath.packets)},
-          {"dropped_packets", counts(datapath.dropped_packets)}};
-}
-
 json::object to_json(const MoveHistory& moves) {
   return {{"ended", counts(moves.ended)},
           {"bytes_sent", moves.bytes_sent},
@@ -108,6 +98,16 @@ json::object to_json(const MoveHistory& moves) {
 }
 
 }  // namespace
+
+json::object to_json(const DatapathSnapshot& datapath) {
+  return {{"kind", datapath.kind},
+          {"ports", datapath.ports},
+          {"addresses", datapath.addresses},
+          {"relayed_addresses", datapath.relayed_addresses},
+          {"problems", strings(datapath.problems)},
+          {"packets", counts(datapath.packets)},
+          {"dropped_packets", counts(datapath.dropped_packets)}};
+}
 
 std::string to_rfc3339(SystemTime time) {
   auto ms = std::chrono::floor<std::chrono::milliseconds>(time);

@@ -14,6 +14,7 @@ namespace homeport::agent {
 boost::json::object to_json(const StatusModel& model);
 boost::json::object to_json(const ApplicationSnapshot& application);
 boost::json::object to_json(const TaskSnapshot& task);
+boost::json::object to_json(const DatapathSnapshot& datapath);
 
 /// `time` as RFC 3339 with milliseconds, such as "2026-01-31T23:59:58.250Z".
 std::string to_rfc3339(SystemTime time);

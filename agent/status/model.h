@@ -119,6 +119,8 @@ struct DatapathSnapshot {
   // By the names of overlay::TotalCounters, those of the drops without "drop_".
   std::map<std::string, std::uint64_t> packets;
   std::map<std::string, std::uint64_t> dropped_packets;
+  /// How what is programmed differs from a recompute, as sentences. Only when asked for by itself.
+  std::vector<std::string> differences = {};
 };
 
 /// The agent's own process.
@@ -155,7 +157,7 @@ struct MoveHistory {
 
 /// What of it somebody asks for. Host, version, times and readiness are always there; of the lists,
 /// the datapath and the history those that are not asked for may be left empty.
-enum class StatusPart { all, readiness, applications, tasks };
+enum class StatusPart { all, readiness, applications, tasks, datapath };
 
 struct StatusModel {
   std::string host;

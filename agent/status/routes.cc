@@ -103,6 +103,13 @@ StatusResponse task(const StatusCall& call) {
   return one("task", call.provider(StatusPart::tasks).tasks, &TaskSnapshot::id, call.name);
 }
 
+StatusResponse datapath(const StatusCall& call) {
+  const StatusModel model = call.provider(StatusPart::datapath);
+  json::array differences(model.datapath.differences.begin(), model.datapath.differences.end());
+  return answer(
+      json::object{{"datapath", to_json(model.datapath)}, {"differences", std::move(differences)}});
+}
+
 StatusResponse events(const StatusCall&) {
   return make_response(http::status::ok, "text/event-stream", "");
 }
@@ -143,6 +150,7 @@ const std::vector<StatusRoute>& status_routes() {
       {"/v1/applications/{name}", {}, application},
       {"/v1/tasks", {{kLimitParameter}, {"after"}, {"state", kTaskStates}, {"application"}}, tasks},
       {"/v1/tasks/{id}", {}, task},
+      {"/v1/datapath", {}, datapath},
       {"/v1/events", {}, events, true},
       {"/healthz", {}, health},
       {"/readyz", {}, readiness},

@@ -99,6 +99,11 @@ struct DesiredState {
 /// Sorts everything, so that equal states compare equal.
 void normalize(DesiredState& state);
 
+/// What `programmed` has less, more or otherwise than `desired`, both normalized: a sentence each,
+/// `limit` at most. Empty: they are the same.
+std::vector<std::string> differences(const DesiredState& desired, const DesiredState& programmed,
+                                     std::size_t limit = 100);
+
 /// A packet is counted once however many segments it carries (GSO), as devices count it.
 struct PortCounters {
   std::uint64_t delivered_packets = 0, delivered_bytes = 0;  ///< Handed to the port's device.

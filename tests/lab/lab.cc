@@ -33,7 +33,25 @@ std::unique_ptr<Link> join(const Namespace& container, Host& host, const std::st
   return link;
 }
 
+std::vector<Lab*>& labs() {
+  static std::vector<Lab*> labs;
+  return labs;
+}
+
+std::function<void(Lab&)>& last_look() {
+  static std::function<void(Lab&)> look;
+  return look;
+}
+
 }  // namespace
+
+const std::vector<Lab*>& Lab::alive() {
+  return labs();
+}
+
+void Lab::before_end(std::function<void(Lab&)> look) {
+  last_look() = std::move(look);
+}
 
 Command guest_arguments(const GuestOptions& guest, const GuestImage& image) {
   Command arguments = {
@@ -89,9 +107,12 @@ Lab::Lab(std::string name, unsigned database_servers) : name_(std::move(name)) {
   underlay_ = std::make_unique<Switch>(own_name("underlay"));
   management_ = std::make_unique<Switch>(own_name("mgmt"));
   database_ = std::make_unique<Database>(*management_, directory_ / "db", database_servers);
+  labs().push_back(this);
 }
 
 Lab::~Lab() {
+  if (last_look()) last_look()(*this);
+  std::erase(labs(), this);
   // Order: watchers and clients, then hosts (agents, guests, mounts), then what they stood on.
   watches_.clear();
   client_link_.reset();

@@ -3,6 +3,7 @@
 
 #include <boost/json/value.hpp>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,11 @@ class Lab {
   /// `database_servers`: more than one make a cluster.
   explicit Lab(std::string name, unsigned database_servers = 1);
   ~Lab();
+
+  /// Those of this process.
+  static const std::vector<Lab*>& alive();
+  /// `look` is shown each lab while it is still whole.
+  static void before_end(std::function<void(Lab&)> look);
 
   Host& add_host(const std::string& name, HostOptions options = {});
   Host& host(const std::string& name);

@@ -104,6 +104,9 @@ TEST_F(Mobility, NewsIsKeptWhileTheDatabaseIsAwayAndNotForLongOtherwise) {
 }
 
 TEST_F(Mobility, EqualGenerationsRaiseAnAlarmAndTheDatabaseIsKept) {
+  EXPECT_EQ(hear("hostC", {"vm1", "hostB", 3}), Verdict::refused);
+  EXPECT_EQ(hear("hostA", {"vm1", "hostX", 3}), Verdict::refused);
+  EXPECT_THAT(hearsay.alarms(), IsEmpty());  // nobody whom it concerns, or nowhere
   EXPECT_EQ(hear("hostA", {"vm1", "hostB", 3}), Verdict::refused);
   EXPECT_THAT(hearsay.alarms(), ElementsAre(HasSubstr("at hostA and at hostB by the same gen")));
   EXPECT_THAT(hearsay.told(), IsEmpty());

@@ -45,6 +45,7 @@ StatusModel model_of(bool known) {
   }
   port.current_addresses = {boost::asio::ip::make_address("192.0.2.1")};
   port.held = true;
+  model.datapath.differences = {"the VTEP 192.0.2.9 is missing"};
   task.state = "in-doubt";
   task.error = "nobody knows";
   task.finished = model.now;

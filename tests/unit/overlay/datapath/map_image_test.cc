@@ -216,5 +216,21 @@ TEST(MapImage, VtepsOfBothFamiliesKeepTheirValue) {
   }
 }
 
+TEST(Differences, NameWhatIsMissingTooMuchOrAnother) {
+  DesiredState desired = example();
+  normalize(desired);
+  EXPECT_THAT(differences(desired, desired), IsEmpty());
+  DesiredState found = desired;
+  found.ports.erase(found.ports.begin());
+  found.vteps.push_back(make_address("203.0.113.9"));
+  found.addresses.at(0).generation += 1;
+  found.networks.at(0).mtu = 9;
+  EXPECT_THAT(differences(desired, found),
+              ElementsAre("the network of VNI 7 is another",
+                          HasSubstr("the port " + desired.ports.at(0).device + " of VNI"),
+                          HasSubstr("is another"), "the VTEP 203.0.113.9 should not be there"));
+  EXPECT_THAT(differences(desired, found, 2), testing::SizeIs(2));
+}
+
 }  // namespace
 }  // namespace homeport::overlay
