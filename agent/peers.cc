@@ -9,8 +9,24 @@ void Peers::follow(const Contents& contents) {
   for (const auto& [name, host] : contents.hosts) {
     if (!host.certificate_sha256.empty()) fingerprints->emplace(name, host.certificate_sha256);
   }
-  std::lock_guard lock(shared_->mutex);
-  shared_->fingerprints = std::move(fingerprints);
+  {
+    std::lock_guard lock(shared_->mutex);
+    shared_->fingerprints = std::move(fingerprints);
+  }
+  std::erase_if(signs_, [&](const auto& it) { return !contents.host_status.contains(it.first); });
+  for (const auto& [name, status] : contents.host_status) {
+    auto [sign, is_new] = signs_.try_emplace(name, Sign{status.last_seen, std::nullopt});
+    if (is_new || sign->second.said == status.last_seen) continue;
+    sign->second = {status.last_seen, std::chrono::steady_clock::now()};
+  }
+}
+
+bool Peers::alive(const Contents& contents, const std::string& host) const {
+  auto sign = signs_.find(host);
+  if (sign == signs_.end() || !sign->second.heard) {
+    return !is_silent(contents, host, wall_clock_now());
+  }
+  return std::chrono::steady_clock::now() - *sign->second.heard <= kAliveWithin;
 }
 
 overlay::PeerCheck Peers::check() const {

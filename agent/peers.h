@@ -4,9 +4,11 @@
 #include "agent/control/database.h"
 #include "overlay/channel/channel.h"
 
+#include <chrono>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 namespace homeport::agent {
@@ -17,13 +19,21 @@ class Peers {
  public:
   void follow(const Contents& contents);
   overlay::PeerCheck check() const;
+  /// Whether a host has given a sign of life lately: since when is taken by the clock here as soon
+  /// as one has come, because that of the host may be wrong.
+  bool alive(const Contents& contents, const std::string& host) const;
 
  private:
+  struct Sign {
+    WallTime said{};  ///< by the host's clock
+    std::optional<std::chrono::steady_clock::time_point> heard;
+  };
   using Fingerprints = std::map<std::string, std::string>;  // by host
   struct Shared {
     std::mutex mutex;
     std::shared_ptr<const Fingerprints> fingerprints = std::make_shared<const Fingerprints>();
   };
+  std::map<std::string, Sign> signs_;  ///< by host; control executor only
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
 };
 

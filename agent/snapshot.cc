@@ -147,7 +147,7 @@ std::vector<PeerSnapshot> peers(const SnapshotSources& sources) {
     if (auto status = contents.host_status.find(name); status != contents.host_status.end()) {
       peer.last_seen = known(status->second.last_seen);
     }
-    peer.alive = !is_silent(contents, name, wall_clock_now());
+    peer.alive = sources.peers.alive(contents, name);
     peers.push_back(std::move(peer));
   }
   return peers;

@@ -3,6 +3,7 @@
 
 #include "agent/control/database.h"
 #include "agent/network/virtual_network.h"
+#include "agent/peers.h"
 #include "agent/status/model.h"
 #include "agent/tasks/guests.h"
 #include "agent/tasks/task_runner.h"
@@ -22,6 +23,7 @@ struct SnapshotSources {
   overlay::Datapath& datapath;
   const Guests& guests;
   const TaskRunner& tasks;
+  const Peers& peers;
 };
 
 /// With only `part` of it filled in, beside what is always there.

@@ -110,7 +110,7 @@ struct Agent::Parts {
         StatusServer::start(executor, {.listen = config.listen.status},
                             [this, remotes = config.database.remotes](StatusPart part) {
                               return snapshot({identity.host.name, remotes, identity.started,
-                                               database, network, *datapath, guests, tasks},
+                                               database, network, *datapath, guests, tasks, peers},
                                               part);
                             })
             .value();

@@ -2,6 +2,7 @@
 #include "agent/cli/app_view.h"
 #include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/listen.h"
 #include "agent/cli/lookup.h"
 #include "agent/cli/output.h"
 #include "agent/cli/task_wait.h"
@@ -181,7 +182,9 @@ asio::awaitable<Result<int>> start_or_stop(DatabaseClient& client, Invocation& i
   if (!application) co_return application.error();
   Ownership owner = ownership(contents, given.name);
   if (owner.kind == Ownership::Kind::owned) {
-    auto usable = check_host_usable(contents, owner.location, wall_clock_now());
+    std::set<std::string> hosts{owner.location};
+    const SignsOfLife signs = co_await listen_for(client, invocation, std::move(hosts));
+    auto usable = check_host_usable(contents, owner.location, signs);
     if (!usable) co_return usable.error();
   }
   Task task;

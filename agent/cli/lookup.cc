@@ -63,14 +63,15 @@ const Task* open_task_of(const Contents& contents, std::string_view application)
   return nullptr;
 }
 
-bool is_doubtful(const Contents& contents, const Task& task, WallTime now) {
+bool is_doubtful(const Contents& contents, const Task& task, const SignsOfLife& signs) {
   const TaskStatus* status = status_of(contents, task.uuid);
   if (!status || task.kind != TaskKind::move) return false;
   return status->state == TaskState::in_doubt ||
-         (status->state == TaskState::running && is_silent(contents, status->host, now));
+         (status->state == TaskState::running && is_silent(contents, status->host, signs));
 }
 
-Result<void> check_host_usable(const Contents& contents, const std::string& host, WallTime now) {
+Result<void> check_host_usable(const Contents& contents, const std::string& host,
+                               const SignsOfLife& signs) {
   auto known = find_named(contents.hosts, "host", host);
   if (!known) return known.error();
   auto status = contents.host_status.find(host);
@@ -80,8 +81,8 @@ Result<void> check_host_usable(const Contents& contents, const std::string& host
   if (status == contents.host_status.end()) {
     return refused("has never reported its state; start homeportd there.");
   }
-  if (is_silent(contents, host, now)) {
-    auto age = std::chrono::round<std::chrono::milliseconds>(now - status->second.last_seen);
+  if (is_silent(contents, host, signs)) {
+    auto age = std::chrono::round<std::chrono::milliseconds>(signs.now - status->second.last_seen);
     return refused(
         fmt::format("has not been heard of for {}; check homeportd there.", format_duration(age)));
   }

@@ -38,11 +38,11 @@ bool last_seen_running(const Contents& contents, std::string_view application);
 const Task* open_task_of(const Contents& contents, std::string_view application);
 
 /// Whether a person may decide about a task: it is in doubt, or who executes it is silent.
-bool is_doubtful(const Contents& contents, const Task& task, WallTime now);
+bool is_doubtful(const Contents& contents, const Task& task, const SignsOfLife& signs);
 
 /// Why `host` cannot take part in a task now: unknown, not heard of lately, starting, draining.
 policy::Result<void> check_host_usable(const Contents& contents, const std::string& host,
-                                       WallTime now);
+                                       const SignsOfLife& signs);
 
 template <class Map>
 policy::Result<const typename Map::mapped_type*> find_named(const Map& map, std::string_view what,

@@ -1,5 +1,6 @@
 // homeport move
 #include "agent/cli/commands.h"
+#include "agent/cli/listen.h"
 #include "agent/cli/lookup.h"
 #include "agent/cli/task_wait.h"
 
@@ -21,7 +22,8 @@ struct MoveArguments {
 };
 
 /// What can be known to fail before anything is asked for.
-Result<void> check_move(const Contents& contents, const MoveArguments& arguments) {
+Result<void> check_move(const Contents& contents, const MoveArguments& arguments,
+                        const SignsOfLife& signs) {
   auto application = find_named(contents.applications, "application", arguments.application);
   if (!application) return application.error();
   Ownership owner = ownership(contents, arguments.application);
@@ -35,10 +37,9 @@ Result<void> check_move(const Contents& contents, const MoveArguments& arguments
         errc_t::already_connected,
         fmt::format("{} is at {} already.", arguments.application, arguments.destination));
   }
-  WallTime now = wall_clock_now();
-  auto usable = check_host_usable(contents, arguments.destination, now);
+  auto usable = check_host_usable(contents, arguments.destination, signs);
   if (usable && owner.kind == Ownership::Kind::owned) {
-    usable = check_host_usable(contents, owner.location, now);
+    usable = check_host_usable(contents, owner.location, signs);
   }
   if (!usable) return usable;
   if (!arguments.policy.empty()) {
@@ -50,7 +51,13 @@ Result<void> check_move(const Contents& contents, const MoveArguments& arguments
 
 asio::awaitable<Result<int>> move(DatabaseClient& client, Invocation& invocation,
                                   const MoveArguments& arguments) {
-  auto possible = check_move(client.contents(), arguments);
+  std::set<std::string> hosts{arguments.destination};
+  hosts.insert(ownership(client.contents(), arguments.application).location);
+  // What is wrong beside that comes first: listening takes time.
+  auto possible = check_move(client.contents(), arguments, SignsOfLife(wall_clock_now(), hosts));
+  if (!possible) co_return possible.error();
+  const SignsOfLife signs = co_await listen_for(client, invocation, std::move(hosts));
+  possible = check_move(client.contents(), arguments, signs);
   if (!possible) co_return possible.error();
   Task task;
   task.kind = TaskKind::move;

@@ -1,6 +1,7 @@
 // homeport task list|show|cancel|resolve|remove|wait
 #include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/listen.h"
 #include "agent/cli/lookup.h"
 #include "agent/cli/output.h"
 #include "agent/cli/progress.h"
@@ -165,7 +166,7 @@ constexpr char kResolveConsequence[] =
 /// back itself unless it runs there; one that is silent cannot, nor one that is no part of the
 /// move.
 std::optional<Ownership> owner_to_override(const Contents& contents, const TaskSnapshot& task,
-                                           const std::string& chosen, WallTime now) {
+                                           const std::string& chosen, const SignsOfLife& now) {
   Ownership owner = ownership(contents, task.application);
   if (owner.kind != Ownership::Kind::owned || owner.location == chosen) return std::nullopt;
   const bool takes_part = owner.location == task.source || owner.location == task.destination;
@@ -176,7 +177,13 @@ std::optional<Ownership> owner_to_override(const Contents& contents, const TaskS
 asio::awaitable<Result<int>> resolve(DatabaseClient& client, Invocation& invocation,
                                      const std::string& text, const std::string& to) {
   const Contents& contents = client.contents();
-  const WallTime now = wall_clock_now();
+  std::set<std::string> hosts;
+  for (const Task* task : by_request(contents, true)) {
+    const TaskStatus* status = status_of(contents, task->uuid);
+    if (!status || (!text.empty() && !to_string(task->uuid).starts_with(text))) continue;
+    hosts.insert({status->host, status->source, status->destination});
+  }
+  const SignsOfLife now = co_await listen_for(client, invocation, std::move(hosts));
   std::vector<const Task*> doubtful;
   for (const Task* task : by_request(contents, false)) {
     if (is_doubtful(contents, *task, now)) doubtful.push_back(task);

@@ -17,9 +17,11 @@ Ownership ownership(const Contents& contents, std::string_view application) {
   return result;
 }
 
-bool is_silent(const Contents& contents, const std::string& host, WallTime now) {
+bool is_silent(const Contents& contents, const std::string& host, const SignsOfLife& signs) {
+  if (signs.heard.contains(host)) return false;
   auto status = contents.host_status.find(host);
-  return status == contents.host_status.end() || now - status->second.last_seen > kAliveWithin;
+  return status == contents.host_status.end() ||
+         signs.now - status->second.last_seen > kAliveWithin;
 }
 
 bool told_ready(const Contents& contents, const std::string& host) {

@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,8 +62,18 @@ Ownership ownership(const Contents& contents, std::string_view application);
 /// and some for clocks that differ.
 inline constexpr std::chrono::seconds kAliveWithin{40};
 
+/// What tells that a host is alive: its last sign of life is young by the clock here, or a new one
+/// came while somebody listened. The latter counts, because clocks of two machines may be hours
+/// apart.
+struct SignsOfLife {
+  SignsOfLife(WallTime now_here, std::set<std::string> heard_of = {})  // NOLINT: a time will do
+      : now(now_here), heard(std::move(heard_of)) {}
+  WallTime now;
+  std::set<std::string> heard;
+};
+
 /// Whether nothing has been heard of `host` for longer than that.
-bool is_silent(const Contents& contents, const std::string& host, WallTime now);
+bool is_silent(const Contents& contents, const std::string& host, const SignsOfLife& signs);
 
 /// Whether the control database says that `host` takes part in moves: others ask it before they
 /// involve a host in anything.

@@ -70,7 +70,7 @@ bool alphanumeric(char c) {
 
 Validity Validity::for_days(int days) {
   auto now = std::chrono::floor<std::chrono::seconds>(std::chrono::system_clock::now());
-  return {now - std::chrono::hours(1), now + std::chrono::days(days)};
+  return {now - std::chrono::hours(24), now + std::chrono::days(days)};
 }
 
 bool valid_host_name(std::string_view name) {

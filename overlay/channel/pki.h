@@ -21,7 +21,7 @@ struct Validity {
   std::chrono::sys_seconds not_before;
   std::chrono::sys_seconds not_after;
 
-  /// From an hour ago, to allow for clocks that differ, until `days` days from now.
+  /// From a day ago, to allow for clocks that differ, until `days` days from now.
   static Validity for_days(int days);
 };
 

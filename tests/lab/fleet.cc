@@ -43,13 +43,15 @@ TaskView parse_task(const boost::json::object& json) {
 
 Fleet::Fleet(FleetOptions options)
     : options_(std::move(options)), lab_(options_.name, options_.database_servers) {
-  const HostOptions host{.underlay = {.rate_mbit = options_.rate_mbit, .mtu = 1500},
-                         .memory_mib = options_.host_memory_mib,
-                         .holdable = options_.holdable,
-                         .watch_taps = !options_.containers};
-  a_ = &lab_.add_host("hostA", host);
-  b_ = &lab_.add_host("hostB", host);
-  c_ = &lab_.add_host("hostC", host);
+  HostOptions host{.underlay = {.rate_mbit = options_.rate_mbit, .mtu = 1500},
+                   .memory_mib = options_.host_memory_mib,
+                   .holdable = options_.holdable,
+                   .watch_taps = !options_.containers};
+  const auto& clocks = options_.clocks_off_seconds;
+  for (auto [number, place] : {std::pair(0u, &a_), {1u, &b_}, {2u, &c_}}) {
+    if (number < clocks.size()) host.clock_off_seconds = clocks[number];
+    *place = &lab_.add_host(std::string("host") + static_cast<char>('A' + number), host);
+  }
   lab_.add_network();
   lab_.start_agents();
   const Namespace& client = lab_.add_client(*c_);

@@ -19,7 +19,8 @@ struct FleetOptions {
   GuestOptions guest = {};
   bool containers = false;        ///< one on A and one on B instead of the guest, by its name
   unsigned database_servers = 1;  ///< more than one make a cluster
-  bool holdable = false;          ///< moves can be held at a step, see Host::hold_at()
+  std::vector<long> clocks_off_seconds = {};  ///< of the agents of A, B and C
+  bool holdable = false;                      ///< moves can be held at a step, see Host::hold_at()
 };
 
 /// One task as `homeport task show --json` and `homeport move --json` print it.

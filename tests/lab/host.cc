@@ -74,6 +74,7 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
            HostOptions options)
     : name_(std::move(name)),
       holdable_(options.holdable),
+      clock_off_seconds_(options.clock_off_seconds),
       directory_(lab_directory / name_),
       inside_(std::move(namespace_name)),
       underlay_address_("172.31.0." + std::to_string(number)) {
@@ -125,6 +126,10 @@ void Host::start_agent(std::string program) {
   if (program.empty()) program = holdable_ ? held_homeportd_program() : homeportd_program();
   ProcessOptions options{.inside = &inside_, .log = directory_ / "homeportd.log"};
   if (holdable_) options.environment["HOMEPORT_HOLD_IN"] = directory_;
+  if (clock_off_seconds_ != 0) {
+    options.environment["LD_PRELOAD"] = HOMEPORT_LAB_CLOCK_OFF_LIBRARY;
+    options.environment["HOMEPORT_LAB_CLOCK_OFF"] = std::to_string(clock_off_seconds_);
+  }
   // With the rights of the service, and no others.
   Command command{"setpriv", "--no-new-privs", "--bounding-set=" + service_capabilities(), "--"};
   command.insert(command.end(), {program, "--config", directory_ / "homeportd.toml"});

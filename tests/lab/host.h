@@ -19,6 +19,7 @@ struct HostOptions {
   LinkOptions underlay = {};
   std::uint64_t memory_mib = 2048;  ///< size of the tmpfs guests' memory comes from
   bool holdable = false;            ///< its agent can be held at a step of a move
+  long clock_off_seconds = 0;       ///< how wrong the wall clock of its agent is
   bool watch_taps = true;           ///< records what passes them, which costs each packet a copy
   std::string database = {};        ///< how it reaches the control database; empty: by TLS
 };
@@ -85,6 +86,7 @@ class Host {
 
   std::string name_;
   bool holdable_;
+  long clock_off_seconds_;
   std::filesystem::path directory_;
   Cleanup cleanup_;
   Namespace inside_;
