@@ -15,15 +15,9 @@ namespace homeport::agent {
 namespace asio = boost::asio;
 using std::chrono::steady_clock;
 
-namespace {
-
-/// Signs of life are 10 s apart.
-constexpr std::chrono::seconds kPatience{12};
-
-}  // namespace
-
 asio::awaitable<SignsOfLife> listen_for(DatabaseClient& client, Invocation& invocation,
-                                        std::set<std::string> hosts) {
+                                        std::set<std::string> hosts,
+                                        std::chrono::duration<double> patience) {
   SignsOfLife signs(wall_clock_now());
   std::map<std::string, WallTime> quiet;
   for (const std::string& host : hosts) {
@@ -36,10 +30,10 @@ asio::awaitable<SignsOfLife> listen_for(DatabaseClient& client, Invocation& invo
   std::set<std::string> names;
   for (const auto& [host, seen] : quiet) names.insert(host);
   fmt::print(invocation.terminal.err,
-             "By the clock here, {} gave no sign of life lately: listening for {} s.\n",
-             fmt::join(names, ", "), kPatience.count());
+             "By the clock here, {} gave no sign of life lately: listening for {:.0f} s.\n",
+             fmt::join(names, ", "), patience.count());
   invocation.terminal.err.flush();
-  const auto deadline = steady_clock::now() + kPatience;
+  const auto deadline = steady_clock::now() + std::chrono::round<steady_clock::duration>(patience);
   asio::steady_timer timer(co_await asio::this_coro::executor, deadline);
   timer.async_wait([&client](boost::system::error_code error) {
     if (!error) client.wake();

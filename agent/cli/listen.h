@@ -5,15 +5,25 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <algorithm>
+#include <chrono>
 #include <set>
 #include <string>
 
 namespace homeport::agent {
 
+/// A little longer than it is between two signs of life.
+inline constexpr std::chrono::seconds kListening{12};
+
 /// Returns at once when the last signs of life of all `hosts` are young. Otherwise waits for new
-/// ones, a little longer than it is between two of them, and says so: a host whose clock is slow is
-/// not dead.
+/// ones, for `patience` at most, and says so: a host whose clock is slow is not dead.
 boost::asio::awaitable<SignsOfLife> listen_for(DatabaseClient& client, Invocation& invocation,
-                                               std::set<std::string> hosts);
+                                               std::set<std::string> hosts,
+                                               std::chrono::duration<double> patience = kListening);
+
+/// For what does no harm where the host lives after all: the user may have less patience.
+inline std::chrono::duration<double> shorter_patience(const GlobalOptions& global) {
+  return std::min<std::chrono::duration<double>>(kListening, global.timeout);
+}
 
 }  // namespace homeport::agent

@@ -238,12 +238,26 @@ TEST_F(DatabaseCommands, MoveRefusesWhatCannotSucceed) {
   refused("move vm1 --to hostX", "did you mean hostA or hostB or hostC?");
   refused("move vm1 --to hostB --policy p", "no policy");
   publish("hostB", wall_clock_now() - 10min);
-  refused("move vm1 --to hostB", "has not been heard of for 10 min");
+  refused("--timeout 2 move vm1 --to hostB", "has not been heard of for 10 min");
   publish("hostB", wall_clock_now(), HostState::draining);
   refused("move vm1 --to hostB", "is draining, not ready");
   publish("hostB", wall_clock_now());
   publish("hostA", wall_clock_now() - 10min);
-  refused("move vm1 --to hostB", "Host hostA has not been heard of");
+  refused("--timeout 2 move vm1 --to hostB", "Host hostA has not been heard of");
+}
+
+TEST_F(DatabaseCommands, AHostWhoseClockIsSlowIsListenedFor) {
+  add_network_and_vm();
+  publish("hostB", wall_clock_now() - 1h);
+  auto moving = std::async(std::launch::async, [this] { return homeport("move vm1 --to hostB"); });
+  // Whenever the command begins to listen, a sign comes.
+  int signs = 0;
+  while (moving.wait_for(100ms) == std::future_status::timeout) {
+    publish("hostB", wall_clock_now() - 1h + std::chrono::seconds(++signs));
+  }
+  Ran ran = moving.get();
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_THAT(ran.err, HasSubstr("hostB gave no sign of life lately: listening for 12 s"));
 }
 
 TEST_F(DatabaseCommands, OnlyOneTaskOfAnApplicationAtATime) {
