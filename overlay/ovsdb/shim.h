@@ -1,5 +1,5 @@
-/* The only door to the Open vSwitch libraries: their headers are not C++-clean and they share
- * globals, so everything that needs them is in shim.c, behind plain C types.
+/* The door to the Open vSwitch libraries, beside overlay/vswitch/shim.h: their headers are not
+ * C++-clean and they share globals, so everything that needs them is in C, behind plain types.
  *
  * Thread: every function here except hp_ovs_init() and hp_ovs_set_tls() belongs to the one thread
  * that runs the OVS poll loop (thread.h). Strings returned as char * are malloc'd: free() them.

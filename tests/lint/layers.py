@@ -2,7 +2,8 @@
 
 CMake checks the same of its targets; a header reaches further than a target, hence this. Beside the
 order of the folders: policy/ decides and does no I/O, so it sees the standard library, Boost and fmt
-only, without threads and streams; and the headers of Open vSwitch are seen in overlay/ovsdb alone.
+only, without threads and streams; and the headers of Open vSwitch are seen in overlay/ovsdb and
+overlay/vswitch alone.
 """
 
 import os
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 LAYERS = ["policy", "overlay", "migration", "agent"]
-OVS_SHIM = "overlay/ovsdb/"
+OVS_SHIMS = ("overlay/ovsdb/", "overlay/vswitch/")
 NOT_FOR_POLICY = {"condition_variable", "filesystem", "fstream", "future", "iostream", "mutex",
                   "semaphore", "shared_mutex", "thread"}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -24,10 +25,10 @@ def complaint(path: str, quoted: bool, name: str) -> str | None:
     top = name.split("/")[0]
     if top in LAYERS and LAYERS.index(top) > LAYERS.index(layer):
         return f"{layer}/ must not know of {top}/"
-    if quoted and top not in LAYERS and not path.startswith(OVS_SHIM) and not path.endswith(".bpf.c"):
+    if quoted and top not in LAYERS and not path.startswith(OVS_SHIMS) and not path.endswith(".bpf.c"):
         return "project headers are included by their path from the root, others in <>"
-    if not quoted and top == "openvswitch" and not path.startswith(OVS_SHIM):
-        return f"Open vSwitch is used in {OVS_SHIM} alone"
+    if not quoted and top == "openvswitch" and not path.startswith(OVS_SHIMS):
+        return f"the headers of Open vSwitch are for {' and '.join(OVS_SHIMS)} alone"
     if layer == "policy" and not quoted:
         if name in NOT_FOR_POLICY or (top not in ("boost", "fmt") and ("/" in name or name.endswith(".h"))):
             return "policy/ decides only: the standard library without threads and streams, Boost, fmt"

@@ -1,0 +1,215 @@
+#include "overlay/vswitch/bridge.h"
+
+#include "overlay/ovsdb/thread.h"
+#include "overlay/vswitch/shim.h"
+
+#include <fmt/format.h>
+
+#include <sys/types.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+namespace homeport::overlay::vswitch {
+
+namespace errc = boost::system::errc;
+
+namespace {
+
+struct Free {
+  void operator()(char* text) const { std::free(text); }
+};
+using CString = std::unique_ptr<char, Free>;
+
+struct CloseSwitch {
+  void operator()(hp_switch* connection) const { hp_switch_close(connection); }
+};
+using Connection = std::unique_ptr<hp_switch, CloseSwitch>;
+
+/// What the shim says is wrong, if anything is.
+Result<void> outcome(char* text) {
+  CString why(text);
+  if (!why) return {};
+  return policy::make_error(errc::io_error, fmt::format("Open vSwitch: {}", why.get()));
+}
+
+Result<Connection> connect(const BridgeOptions& options, long long deadline) {
+  hp_switch* connection = nullptr;
+  auto opened = outcome(hp_switch_open(options.management.c_str(), deadline, &connection));
+  if (!opened) return opened.error();
+  return Connection(connection);
+}
+
+hp_flow c_flow(const FlowKey& key, const FlowBody& body) {
+  return {key.table, key.priority, body.cookie, key.match.c_str(), body.actions.c_str(), 0, 0};
+}
+
+Flow cc_flow(const hp_flow& flow) {
+  return {{flow.table, flow.priority, flow.match},
+          {flow.cookie, flow.actions},
+          {flow.packets, flow.bytes}};
+}
+
+}  // namespace
+
+/// The control socket of the ovs-vswitchd that serves the bridge.
+Result<std::string> control_socket(const BridgeOptions& options) {
+  const std::string management = options.management.substr(options.management.find(':') + 1);
+  const std::filesystem::path directory = std::filesystem::path(management).parent_path();
+  const auto pid_file = directory / "ovs-vswitchd.pid";
+  pid_t pid = 0;
+  if (!(std::ifstream(pid_file) >> pid)) {
+    return policy::make_error(
+        errc::no_such_file_or_directory,
+        fmt::format("Open vSwitch: {} does not tell a process: is ovs-vswitchd running?",
+                    pid_file.string()));
+  }
+  return (directory / fmt::format("ovs-vswitchd.{}.ctl", pid)).string();
+}
+
+/// The part on the OVS thread.
+class Bridge::Replica : public ovsdb::LoopClient {
+ public:
+  explicit Replica(const BridgeOptions& options)
+      : bridge_(hp_bridge_create(options.database.c_str(), options.name.c_str())) {}
+
+  hp_bridge* get() const { return bridge_; }
+  bool run() override {
+    hp_bridge_run(bridge_);
+    return false;
+  }
+  void wait() override { hp_bridge_wait(bridge_); }
+  void close() override { hp_bridge_destroy(std::exchange(bridge_, nullptr)); }
+
+  const std::shared_ptr<ovsdb::OvsThread> thread = ovsdb::OvsThread::get();
+
+ private:
+  hp_bridge* bridge_;
+};
+
+Bridge::Bridge(BridgeOptions options) : options_(std::move(options)) {
+  auto thread = ovsdb::OvsThread::get();
+  thread->call([this] { replica_ = std::make_shared<Replica>(options_); });
+  thread->add(replica_);
+}
+
+Bridge::~Bridge() {
+  // The thread may end with its last user, and must not do so on itself.
+  auto thread = replica_->thread;
+  thread->remove(replica_);
+  replica_.reset();
+}
+
+Result<void> Bridge::on_thread(
+    const std::function<Result<void>(Replica&, long long deadline)>& action) {
+  Result<void> result;
+  replica_->thread->call([&] { result = action(*replica_, hp_now() + options_.patience.count()); });
+  return result;
+}
+
+Result<void> Bridge::ensure() {
+  return on_thread([this](Replica& replica, long long deadline) -> Result<void> {
+    if (auto synced = outcome(hp_bridge_sync(replica.get(), deadline)); !synced) return synced;
+    return outcome(hp_bridge_ensure(replica.get(), options_.datapath_type.c_str(), deadline));
+  });
+}
+
+Result<std::vector<BridgePort>> Bridge::ports() {
+  std::vector<BridgePort> ports;
+  auto seen = [](void* aux, const hp_bridge_port* port) {
+    static_cast<std::vector<BridgePort>*>(aux)->push_back(
+        {port->name, port->type, port->owner, port->options, port->error, port->number});
+  };
+  auto done = on_thread([&](Replica& replica, long long deadline) -> Result<void> {
+    if (auto synced = outcome(hp_bridge_sync(replica.get(), deadline)); !synced) return synced;
+    hp_bridge_ports(replica.get(), seen, &ports);
+    return {};
+  });
+  if (!done) return done.error();
+  return ports;
+}
+
+Result<void> Bridge::change_ports(const std::vector<BridgePort>& added,
+                                  const std::vector<std::string>& removed) {
+  std::vector<hp_bridge_port> to_add;
+  for (const BridgePort& port : added) {
+    to_add.push_back(
+        {port.name.c_str(), port.type.c_str(), port.owner.c_str(), port.options.c_str(), "", -1});
+  }
+  std::vector<const char*> to_remove;
+  for (const std::string& name : removed) to_remove.push_back(name.c_str());
+  return on_thread([&](Replica& replica, long long deadline) -> Result<void> {
+    if (auto synced = outcome(hp_bridge_sync(replica.get(), deadline)); !synced) return synced;
+    return outcome(hp_bridge_change(replica.get(), to_add.data(), to_add.size(), to_remove.data(),
+                                    to_remove.size(), deadline));
+  });
+}
+
+Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask,
+                                        std::uint8_t table) {
+  std::vector<Flow> flows;
+  auto seen = [](void* aux, const hp_flow* flow) {
+    static_cast<std::vector<Flow>*>(aux)->push_back(cc_flow(*flow));
+  };
+  auto done = on_thread([&](Replica&, long long deadline) -> Result<void> {
+    auto connection = connect(options_, deadline);
+    if (!connection) return connection.error();
+    return outcome(hp_switch_dump(connection->get(), table, cookie, mask, seen, &flows, deadline));
+  });
+  if (!done) return done.error();
+  return flows;
+}
+
+Result<void> Bridge::change_flows(const std::vector<FlowChange>& changes) {
+  if (changes.empty()) return {};
+  std::vector<hp_flow_change> wanted;
+  for (const FlowChange& change : changes) {
+    wanted.push_back({c_flow(change.key, change.body), change.remove});
+  }
+  return on_thread([&](Replica&, long long deadline) -> Result<void> {
+    auto connection = connect(options_, deadline);
+    if (!connection) return connection.error();
+    // A thousand flows may take ovs-vswitchd a good part of a second to remove.
+    deadline += static_cast<long long>(wanted.size());
+    bool refused = false;
+    return outcome(
+        hp_switch_commit(connection->get(), wanted.data(), wanted.size(), deadline, &refused));
+  });
+}
+
+Result<void> Bridge::wait_revalidated(const Flow& same) {
+  auto socket = control_socket(options_);
+  if (!socket) return socket.error();
+  auto round = [&] {
+    return on_thread([&](Replica&, long long deadline) {
+      return outcome(hp_vswitchd_revalidated(socket->c_str(), deadline));
+    });
+  };
+  // The first round to end may have begun before the change. Another change starts one at once,
+  // where it would wait for up to half a second.
+  if (auto first = round(); !first) return first;
+  if (auto again = change_flows({{same.key, same.body}}); !again) return again;
+  return round();
+}
+
+Result<std::vector<Flow>> Bridge::canonical(const std::vector<Flow>& flows) {
+  std::vector<Flow> result = flows;
+  auto done = on_thread([&](Replica&, long long) -> Result<void> {
+    for (Flow& flow : result) {
+      const hp_flow given = c_flow(flow.key, flow.body);
+      char *match = nullptr, *actions = nullptr;
+      if (auto parsed = outcome(hp_flow_canonical(&given, &match, &actions)); !parsed) {
+        return parsed;
+      }
+      flow.key.match = CString(match).get();
+      flow.body.actions = CString(actions).get();
+    }
+    return {};
+  });
+  if (!done) return done.error();
+  return result;
+}
+
+}  // namespace homeport::overlay::vswitch

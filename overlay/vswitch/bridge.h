@@ -1,0 +1,113 @@
+// One bridge of Open vSwitch: its ports, through the database of ovs-vswitchd, and its flows,
+// through OpenFlow. What is in it and is not marked as Homeport's is other people's: it can be
+// looked at here and not be changed.
+#pragma once
+
+#include "policy/error.h"
+
+#include <chrono>
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay::vswitch {
+
+using policy::Result;
+
+struct BridgeOptions {
+  std::string database = "unix:/run/openvswitch/db.sock";
+  std::string name = "br-int";
+  /// The bridge's OpenFlow management socket, of which ovs-vswitchd makes one for each bridge.
+  /// ovs-vswitchd's pid file and control socket are looked for in the same directory.
+  std::string management = "unix:/run/openvswitch/br-int.mgmt";
+  std::string datapath_type = "system";  ///< "netdev": the datapath in ovs-vswitchd itself
+  /// How long one call may wait for ovs-vswitchd and its database; 1 ms more for each flow to
+  /// change.
+  std::chrono::milliseconds patience{3000};
+};
+
+struct BridgePort {
+  std::string name;
+  std::string type;          ///< "" for a network device, "vxlan" for a tunnel
+  std::string owner;         ///< Why Homeport has put it there; empty for other people's.
+  std::string options;       ///< "key=value", in order of the keys, separated by commas.
+  std::string error;         ///< Why ovs-vswitchd cannot use it; empty when it can.
+  std::int64_t number = -1;  ///< Its OpenFlow port; -1 while it has none.
+};
+
+struct FlowKey {
+  std::uint8_t table = 0;
+  std::uint16_t priority = 0;
+  std::string match;  ///< In the words of ovs-fields(7); empty: every packet.
+  auto operator<=>(const FlowKey&) const = default;
+};
+
+struct FlowBody {
+  std::uint64_t cookie = 0;
+  std::string actions;  ///< In the words of ovs-actions(7).
+  bool operator==(const FlowBody&) const = default;
+};
+
+struct FlowCounts {
+  std::uint64_t packets = 0, bytes = 0;
+};
+
+struct Flow {
+  FlowKey key;
+  FlowBody body;
+  FlowCounts counts;
+};
+
+struct FlowChange {
+  FlowKey key;
+  FlowBody body;  ///< Of a flow to remove only the cookie, which it must have.
+  bool remove = false;
+};
+
+/// Used from one thread. Calls wait for ovs-vswitchd, no longer than the options' patience, and
+/// then fail with an error that says so.
+class Bridge {
+ public:
+  /// Connects when first used.
+  explicit Bridge(BridgeOptions options);
+  ~Bridge();
+  Bridge(const Bridge&) = delete;
+  Bridge& operator=(const Bridge&) = delete;
+
+  const BridgeOptions& options() const { return options_; }
+
+  /// Makes the bridge if there is none. Errors: it has another datapath type, ovs-vswitchd does not
+  /// answer.
+  Result<void> ensure();
+  Result<std::vector<BridgePort>> ports();
+  /// Adds and removes ports, of which only Homeport's are removed, and returns when ovs-vswitchd
+  /// has followed. With no changes it looks at its devices again.
+  Result<void> change_ports(const std::vector<BridgePort>& added,
+                            const std::vector<std::string>& removed);
+
+  /// Flows whose cookie is `cookie` in the bits of `mask`, of one table or of all (255).
+  Result<std::vector<Flow>> flows(std::uint64_t cookie, std::uint64_t mask,
+                                  std::uint8_t table = kAllTables);
+  /// All of them at one moment, or none. A flow that is there already keeps its counts.
+  Result<void> change_flows(const std::vector<FlowChange>& changes);
+
+  /// Returns when no packet is handled any more by what the datapath had cached before the last
+  /// change_flows(). `same` is a flow that is there: it is written once more.
+  Result<void> wait_revalidated(const Flow& same);
+  /// The flows in the words in which flows() tells of them.
+  Result<std::vector<Flow>> canonical(const std::vector<Flow>& flows);
+
+  static constexpr std::uint8_t kAllTables = 255;
+
+ private:
+  class Replica;
+  Result<void> on_thread(const std::function<Result<void>(Replica&, long long deadline)>& action);
+
+  const BridgeOptions options_;
+  std::shared_ptr<Replica> replica_;
+};
+
+}  // namespace homeport::overlay::vswitch

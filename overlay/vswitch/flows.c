@@ -1,0 +1,333 @@
+/* The OpenFlow half of shim.h. */
+#include <config.h>
+
+#include "overlay/vswitch/shim.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "byte-order.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/match.h"
+#include "openvswitch/ofp-actions.h"
+#include "openvswitch/ofp-bundle.h"
+#include "openvswitch/ofp-errors.h"
+#include "openvswitch/ofp-flow.h"
+#include "openvswitch/ofp-msgs.h"
+#include "openvswitch/ofp-util.h"
+#include "openvswitch/ofpbuf.h"
+#include "openvswitch/poll-loop.h"
+#include "openvswitch/vconn.h"
+#include "timeval.h"
+#include "util.h"
+
+/* What bundles came with; the switch tells of flows in its terms. */
+static const enum ofputil_protocol protocol = OFPUTIL_P_OF14_OXM;
+static const enum ofp_version version = OFP14_VERSION;
+
+struct hp_switch {
+  struct vconn* vconn;
+  uint32_t next_bundle;
+};
+
+/* Parses a flow the way ovs-ofctl does. Frees nothing of `fm` unless it returns NULL: see
+ * release(). */
+static char* parse(const struct hp_flow* flow, int command, struct ofputil_flow_mod* fm) {
+  const bool deletes = command == OFPFC_DELETE_STRICT;
+  char* text =
+      xasprintf("table=%u,priority=%u,cookie=0x%016" PRIx64 "%s%s%s%s%s", flow->table,
+                flow->priority, flow->cookie, deletes ? "/-1" : "", flow->match[0] ? "," : "",
+                flow->match, deletes ? "" : ",actions=", deletes ? "" : flow->actions);
+  enum ofputil_protocol usable;
+  char* why = parse_ofp_flow_mod_str(fm, text, NULL, NULL, command, &usable);
+  if (!why && !(usable & protocol)) {
+    minimatch_destroy(&fm->match);
+    free(CONST_CAST(struct ofpact*, fm->ofpacts));
+    why = xstrdup("OpenFlow 1.4 cannot say it");
+  }
+  if (why) {
+    char* said = why;
+    why = xasprintf("the flow \"%s\" is wrong: %s", text, said);
+    free(said);
+  }
+  free(text);
+  return why;
+}
+
+static void release(struct ofputil_flow_mod* fm) {
+  minimatch_destroy(&fm->match);
+  free(CONST_CAST(struct ofpact*, fm->ofpacts));
+}
+
+static char* actions_text(const struct ofpact* ofpacts, size_t length) {
+  struct ds text = DS_EMPTY_INITIALIZER;
+  const struct ofpact_format_params params = {.s = &text};
+  ofpacts_format(ofpacts, length, &params);
+  return ds_steal_cstr(&text);
+}
+
+char* hp_flow_canonical(const struct hp_flow* flow, char** match, char** actions) {
+  struct ofputil_flow_mod fm;
+  char* why = parse(flow, OFPFC_ADD, &fm);
+  if (why) {
+    return why;
+  }
+  /* Over the wire and back: encoding chooses among actions that mean the same. */
+  struct ofpbuf* message = ofputil_encode_flow_mod(&fm, protocol);
+  release(&fm);
+  ofpmsg_update_length(message);
+  uint64_t stub[1024 / 8];
+  struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
+  enum ofperr error =
+      ofputil_decode_flow_mod(&fm, message->data, protocol, NULL, NULL, &ofpacts, OFPP_MAX, 255);
+  if (error) {
+    why = xasprintf("the flow with the match \"%s\" and the actions \"%s\" is wrong: %s",
+                    flow->match, flow->actions, ofperr_to_string(error));
+  } else {
+    *match = minimatch_to_string(&fm.match, NULL, OFP_DEFAULT_PRIORITY);
+    *actions = actions_text(fm.ofpacts, fm.ofpacts_len);
+    minimatch_destroy(&fm.match);
+  }
+  ofpbuf_uninit(&ofpacts);
+  ofpbuf_delete(message);
+  return why;
+}
+
+char* hp_switch_open(const char* target, long long deadline, struct hp_switch** result) {
+  struct vconn* vconn;
+  long long patience = deadline - time_msec();
+  int error = vconn_open_block(target, 1u << version, 0, patience > 0 ? patience : 0, &vconn);
+  if (error) {
+    return xasprintf("no OpenFlow connection by %s: %s", target, ovs_strerror(error));
+  }
+  *result = xzalloc(sizeof **result);
+  (*result)->vconn = vconn;
+  return NULL;
+}
+
+void hp_switch_close(struct hp_switch* connection) {
+  vconn_close(connection->vconn);
+  free(connection);
+}
+
+static char* lost(int error) {
+  return xasprintf("the OpenFlow connection to ovs-vswitchd was lost: %s",
+                   ovs_retval_to_string(error));
+}
+
+/* Waits for a message, or with `to_send` until there is room to send. */
+static char* wait_round(struct hp_switch* connection, bool to_send, long long deadline) {
+  if (time_msec() >= deadline) {
+    return xstrdup("ovs-vswitchd does not answer by OpenFlow: is it running?");
+  }
+  vconn_run_wait(connection->vconn);
+  vconn_recv_wait(connection->vconn);
+  if (to_send) {
+    vconn_send_wait(connection->vconn);
+  }
+  poll_timer_wait_until(deadline);
+  poll_block();
+  vconn_run(connection->vconn);
+  return NULL;
+}
+
+/* The next message, if there is one already. */
+static char* receive(struct hp_switch* connection, struct ofpbuf** message) {
+  *message = NULL;
+  int error = vconn_recv(connection->vconn, message);
+  if (error == EAGAIN) {
+    *message = NULL;
+    return NULL;
+  }
+  return error ? lost(error) : NULL;
+}
+
+/* Something the switch objects to; the first is kept. */
+static void note_refusal(const struct ofpbuf* message, char** refusal) {
+  const struct ofp_header* header = message->data;
+  enum ofptype type;
+  if (*refusal || ofptype_decode(&type, header) || type != OFPTYPE_ERROR) {
+    return;
+  }
+  struct ofpbuf payload;
+  enum ofperr error = ofperr_decode_msg(header, &payload);
+  *refusal = xasprintf("ovs-vswitchd refuses a flow: %s",
+                       error ? ofperr_to_string(error) : "for a reason it has no name for");
+  if (error) {
+    ofpbuf_uninit(&payload);
+  }
+}
+
+/* Sends `message`, which it takes. Refusals that come meanwhile are noted, so that neither side
+ * waits for the other to read. */
+static char* transmit(struct hp_switch* connection, struct ofpbuf* message, char** refusal,
+                      long long deadline) {
+  ofpmsg_update_length(message);
+  for (;;) {
+    int error = vconn_send(connection->vconn, message);
+    if (!error) {
+      return NULL;
+    }
+    char* why = error == EAGAIN ? wait_round(connection, true, deadline) : lost(error);
+    struct ofpbuf* heard = NULL;
+    if (!why) {
+      why = receive(connection, &heard);
+    }
+    if (heard) {
+      note_refusal(heard, refusal);
+      ofpbuf_delete(heard);
+    }
+    if (why) {
+      ofpbuf_delete(message);
+      return why;
+    }
+  }
+}
+
+/* Waits for the answer to the message with that transaction id. */
+static char* await(struct hp_switch* connection, ovs_be32 xid, struct ofpbuf** answer,
+                   char** refusal, long long deadline) {
+  for (;;) {
+    char* why = receive(connection, answer);
+    if (!why && !*answer) {
+      why = wait_round(connection, false, deadline);
+      if (!why) {
+        continue;
+      }
+    }
+    if (why) {
+      return why;
+    }
+    const struct ofp_header* header = (*answer)->data;
+    if (header->xid == xid) {
+      return NULL;
+    }
+    note_refusal(*answer, refusal);
+    ofpbuf_delete(*answer);
+  }
+}
+
+static ovs_be32 xid_of(const struct ofpbuf* message) {
+  return ((const struct ofp_header*)message->data)->xid;
+}
+
+/* The flows of one part of a dump. */
+static char* read_flows(struct ofpbuf* answer, hp_flow_seen* seen, void* aux, bool* more) {
+  enum ofptype type;
+  if (ofptype_decode(&type, answer->data) || type != OFPTYPE_FLOW_STATS_REPLY) {
+    return xstrdup("ovs-vswitchd refuses to tell its flows");
+  }
+  *more = ofpmp_more(answer->data);
+  uint64_t stub[1024 / 8];
+  struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
+  struct ofputil_flow_stats stats;
+  int result;
+  while (!(result = ofputil_decode_flow_stats_reply(&stats, answer, false, &ofpacts))) {
+    char* match = match_to_string(&stats.match, NULL, OFP_DEFAULT_PRIORITY);
+    char* actions = actions_text(stats.ofpacts, stats.ofpacts_len);
+    const struct hp_flow flow = {
+        .table = stats.table_id,
+        .priority = stats.priority,
+        .cookie = ntohll(stats.cookie),
+        .match = match,
+        .actions = actions,
+        .packets = stats.packet_count == UINT64_MAX ? 0 : stats.packet_count,
+        .bytes = stats.byte_count == UINT64_MAX ? 0 : stats.byte_count,
+    };
+    seen(aux, &flow);
+    free(match);
+    free(actions);
+  }
+  ofpbuf_uninit(&ofpacts);
+  return result == EOF ? NULL : xstrdup("ovs-vswitchd tells of flows that cannot be read");
+}
+
+char* hp_switch_dump(struct hp_switch* connection, uint8_t table, uint64_t cookie, uint64_t mask,
+                     hp_flow_seen* seen, void* aux, long long deadline) {
+  struct ofputil_flow_stats_request request = {
+      .cookie = htonll(cookie),
+      .cookie_mask = htonll(mask),
+      .out_port = OFPP_ANY,
+      .out_group = OFPG_ANY,
+      .table_id = table,
+  };
+  match_init_catchall(&request.match);
+  struct ofpbuf* message = ofputil_encode_flow_stats_request(&request, protocol);
+  ovs_be32 xid = xid_of(message);
+  char* refusal = NULL;
+  char* why = transmit(connection, message, &refusal, deadline);
+  for (bool more = true; more && !why;) {
+    struct ofpbuf* answer;
+    why = await(connection, xid, &answer, &refusal, deadline);
+    if (!why) {
+      why = read_flows(answer, seen, aux, &more);
+      ofpbuf_delete(answer);
+    }
+  }
+  free(refusal);
+  return why;
+}
+
+/* Sends a request whose answer says no more than that it was done. */
+static char* ask(struct hp_switch* connection, struct ofpbuf* request, char** refusal,
+                 long long deadline) {
+  ovs_be32 xid = xid_of(request);
+  char* why = transmit(connection, request, refusal, deadline);
+  struct ofpbuf* answer;
+  if (!why) {
+    why = await(connection, xid, &answer, refusal, deadline);
+  }
+  if (!why) {
+    note_refusal(answer, refusal);
+    ofpbuf_delete(answer);
+  }
+  return why;
+}
+
+static struct ofpbuf* control(uint32_t bundle, uint16_t type) {
+  struct ofputil_bundle_ctrl_msg request = {
+      .bundle_id = bundle, .type = type, .flags = OFPBF_ATOMIC | OFPBF_ORDERED};
+  return ofputil_encode_bundle_ctrl_request(version, &request);
+}
+
+static char* add_change(struct hp_switch* connection, uint32_t bundle,
+                        const struct hp_flow_change* change, char** refusal, long long deadline) {
+  struct ofputil_flow_mod fm;
+  char* why = parse(&change->flow, change->remove ? OFPFC_DELETE_STRICT : OFPFC_ADD, &fm);
+  if (why) {
+    return why;
+  }
+  struct ofpbuf* message = ofputil_encode_flow_mod(&fm, protocol);
+  release(&fm);
+  ofpmsg_update_length(message);
+  struct ofputil_bundle_add_msg add = {
+      .bundle_id = bundle, .flags = OFPBF_ATOMIC | OFPBF_ORDERED, .msg = message->data};
+  struct ofpbuf* request = ofputil_encode_bundle_add(version, &add);
+  ofpbuf_delete(message);
+  return transmit(connection, request, refusal, deadline);
+}
+
+char* hp_switch_commit(struct hp_switch* connection, const struct hp_flow_change* changes, size_t n,
+                       long long deadline, bool* refused) {
+  uint32_t bundle = connection->next_bundle++;
+  char* refusal = NULL;
+  char* why = ask(connection, control(bundle, OFPBCT_OPEN_REQUEST), &refusal, deadline);
+  for (size_t i = 0; i < n && !why && !refusal; i++) {
+    why = add_change(connection, bundle, &changes[i], &refusal, deadline);
+  }
+  /* A message that is refused is only left out of the bundle: know before committing. */
+  if (!why) {
+    why = ask(connection, ofputil_encode_barrier_request(version), &refusal, deadline);
+  }
+  if (!why) {
+    uint16_t end = refusal ? OFPBCT_DISCARD_REQUEST : OFPBCT_COMMIT_REQUEST;
+    why = ask(connection, control(bundle, end), &refusal, deadline);
+  }
+  *refused = !why && refusal;
+  if (why) {
+    free(refusal);
+    return why;
+  }
+  return refusal;
+}

@@ -1,0 +1,96 @@
+/* The door to Open vSwitch itself, for what overlay/ovsdb/shim.h is to its databases: the ports of
+ * one bridge through the database of ovs-vswitchd, and its flows through OpenFlow.
+ *
+ * Thread: every function belongs to the one thread of overlay/ovsdb/thread.h. Those that take a
+ * deadline (milliseconds of hp_now()) block it, no longer than that. Where a function returns
+ * char *, NULL is success and anything else says why not, for a person; strings returned are
+ * malloc'd: free() them. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The clock of deadlines. */
+long long hp_now(void);
+
+/* The database half. */
+
+struct hp_bridge;
+/* `database` is that of ovs-vswitchd, "unix:PATH". Connects, and again whenever that is lost, while
+ * hp_bridge_run() and hp_bridge_wait() take their turns in the poll loop. */
+struct hp_bridge* hp_bridge_create(const char* database, const char* name);
+void hp_bridge_destroy(struct hp_bridge*);
+void hp_bridge_run(struct hp_bridge*);
+void hp_bridge_wait(struct hp_bridge*);
+/* Waits until the replica holds what the server has. */
+char* hp_bridge_sync(struct hp_bridge*, long long deadline);
+/* Makes the bridge if there is none: without ports, and forwarding nothing by itself. One that
+ * exists must have that datapath type. */
+char* hp_bridge_ensure(struct hp_bridge*, const char* datapath_type, long long deadline);
+
+struct hp_bridge_port {
+  const char* name;
+  const char* type;    /* "" for a network device */
+  const char* owner;   /* the value of external_ids:homeport, "" for other people's */
+  const char* options; /* "key=value" in order of the keys, separated by commas */
+  const char* error;   /* why ovs-vswitchd cannot use it, or "" */
+  int64_t number;      /* OpenFlow port, -1 while it has none */
+};
+typedef void hp_port_seen(void* aux, const struct hp_bridge_port*);
+void hp_bridge_ports(struct hp_bridge*, hp_port_seen* seen, void* aux);
+
+/* Adds `added` (marked with their owner) and takes the ports named in `removed` out of the bridge,
+ * if they are marked; then waits until ovs-vswitchd has done so. With neither, has it look at its
+ * devices again. */
+char* hp_bridge_change(struct hp_bridge*, const struct hp_bridge_port* added, size_t n_added,
+                       const char* const* removed, size_t n_removed, long long deadline);
+
+/* The OpenFlow half. */
+
+struct hp_flow {
+  uint8_t table;
+  uint16_t priority;
+  uint64_t cookie;
+  const char* match;   /* in the words of ovs-ofctl(8) and ovs-fields(7), "" for every packet */
+  const char* actions; /* those of ovs-actions(7) */
+  uint64_t packets;
+  uint64_t bytes;
+};
+
+/* How the switch would tell of the flow: `*match` and `*actions` as a dump has them. */
+char* hp_flow_canonical(const struct hp_flow*, char** match, char** actions);
+
+struct hp_switch;
+/* `target` is the bridge's management socket, "unix:PATH". */
+char* hp_switch_open(const char* target, long long deadline, struct hp_switch**);
+void hp_switch_close(struct hp_switch*);
+
+typedef void hp_flow_seen(void* aux, const struct hp_flow*);
+/* Every flow of the table (255: of all) whose cookie is `cookie` where `mask` has ones. */
+char* hp_switch_dump(struct hp_switch*, uint8_t table, uint64_t cookie, uint64_t mask,
+                     hp_flow_seen* seen, void* aux, long long deadline);
+
+struct hp_flow_change {
+  struct hp_flow flow; /* of one to remove: table, priority, match, and the cookie it must have */
+  bool remove;
+};
+/* All of them or none, in their order, and for packets at one moment (a bundle, OpenFlow 1.4). A
+ * flow that is there already is replaced and keeps its counts. After an error that is not the
+ * switch's own refusal (`*refused`), the outcome is not known: close it. */
+char* hp_switch_commit(struct hp_switch*, const struct hp_flow_change* changes, size_t n,
+                       long long deadline, bool* refused);
+
+/* The daemon. */
+
+/* Waits until ovs-vswitchd has gone once more over what its datapath has cached of the flows, by
+ * its control socket. A round that was under way already may be the one that ends the wait. */
+char* hp_vswitchd_revalidated(const char* socket_path, long long deadline);
+
+#ifdef __cplusplus
+}
+#endif

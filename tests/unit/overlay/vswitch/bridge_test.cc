@@ -1,0 +1,182 @@
+// Ports and flows of a real bridge.
+#include "overlay/vswitch/bridge.h"
+
+#include "tests/unit/overlay/link/devices.h"
+#include "tests/unit/overlay/link/net_namespace.h"
+#include "tests/unit/overlay/vswitch/test_switch.h"
+
+#include <gmock/gmock.h>
+
+namespace homeport::overlay::vswitch {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr std::uint64_t kOurs = 0x4850ull << 48;
+constexpr std::uint64_t kMask = 0xffffull << 48;
+
+class BridgeTest : public testing::Test {
+ protected:
+  NetNamespace inside_;
+  test::TestSwitch switch_{inside_.fd()};
+  Bridge bridge_{switch_.bridge("br-int")};
+
+  void SetUp() override { bridge_.ensure().value(); }
+
+  static Flow flow(std::uint8_t table, std::uint16_t priority, std::string match,
+                   std::string actions, std::uint64_t cookie = kOurs) {
+    return {{table, priority, std::move(match)}, {cookie, std::move(actions)}, {}};
+  }
+  std::vector<FlowKey> keys(std::uint64_t cookie = kOurs, std::uint64_t mask = kMask) {
+    std::vector<FlowKey> keys;
+    for (const Flow& flow : bridge_.flows(cookie, mask).value()) keys.push_back(flow.key);
+    return keys;
+  }
+  static FlowChange add(const Flow& flow) { return {flow.key, flow.body}; }
+  static FlowChange remove(const Flow& flow) { return {flow.key, flow.body, true}; }
+};
+
+TEST_F(BridgeTest, IsMadeOnceAndForwardsNothingByItself) {
+  EXPECT_EQ(switch_.vsctl({"get", "Bridge", "br-int", "datapath_type", "fail_mode"}),
+            "netdev\nsecure\n");
+  const std::string uuid = switch_.vsctl({"get", "Bridge", "br-int", "_uuid"});
+  bridge_.ensure().value();
+  EXPECT_EQ(switch_.vsctl({"get", "Bridge", "br-int", "_uuid"}), uuid);
+  EXPECT_THAT(keys(0, 0), IsEmpty());
+}
+
+TEST_F(BridgeTest, OfAnotherDatapathTypeIsRefused) {
+  BridgeOptions options = switch_.bridge("br-int");
+  options.datapath_type = "system";
+  auto refused = Bridge(options).ensure();
+  EXPECT_THAT(refused.error().message, HasSubstr("has the datapath type netdev, not system"));
+}
+
+TEST_F(BridgeTest, PortsComeAndGoAndOtherPeoplesStay) {
+  inside_.run([] {
+    create_veth("ours", "ours-peer");
+    create_veth("theirs", "theirs-peer");
+  });
+  switch_.vsctl({"add-port", "br-int", "theirs"});
+  bridge_
+      .change_ports(
+          {{"ours", "", "port", "", "", -1},
+           {"tunnel", "vxlan", "tunnel", "dst_port=4790,key=flow,remote_ip=flow", "", -1}},
+          {})
+      .value();
+  std::map<std::string, BridgePort> ports;
+  for (const BridgePort& port : bridge_.ports().value()) ports[port.name] = port;
+  EXPECT_GT(ports.at("ours").number, 0);
+  EXPECT_EQ(ports.at("ours").owner, "port");
+  EXPECT_GT(ports.at("tunnel").number, 0);
+  EXPECT_EQ(ports.at("tunnel").options, "dst_port=4790,key=flow,remote_ip=flow");
+  EXPECT_EQ(ports.at("theirs").owner, "");
+
+  bridge_.change_ports({}, {"ours", "theirs"}).value();
+  EXPECT_THAT(switch_.vsctl({"list-ports", "br-int"}), "theirs\ntunnel\n");
+}
+
+TEST_F(BridgeTest, DeviceThatIsMissingHasNoNumberAndAReason) {
+  bridge_.change_ports({{"missing", "", "port", "", "", -1}}, {}).value();
+  for (const BridgePort& port : bridge_.ports().value()) {
+    if (port.name != "missing") continue;
+    EXPECT_EQ(port.number, -1);
+    EXPECT_THAT(port.error, HasSubstr("No such device"));
+  }
+  inside_.run([] { create_veth("missing", "peer"); });
+  bridge_.change_ports({}, {}).value();
+  for (const BridgePort& port : bridge_.ports().value()) EXPECT_GE(port.number, 0) << port.name;
+}
+
+TEST_F(BridgeTest, FlowsAreToldInTheWordsOfTheirCanonicalForm) {
+  const std::vector<Flow> written = {
+      flow(200, 7, "arp,reg0=0x2a,arp_tpa=10.0.0.1,arp_op=1",
+           "set_field:0x020000000001->xreg1,resubmit(,201),note:41.42"),
+      flow(201, 1, "reg1=0x1/0x3,dl_dst=01:00:00:00:00:00/01:00:00:00:00:00",
+           "move:NXM_NX_REG0[]->NXM_NX_TUN_ID[0..31],load:0x1->NXM_NX_TUN_ID[23],"
+           "set_field:192.0.2.1->tun_dst,output:7"),
+      flow(202, 0, "", "drop")};
+  const auto canonical = bridge_.canonical(written).value();
+  bridge_.change_flows({add(written[0]), add(written[1]), add(written[2])}).value();
+  const auto found = bridge_.flows(kOurs, kMask).value();
+  ASSERT_EQ(found.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(found[i].key, canonical[i].key);
+    EXPECT_EQ(found[i].body, canonical[i].body);
+  }
+}
+
+TEST_F(BridgeTest, ABundleIsAllOrNothing) {
+  const Flow good = flow(200, 1, "in_port=1", "drop");
+  const Flow refused = flow(200, 1, "in_port=2", "meter:7");  // There is no such meter.
+  auto result = bridge_.change_flows({add(good), add(refused)});
+  ASSERT_FALSE(result);
+  EXPECT_THAT(result.error().message, HasSubstr("refuses a flow"));
+  EXPECT_THAT(keys(), IsEmpty());
+  bridge_.change_flows({add(good)}).value();
+  EXPECT_THAT(keys(), ElementsAre(good.key));
+}
+
+TEST_F(BridgeTest, WrongWordsAreToldAndNothingHappens) {
+  auto result = bridge_.change_flows({add(flow(200, 1, "in_port=1", "fly:1"))});
+  EXPECT_THAT(result.error().message, HasSubstr("actions=fly:1\" is wrong"));
+  EXPECT_THAT(keys(), IsEmpty());
+}
+
+TEST_F(BridgeTest, OnlyFlowsOfTheCookieAreRemoved) {
+  const Flow ours = flow(200, 1, "in_port=1", "drop");
+  const Flow theirs = flow(200, 1, "in_port=2", "drop", 0x77);
+  bridge_.change_flows({add(ours), add(theirs)}).value();
+  Flow pretended = theirs;
+  pretended.body.cookie = kOurs;
+  bridge_.change_flows({remove(pretended), remove(ours)}).value();
+  EXPECT_THAT(keys(0, 0), ElementsAre(theirs.key));
+}
+
+TEST_F(BridgeTest, ManyFlowsGoThrough) {
+  std::vector<FlowChange> changes;
+  for (unsigned i = 0; i < 5'000; ++i) {
+    changes.push_back(add(
+        flow(202, 3, "reg0=" + std::to_string(i), "set_field:192.0.2.1->tun_dst,resubmit(,203)")));
+  }
+  bridge_.change_flows(changes).value();
+  EXPECT_EQ(keys().size(), changes.size());
+  for (FlowChange& change : changes) change.remove = true;
+  bridge_.change_flows(changes).value();
+  EXPECT_THAT(keys(), IsEmpty());
+}
+
+TEST_F(BridgeTest, RevalidationIsWaitedFor) {
+  const Flow flow = BridgeTest::flow(202, 0, "", "drop");
+  bridge_.change_flows({add(flow)}).value();
+  EXPECT_TRUE(bridge_.wait_revalidated(flow));
+  switch_.kill_daemon();
+  EXPECT_FALSE(bridge_.wait_revalidated(flow));
+}
+
+TEST_F(BridgeTest, DaemonThatDoesNotAnswerIsGivenUp) {
+  BridgeOptions options = switch_.bridge("br-int");
+  options.patience = std::chrono::milliseconds(200);
+  Bridge bridge(options);
+  bridge.ports().value();
+  switch_.freeze_daemon();
+  EXPECT_THAT(bridge.flows(kOurs, kMask).error().message, HasSubstr("OpenFlow"));
+  EXPECT_THAT(bridge.change_ports({}, {}).error().message, HasSubstr("is it running"));
+  switch_.thaw_daemon();
+  EXPECT_TRUE(bridge_.flows(kOurs, kMask));
+}
+
+TEST(BridgeOfNobody, SaysThatNothingAnswers) {
+  BridgeOptions options;
+  options.database = "unix:/nonexistent/db.sock";
+  options.management = "unix:/nonexistent/br-int.mgmt";
+  options.patience = std::chrono::milliseconds(50);
+  Bridge bridge(options);
+  EXPECT_THAT(bridge.ensure().error().message, HasSubstr("does not answer"));
+  EXPECT_THAT(bridge.flows(0, 0).error().message, HasSubstr("/nonexistent/br-int.mgmt"));
+}
+
+}  // namespace
+}  // namespace homeport::overlay::vswitch
