@@ -1,0 +1,168 @@
+#include "overlay/datapath/ovs/records.h"
+
+#include "overlay/datapath/ovs/pipeline.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <map>
+#include <optional>
+#include <sstream>
+
+namespace homeport::overlay::ovs {
+
+namespace {
+
+using vswitch::Flow;
+
+std::string note(const std::string& text) {
+  std::string action = "note:";
+  for (unsigned char c : text) action += fmt::format("{:02x}.", c);
+  action.pop_back();
+  return action;
+}
+
+/// The text of the note among actions; empty when there is none.
+std::string noted(const std::string& actions) {
+  const auto at = actions.find("note:");
+  std::string text;
+  if (at == std::string::npos) return text;
+  for (std::size_t i = at + 5; i + 1 < actions.size(); i += 3) {
+    unsigned value = 0;
+    auto [end, error] = std::from_chars(&actions[i], &actions[i] + 2, value, 16);
+    if (error != std::errc() || end != &actions[i] + 2 || value == 0) break;  // Padded with zeros.
+    text += static_cast<char>(value);
+    if (i + 2 >= actions.size() || actions[i + 2] != '.') break;
+  }
+  return text;
+}
+
+std::optional<policy::IpAddress> address(const std::string& text) {
+  boost::system::error_code error;
+  auto parsed = boost::asio::ip::make_address(text, error);
+  if (error) return std::nullopt;
+  return parsed;
+}
+
+std::optional<Port> read_port(std::istream& words) {
+  Port port;
+  std::string mac;
+  if (!(words >> port.device >> port.vni >> mac >> port.held)) return std::nullopt;
+  auto parsed = policy::MacAddress::parse(mac);
+  if (!parsed) return std::nullopt;
+  port.mac = *parsed;
+  return port;
+}
+
+std::optional<AddressEntry> read_address(std::istream& words) {
+  AddressEntry entry;
+  std::string mac, kind, where;
+  if (!(words >> entry.vni >> mac >> entry.generation >> kind >> where)) return std::nullopt;
+  auto parsed = policy::MacAddress::parse(mac);
+  if (!parsed) return std::nullopt;
+  entry.mac = *parsed;
+  if (kind == "here") {
+    entry.location = LocalPort{where};
+  } else if (auto vtep = address(where)) {
+    entry.location = RemoteHost{*vtep};
+  } else {
+    return std::nullopt;
+  }
+  for (std::string ip; words >> ip;) {
+    auto one = address(ip);
+    if (!one) return std::nullopt;
+    entry.ips.push_back(*one);
+  }
+  return entry;
+}
+
+std::optional<NetworkEntry> read_network(std::istream& words) {
+  NetworkEntry network;
+  if (!(words >> network.vni >> network.mtu)) return std::nullopt;
+  return network;
+}
+
+/// What follows `key` up to a character that ends it.
+std::string value_after(const std::string& text, std::string_view key) {
+  const auto at = text.find(key);
+  if (at == std::string::npos) return "";
+  const auto begin = at + key.size();
+  return text.substr(begin, text.find_first_of(",/", begin) - begin);
+}
+
+/// To which hosts a network's announcements are sent.
+std::vector<policy::IpAddress> hosts_of(const std::string& actions) {
+  static constexpr std::string_view kSet = "set_field:";
+  std::vector<policy::IpAddress> hosts;
+  for (auto at = actions.find(kSet); at != std::string::npos; at = actions.find(kSet, at + 1)) {
+    const auto begin = at + kSet.size();
+    const auto arrow = actions.find("->", begin);
+    if (arrow == std::string::npos || actions.compare(arrow + 2, 4, "tun_") != 0) continue;
+    if (auto host = address(actions.substr(begin, arrow - begin))) hosts.push_back(*host);
+  }
+  return hosts;
+}
+
+}  // namespace
+
+std::string record(const Port& port) {
+  return note(
+      fmt::format("port {} {} {} {:d}", port.device, port.vni, port.mac.to_string(), port.held));
+}
+
+std::string record(const NetworkEntry& network) {
+  return note(fmt::format("network {} {}", network.vni, network.mtu));
+}
+
+std::string record(const AddressEntry& entry) {
+  std::string text =
+      fmt::format("address {} {} {} ", entry.vni, entry.mac.to_string(), entry.generation);
+  if (const auto* host = std::get_if<RemoteHost>(&entry.location)) {
+    text += "at " + host->vtep.to_string();
+  } else {
+    text += "here " + std::get<LocalPort>(entry.location).device;
+  }
+  for (const policy::IpAddress& ip : entry.ips) text += " " + ip.to_string();
+  return note(text);
+}
+
+std::string hex(std::string_view mac) {
+  std::string digits;
+  for (char c : mac) {
+    if (c != ':') digits += c;
+  }
+  return digits;
+}
+
+DesiredState decompile(const std::vector<Flow>& flows) {
+  DesiredState state;
+  std::map<policy::Vni, std::vector<policy::IpAddress>> hosts;
+  for (const Flow& flow : flows) {
+    if (flow.key.table == kFromTunnel) {
+      for (std::string_view key : {"tun_src=", "tun_ipv6_src="}) {
+        if (auto vtep = address(value_after(flow.key.match, key))) state.vteps.push_back(*vtep);
+      }
+    } else if (flow.key.table == kAnnounce) {
+      policy::Vni vni = 0;
+      const std::string text = value_after(flow.key.match, "reg0=0x");
+      std::from_chars(text.data(), text.data() + text.size(), vni, 16);
+      auto& all = hosts[vni];
+      for (const auto& host : hosts_of(flow.body.actions)) all.push_back(host);
+    }
+    std::istringstream words(noted(flow.body.actions));
+    std::string kind;
+    words >> kind;
+    if (kind == "port") {
+      if (auto port = read_port(words)) state.ports.push_back(*port);
+    } else if (kind == "address") {
+      if (auto entry = read_address(words)) state.addresses.push_back(*entry);
+    } else if (kind == "network") {
+      if (auto network = read_network(words)) state.networks.push_back(*network);
+    }
+  }
+  for (NetworkEntry& network : state.networks) network.hosts = std::move(hosts[network.vni]);
+  normalize(state);
+  return state;
+}
+
+}  // namespace homeport::overlay::ovs

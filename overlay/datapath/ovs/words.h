@@ -1,0 +1,66 @@
+// Flows in words: pieces of matches and actions that several tables share.
+#pragma once
+
+#include "overlay/datapath/ovs/flow_image.h"
+#include "overlay/datapath/ovs/pipeline.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <string_view>
+
+namespace homeport::overlay::ovs {
+
+inline std::string go(Table table) {
+  return fmt::format("resubmit(,{})", static_cast<unsigned>(table));
+}
+
+inline std::string count(Counter counter) {
+  return fmt::format("set_field:{}->reg6,{}", static_cast<unsigned>(counter), go(kCount));
+}
+
+/// Matches packets of which `set` is known, and nothing else of `asked`.
+inline std::string known(std::uint32_t set, std::uint32_t asked) {
+  return fmt::format("reg1={:#x}/{:#x}", set, asked);
+}
+inline std::string known(std::uint32_t set) {
+  return known(set, set);
+}
+inline std::string learn(std::uint32_t bit) {
+  return fmt::format("set_field:{:#x}/{:#x}->reg1", bit, bit);
+}
+
+inline constexpr std::string_view kToGroup = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00";
+inline constexpr std::string_view kUntagged = "vlan_tci=0x0000/0x1000";
+/// The network and, for some, the mark as the tunnel's key.
+inline constexpr std::string_view kKey = "move:NXM_NX_REG0[]->NXM_NX_TUN_ID[0..31]";
+inline constexpr std::string_view kKeyMarked =
+    "move:NXM_NX_REG0[]->NXM_NX_TUN_ID[0..31],load:0x1->NXM_NX_TUN_ID[23]";
+/// A switch sends nothing back to where it came from, unless it has forgotten that.
+inline constexpr std::string_view kForgetPort = "load:0->NXM_OF_IN_PORT[]";
+
+inline std::string tunnel_to(const policy::IpAddress& vtep) {
+  return fmt::format("set_field:{}->{}", vtep.to_string(),
+                     vtep.is_v6() ? "tun_ipv6_dst" : "tun_dst");
+}
+inline std::string tunnel_from(const policy::IpAddress& vtep) {
+  return fmt::format("{}={}", vtep.is_v6() ? "tun_ipv6_src" : "tun_src", vtep.to_string());
+}
+
+/// Flows on their way into an image, all of one owner.
+class Emitter {
+ public:
+  /// `low` is the low half of the cookie.
+  Emitter(FlowImage& image, std::string owner, std::uint32_t low = 0);
+  void operator()(Table table, unsigned priority, std::string match, std::string actions) const;
+
+ private:
+  FlowImage& image_;
+  std::string owner_;
+  std::uint64_t cookie_;
+};
+
+/// The flows that are there whatever is desired.
+void emit_pipeline(FlowImage& image, const BridgePorts& ports);
+
+}  // namespace homeport::overlay::ovs

@@ -1,0 +1,418 @@
+#include "overlay/datapath/ovs_datapath.h"
+
+#include "overlay/datapath/ovs/differences.h"
+#include "overlay/datapath/ovs/flow_image.h"
+#include "overlay/datapath/ovs/pipeline.h"
+#include "overlay/link/link.h"
+
+#include <fmt/format.h>
+#include <boost/algorithm/string/join.hpp>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace homeport::overlay {
+
+namespace {
+
+using namespace ovs;
+using vswitch::Bridge;
+using vswitch::BridgePort;
+using vswitch::Flow;
+using vswitch::FlowChange;
+using Problems = std::vector<std::string>;
+
+constexpr const char* kPortOwner = "port";
+constexpr const char* kTunnelOwner = "tunnel";
+
+const BridgePort* find_port(const std::vector<BridgePort>& ports, const std::string& name) {
+  auto found = std::find_if(ports.begin(), ports.end(),
+                            [&](const BridgePort& port) { return port.name == name; });
+  return found == ports.end() ? nullptr : &*found;
+}
+
+BridgePort tunnel_port(const OvsOptions& options) {
+  std::string text = fmt::format("dst_port={},key=flow", options.udp_port);
+  if (options.local_vtep) text += ",local_ip=" + options.local_vtep->to_string();
+  return {options.tunnel_port, "vxlan", kTunnelOwner, text + ",remote_ip=flow", "", -1};
+}
+
+/// Has the tunnel's port in the bridge as it is wanted.
+Result<void> ensure_tunnel(Bridge& bridge, const OvsOptions& options) {
+  if (auto made = bridge.ensure(); !made) return made;
+  auto ports = bridge.ports();
+  if (!ports) return ports.error();
+  const BridgePort wanted = tunnel_port(options);
+  if (const BridgePort* port = find_port(*ports, wanted.name)) {
+    if (port->owner != wanted.owner) {
+      return policy::make_error(
+          boost::system::errc::file_exists,
+          fmt::format("The bridge {} has a port {} that is not Homeport's: configure another name "
+                      "for the VXLAN device",
+                      options.bridge.name, wanted.name));
+    }
+    if (port->options == wanted.options && port->number > 0) return {};
+    if (port->options != wanted.options) {
+      if (auto gone = bridge.change_ports({}, {wanted.name}); !gone) return gone;
+      if (auto made = bridge.change_ports({wanted}, {}); !made) return made;
+    } else if (auto looked = bridge.change_ports({}, {}); !looked) {
+      return looked;
+    }
+  } else if (auto made = bridge.change_ports({wanted}, {}); !made) {
+    return made;
+  }
+  ports = bridge.ports();
+  if (!ports) return ports.error();
+  const BridgePort* port = find_port(*ports, wanted.name);
+  if (port && port->number > 0) return {};
+  return policy::make_error(
+      boost::system::errc::io_error,
+      fmt::format("ovs-vswitchd cannot make the tunnel {} for UDP port {}: {}", wanted.name,
+                  options.udp_port,
+                  port && !port->error.empty() ? port->error : "no reason given"));
+}
+
+class OvsDatapath final : public Datapath {
+ public:
+  explicit OvsDatapath(const OvsOptions& options) : options_(options), bridge_(options.bridge) {}
+
+  Result<void> start() { return ensure_tunnel(bridge_, options_); }
+
+  Result<void> apply(const DesiredState& desired) override;
+  const std::vector<std::string>& mended() const override { return mended_; }
+  Result<DesiredState> read_back() override;
+  Result<void> set_address(const AddressEntry& entry) override;
+  Result<PortCounters> counters(const std::string& device) override;
+  Result<TotalCounters> counters() override;
+
+ private:
+  /// What is known of the switch's flows: those there should be, and what they are for.
+  struct Programmed {
+    FlowImage flows;  ///< in the switch's own words
+    DesiredState carried;
+    BridgePorts ports;
+  };
+
+  Result<std::vector<BridgePort>> add_ports(const DesiredState& desired, Problems& problems);
+  void remove_ports(const std::vector<BridgePort>& ports, const DesiredState& desired,
+                    Problems& problems);
+  BridgePorts usable(const std::vector<BridgePort>& ports) const;
+  Result<FlowImage> in_switch_words(const FlowImage& flows);
+  Result<FlowImage> own_flows();
+  Result<void> spare_others(FlowImage& wanted, const FlowImage& current, Problems& problems);
+  Result<Programmed> found();
+  Result<void> leave_local(const FlowImage& flows);
+
+  const OvsOptions options_;
+  Bridge bridge_;
+  /// What this object left; none before it has written anything, or when it could not write
+  /// everything.
+  std::optional<Programmed> left_;
+  /// Flows and how the switch words them, of the last apply(): most stay.
+  std::map<std::pair<vswitch::FlowKey, std::string>, std::pair<std::string, std::string>> words_;
+  std::vector<std::string> mended_;
+};
+
+BridgePorts OvsDatapath::usable(const std::vector<BridgePort>& ports) const {
+  BridgePorts result;
+  result.answers_nd = options_.bridge.datapath_type == "netdev";
+  for (const BridgePort& port : ports) {
+    if (port.number <= 0) continue;
+    if (port.name == options_.tunnel_port) {
+      result.tunnel = port.number;
+    } else {
+      result.numbers[port.name] = port.number;
+    }
+  }
+  return result;
+}
+
+/// Takes the devices of ports into the bridge that are not there, and has ovs-vswitchd look again
+/// at those it could not use. Returns all ports of the bridge.
+Result<std::vector<BridgePort>> OvsDatapath::add_ports(const DesiredState& desired,
+                                                       Problems& problems) {
+  auto ports = bridge_.ports();
+  if (!ports) return ports;
+  auto links = list_links();
+  if (!links) return links.error();
+  std::set<std::string> devices;
+  for (const Link& link : *links) devices.insert(link.name);
+
+  std::vector<BridgePort> added;
+  bool stale = false;
+  for (const Port& port : desired.ports) {
+    if (!devices.contains(port.device)) {
+      problems.push_back(
+          fmt::format("The port {} is not carried: there is no such device.", port.device));
+      continue;
+    }
+    const BridgePort* present = find_port(*ports, port.device);
+    if (!present) added.push_back({port.device, "", kPortOwner, "", "", -1});
+    stale = stale || (present && present->number <= 0);
+  }
+  if (added.empty() && !stale) return ports;
+  if (auto changed = bridge_.change_ports(added, {}); !changed) return changed.error();
+  ports = bridge_.ports();
+  if (!ports) return ports;
+  for (const Port& port : desired.ports) {
+    const BridgePort* present = find_port(*ports, port.device);
+    if (present && present->number <= 0 && devices.contains(port.device)) {
+      problems.push_back(
+          fmt::format("The port {} is not carried: ovs-vswitchd cannot use the device: {}.",
+                      port.device, present->error));
+    }
+  }
+  return ports;
+}
+
+/// Takes Homeport's ports out of the bridge that are no longer wanted. Other people's stay.
+void OvsDatapath::remove_ports(const std::vector<BridgePort>& ports, const DesiredState& desired,
+                               Problems& problems) {
+  std::vector<std::string> removed;
+  for (const BridgePort& port : ports) {
+    const bool wanted = std::any_of(desired.ports.begin(), desired.ports.end(),
+                                    [&](const Port& wanted) { return wanted.device == port.name; });
+    if (port.owner == kPortOwner && !wanted) removed.push_back(port.name);
+  }
+  if (removed.empty()) return;
+  if (auto changed = bridge_.change_ports({}, removed); !changed) {
+    problems.push_back(changed.error().message + ".");
+  }
+}
+
+/// The flows as the switch would tell of them.
+Result<FlowImage> OvsDatapath::in_switch_words(const FlowImage& flows) {
+  std::vector<Flow> unknown;
+  for (const auto& [key, flow] : flows) {
+    if (!words_.contains({key, flow.body.actions})) unknown.push_back({key, flow.body, {}});
+  }
+  auto translated = bridge_.canonical(unknown);
+  if (!translated) return translated.error();
+  for (std::size_t i = 0; i < unknown.size(); ++i) {
+    const Flow& as_told = (*translated)[i];
+    words_[{unknown[i].key, unknown[i].body.actions}] = {as_told.key.match, as_told.body.actions};
+  }
+  FlowImage result;
+  for (const auto& [key, flow] : flows) {
+    const auto& [match, actions] = words_.at({key, flow.body.actions});
+    result[{key.table, key.priority, match}] = {{flow.body.cookie, actions}, flow.owner};
+  }
+  return result;
+}
+
+Result<FlowImage> OvsDatapath::own_flows() {
+  auto flows = bridge_.flows(kCookie, kCookieMask);
+  if (!flows) return flows.error();
+  FlowImage image;
+  for (Flow& flow : *flows) image[std::move(flow.key)] = {std::move(flow.body), ""};
+  return image;
+}
+
+/// Takes those out of `wanted` whose place in a table has a flow of somebody else.
+Result<void> OvsDatapath::spare_others(FlowImage& wanted, const FlowImage& current,
+                                       Problems& problems) {
+  const bool news = std::any_of(wanted.begin(), wanted.end(),
+                                [&](const auto& flow) { return !current.contains(flow.first); });
+  if (!news) return {};
+  auto flows = bridge_.flows(0, 0);
+  if (!flows) return flows.error();
+  for (const Flow& flow : *flows) {
+    if ((flow.body.cookie & kCookieMask) == kCookie) continue;
+    auto taken = wanted.find(flow.key);
+    if (taken == wanted.end()) continue;
+    problems.push_back(
+        fmt::format("{} is not whole: a flow that is not Homeport's has a place in table {} of the "
+                    "bridge {} (priority {}, {}).",
+                    taken->second.owner, flow.key.table, options_.bridge.name, flow.key.priority,
+                    flow.key.match.empty() ? "any packet" : flow.key.match));
+    wanted.erase(taken);
+  }
+  return {};
+}
+
+Result<void> OvsDatapath::apply(const DesiredState& desired) {
+  mended_.clear();
+  if (auto ready = ensure_tunnel(bridge_, options_); !ready) return ready;
+  Problems problems;
+  auto ports = add_ports(desired, problems);
+  if (!ports) return ports.error();
+  auto current = own_flows();
+  if (!current) return current.error();
+  if (left_) mended_ = differences(left_->flows, *current);
+
+  const BridgePorts numbers = usable(*ports);
+  DesiredState possible = desired;
+  std::erase_if(possible.ports,
+                [&](const Port& port) { return !numbers.numbers.contains(port.device); });
+  CompiledFlows compiled = compile(possible, numbers);
+  problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
+  auto wanted = in_switch_words(compiled.flows);
+  if (!wanted) return wanted.error();
+  const std::size_t left_out = problems.size();
+  if (auto spared = spare_others(*wanted, *current, problems); !spared) return spared;
+  if (auto changed = bridge_.change_flows(changes(*current, *wanted)); !changed) {
+    left_.reset();
+    return changed.error();
+  }
+  remove_ports(*ports, desired, problems);
+  // Of the words, those of flows that have gone are forgotten now and then.
+  if (words_.size() > 2 * compiled.flows.size() + 1000) words_.clear();
+
+  left_.reset();
+  if (problems.size() == left_out) {
+    left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers};
+  }
+  if (problems.empty()) return {};
+  return policy::make_error(boost::system::errc::invalid_argument,
+                            boost::algorithm::join(problems, " "));
+}
+
+/// What the switch has, as far as it is whole: what the records in the flows say, less everything
+/// of which a flow is missing or different.
+Result<OvsDatapath::Programmed> OvsDatapath::found() {
+  auto ports = bridge_.ports();
+  if (!ports) return ports.error();
+  auto flows = bridge_.flows(kCookie, kCookieMask);
+  if (!flows) return flows.error();
+  Programmed result;
+  result.ports = usable(*ports);
+  FlowImage current;
+  for (const Flow& flow : *flows) current[flow.key] = {flow.body, ""};
+  DesiredState recorded = decompile(*flows);
+  std::erase_if(recorded.ports,
+                [&](const Port& port) { return !result.ports.numbers.contains(port.device); });
+  CompiledFlows compiled = compile(recorded, result.ports);
+  auto should_be = in_switch_words(compiled.flows);
+  if (!should_be) return should_be.error();
+  std::set<std::string> broken;
+  for (const auto& [key, flow] : *should_be) {
+    auto there = current.find(key);
+    if (there == current.end() || !(there->second.body == flow.body)) broken.insert(flow.owner);
+  }
+  result.flows = std::move(*should_be);
+  result.carried = without(compiled.carried, broken);
+  return result;
+}
+
+Result<DesiredState> OvsDatapath::read_back() {
+  auto programmed = found();
+  if (!programmed) return programmed.error();
+  return std::move(programmed->carried);
+}
+
+/// After a change that leaves a port of this host: returns when no packet is on its way to it.
+Result<void> OvsDatapath::leave_local(const FlowImage& flows) {
+  const auto& [key, flow] = *flows.begin();
+  return bridge_.wait_revalidated({key, flow.body, {}});
+}
+
+Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
+  if (!left_) {
+    auto programmed = found();
+    if (!programmed) return programmed.error();
+    left_ = std::move(*programmed);
+  }
+  Programmed& now = *left_;
+  if (const auto* local = std::get_if<LocalPort>(&entry.location)) {
+    const bool is_port =
+        std::any_of(now.carried.ports.begin(), now.carried.ports.end(),
+                    [&](const Port& port) { return port.device == local->device; });
+    if (!is_port) {
+      return policy::make_error(
+          boost::system::errc::no_such_device,
+          fmt::format("The address {} cannot be delivered to {}, which is not a port",
+                      entry.mac.to_string(), local->device));
+    }
+  }
+  // It takes its IP addresses from whoever has them.
+  FlowImage before, after;
+  bool leaves = false;
+  DesiredState state = now.carried;
+  state.addresses.clear();
+  for (const AddressEntry& other : now.carried.addresses) {
+    AddressEntry rest = other;
+    const bool same = other.vni == entry.vni && other.mac == entry.mac;
+    if (same) {
+      leaves =
+          std::holds_alternative<LocalPort>(other.location) && other.location != entry.location;
+      rest = entry;
+    } else if (other.vni == entry.vni) {
+      std::erase_if(rest.ips, [&](const policy::IpAddress& ip) {
+        return std::find(entry.ips.begin(), entry.ips.end(), ip) != entry.ips.end();
+      });
+    }
+    if (!same) state.addresses.push_back(rest);
+    if (rest == other) continue;
+    before.merge(compile_address(other, now.carried, now.ports));
+    if (!same) after.merge(compile_address(rest, now.carried, now.ports));
+  }
+  state.addresses.push_back(entry);
+  normalize(state);
+  // What is now its own, it may have taken from another.
+  for (auto& [key, flow] : compile_address(entry, now.carried, now.ports)) after[key] = flow;
+
+  auto old_flows = in_switch_words(before);
+  if (!old_flows) return old_flows.error();
+  auto new_flows = in_switch_words(after);
+  if (!new_flows) return new_flows.error();
+  if (auto changed = bridge_.change_flows(changes(*old_flows, *new_flows)); !changed) {
+    left_.reset();
+    return changed;
+  }
+  for (const auto& [key, flow] : *old_flows) now.flows.erase(key);
+  for (const auto& [key, flow] : *new_flows) now.flows[key] = flow;
+  now.carried = std::move(state);
+  return leaves ? leave_local(*new_flows) : Result<void>();
+}
+
+Result<PortCounters> OvsDatapath::counters(const std::string& device) {
+  auto ports = bridge_.ports();
+  if (!ports) return ports.error();
+  const BridgePort* port = find_port(*ports, device);
+  PortCounters result;
+  bool is_port = false;
+  if (port && port->number > 0) {
+    for (auto [table, match, packets, bytes] :
+         {std::tuple{kEntry, fmt::format("in_port={}", port->number), &result.received_packets,
+                     &result.received_bytes},
+          std::tuple{kDeliver, fmt::format("reg5={:#x}", port->number), &result.delivered_packets,
+                     &result.delivered_bytes}}) {
+      auto flows = bridge_.flows(kCookie, kCookieMask, table);
+      if (!flows) return flows.error();
+      for (const Flow& flow : *flows) {
+        if (flow.key.match != match) continue;
+        is_port = true;
+        *packets = flow.counts.packets;
+        *bytes = flow.counts.bytes;
+      }
+    }
+  }
+  if (is_port) return result;
+  return policy::make_error(boost::system::errc::no_such_device,
+                            fmt::format("The device {} is not a port of the datapath", device));
+}
+
+Result<TotalCounters> OvsDatapath::counters() {
+  auto flows = bridge_.flows(kCookie, kCookieMask, kCount);
+  if (!flows) return flows.error();
+  std::map<std::string, std::uint64_t> packets;
+  for (const Flow& flow : *flows) packets[flow.key.match] = flow.counts.packets;
+  TotalCounters totals;
+#define X(name) totals.name = packets[fmt::format("reg6={:#x}", static_cast<int>(Counter::name))];
+  HOMEPORT_OVS_COUNTERS(X)
+#undef X
+  return totals;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Datapath>> make_ovs_datapath(const OvsOptions& options) {
+  auto datapath = std::make_unique<OvsDatapath>(options);
+  if (auto started = datapath->start(); !started) return started.error();
+  return datapath;
+}
+
+}  // namespace homeport::overlay
