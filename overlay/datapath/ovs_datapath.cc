@@ -35,7 +35,8 @@ const BridgePort* find_port(const std::vector<BridgePort>& ports, const std::str
 }
 
 BridgePort tunnel_port(const OvsOptions& options) {
-  std::string text = fmt::format("dst_port={},key=flow", options.udp_port);
+  // Where the kernel carries the tunnel, it may fragment outer packets.
+  std::string text = fmt::format("df_default=false,dst_port={},key=flow", options.udp_port);
   if (options.local_vtep) text += ",local_ip=" + options.local_vtep->to_string();
   return {options.tunnel_port, "vxlan", kTunnelOwner, text + ",remote_ip=flow", "", -1};
 }
@@ -96,6 +97,7 @@ class OvsDatapath final : public Datapath {
     BridgePorts ports;
   };
 
+  Result<void> tell_missing_ports(const DesiredState& desired, Problems& missing);
   Result<std::vector<BridgePort>> add_ports(const DesiredState& desired, Problems& problems);
   void remove_ports(const std::vector<BridgePort>& ports, const DesiredState& desired,
                     Problems& problems);
@@ -128,6 +130,25 @@ BridgePorts OvsDatapath::usable(const std::vector<BridgePort>& ports) const {
     }
   }
   return result;
+}
+
+/// Names the ports that this object left in the bridge, and that somebody has taken out of it
+/// although their devices are there.
+Result<void> OvsDatapath::tell_missing_ports(const DesiredState& desired, Problems& missing) {
+  if (!left_) return {};
+  auto ports = bridge_.ports();
+  if (!ports) return ports.error();
+  if (!find_port(*ports, options_.tunnel_port)) {
+    missing.push_back(fmt::format("the port {} was missing", options_.tunnel_port));
+  }
+  for (const Port& port : left_->carried.ports) {
+    const bool wanted = std::any_of(desired.ports.begin(), desired.ports.end(),
+                                    [&](const Port& it) { return it.device == port.device; });
+    if (wanted && !find_port(*ports, port.device)) {
+      missing.push_back(fmt::format("the port {} was missing", port.device));
+    }
+  }
+  return {};
 }
 
 /// Takes the devices of ports into the bridge that are not there, and has ovs-vswitchd look again
@@ -235,13 +256,19 @@ Result<void> OvsDatapath::spare_others(FlowImage& wanted, const FlowImage& curre
 
 Result<void> OvsDatapath::apply(const DesiredState& desired) {
   mended_.clear();
+  Problems missing;
+  if (auto told = tell_missing_ports(desired, missing); !told) return told;
   if (auto ready = ensure_tunnel(bridge_, options_); !ready) return ready;
   Problems problems;
   auto ports = add_ports(desired, problems);
   if (!ports) return ports.error();
   auto current = own_flows();
   if (!current) return current.error();
-  if (left_) mended_ = differences(left_->flows, *current);
+  mended_ = std::move(missing);
+  if (left_) {
+    const auto changed = differences(left_->flows, *current);
+    mended_.insert(mended_.end(), changed.begin(), changed.end());
+  }
 
   const BridgePorts numbers = usable(*ports);
   DesiredState possible = desired;

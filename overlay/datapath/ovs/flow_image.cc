@@ -82,26 +82,19 @@ void emit_network(FlowImage& image, const NetworkEntry& network, const DesiredSt
       fmt::format("{},{}", count(Counter::drop_unknown_address), record(network)));
   // From another host, only marked frames are announcements.
   add(kGroup, 3, fmt::format("{},{}", in, known(kTunnelled | kMarked)),
-      fmt::format("{},check_pkt_larger({})->NXM_NX_REG1[4],{}", learn(kOwn), kLongestAnnouncement,
-                  go(kNeighbor)));
+      fmt::format("{},{}", learn(kOwn), go(kNeighbor)));
   add(kGroup, 2, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kMarked)),
       count(Counter::drop_multicast));
-  if (network.mtu != 0) {
-    constexpr std::uint32_t kEthernet = 14;
-    add(kSize, 2, in,
-        fmt::format("check_pkt_larger({})->NXM_NX_REG1[5],{}", network.mtu + kEthernet, go(kSend)));
-  }
-  std::string copies = count(Counter::announcements);
+  std::string copies(kKeyMarked);
   for (const Port& port : carried.ports) {
     if (port.vni != network.vni) continue;
     copies += fmt::format(",set_field:{}->reg5,{}", ports.numbers.at(port.device), go(kMember));
   }
-  add(kAnnounce, 1, fmt::format("{},{}", in, known(kTunnelled)), copies);
-  copies += fmt::format(",{}", kKeyMarked);
+  add(kCopy, 1, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kLong)), copies);
   for (const policy::IpAddress& host : network.hosts) {
     copies += fmt::format(",{},output:{}", tunnel_to(host), ports.tunnel);
   }
-  add(kAnnounce, 1, fmt::format("{},{}", in, known(0, kTunnelled)), copies);
+  add(kCopy, 1, fmt::format("{},{}", in, known(0, kTunnelled | kLong)), copies);
 }
 
 /// ARP for one address, and what announces it.
@@ -111,10 +104,9 @@ void emit_v4(const Emitter& add, const std::string& in, const std::string& mac,
   for (int operation : {1, 2}) {
     const std::string that =
         fmt::format("arp,{},arp_spa={},arp_tpa={},arp_op={}", form, ip, ip, operation);
-    add(kNeighbor, 9,
-        fmt::format("{},{},dl_src={},arp_sha={}", that, known(kOwn, kOwn | kLong), mac, mac),
+    add(kNeighbor, 9, fmt::format("{},{},dl_src={},arp_sha={}", that, known(kOwn), mac, mac),
         go(kAnnounce));
-    add(kNeighbor, 8, fmt::format("{},{}", that, known(0, kLong)), go(kJudge));
+    add(kNeighbor, 8, that, go(kJudge));
   }
   add(kJudge, 2,
       fmt::format("rarp,{},{},dl_src={},arp_sha={},arp_tha={},arp_spa={},arp_tpa={}", in,

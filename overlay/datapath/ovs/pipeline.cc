@@ -21,7 +21,7 @@ void emit_unicast(const Emitter& add, std::int64_t tunnel) {
   add(kAddress, 0, "", count(Counter::drop_unknown_network));
 
   add(kRoute, 1, known(0, kTunnelled | kElsewhere), go(kDeliver));
-  add(kRoute, 1, known(kElsewhere, kTunnelled | kElsewhere), go(kSize));
+  add(kRoute, 1, known(kElsewhere, kTunnelled | kElsewhere), go(kSend));
   add(kRoute, 1, known(kTunnelled), go(kSource));
 
   add(kSource, 1, known(kForged), count(Counter::drop_unknown_address));
@@ -34,19 +34,15 @@ void emit_unicast(const Emitter& add, std::int64_t tunnel) {
       fmt::format("{},{},{},output:{}", count(Counter::forwarded), kForgetPort, kKeyMarked,
                   tunnel));
 
-  add(kSize, 1, "", go(kSend));
-  add(kSend, 2, known(kTooBig), count(Counter::drop_too_big));
   add(kSend, 1, "", fmt::format("{},output:{}", kKey, tunnel));
 }
 
 void emit_group(const Emitter& add) {
-  const std::string measure =
-      fmt::format("check_pkt_larger({})->NXM_NX_REG1[4],{}", kLongestAnnouncement, go(kNeighbor));
-  add(kGroup, 3, known(0, kTunnelled), measure);
+  add(kGroup, 3, known(0, kTunnelled), go(kNeighbor));
   add(kGroup, 1, known(kTunnelled), count(Counter::drop_unknown_network));
 
   // What has the form of an announcement, whoever sends it.
-  const std::string form = fmt::format("{},{}", kUntagged, known(0, kLong));
+  const std::string form(kUntagged);
   add(kNeighbor, 9, fmt::format("rarp,{},dl_dst=ff:ff:ff:ff:ff:ff,arp_op=3", form), go(kJudge));
   const std::string advertisement = fmt::format(
       "icmp6,icmp_type=136,icmp_code=0,nw_ttl=255,{},dl_dst=33:33:00:00:00:01,"
@@ -69,6 +65,9 @@ void emit_group(const Emitter& add) {
     add(table, 1, known(kTunnelled), forged);
   }
   add(kSender, 2, "ipv6,ipv6_src=fe80::/10", go(kAnnounce));
+  add(kAnnounce, 1, "",
+      fmt::format("{},check_pkt_larger({})->NXM_NX_REG1[4],{}", count(Counter::announcements),
+                  kLongestAnnouncement, go(kCopy)));
 }
 
 void emit_answers(const Emitter& add, bool answers_nd) {

@@ -21,12 +21,12 @@ enum Table : std::uint8_t {
   kGroup = 207,       ///< broadcast and multicast
   kNeighbor = 208,    ///< ARP, neighbor discovery, announcements: asked for which address
   kJudge = 209,       ///< announcements: of one's own address
-  kAnnounce = 210,    ///< announcements: to all of the network
+  kAnnounce = 210,    ///< announcements: no longer than they need to be
   kMember = 211,      ///< announcements: whose application is here
   kAnswer = 212,      ///< ARP, neighbor discovery: turned into the answer
   kAdvertise = 213,   ///< neighbor discovery: the rest of the answer
   kSender = 214,      ///< advertisements: from one's own address
-  kSize = 215,        ///< does it fit the tunnel
+  kCopy = 215,        ///< announcements: to all of the network
   kSend = 216,        ///< into the tunnel
   kCount = 217,       ///< one flow for each counter
 };
@@ -46,11 +46,12 @@ enum Known : std::uint32_t {
   kElsewhere = 0x4,  ///< the destination is on another host, tun_dst
   kOwn = 0x8,        ///< its source MAC address is that of its port
   kLong = 0x10,      ///< longer than announcements are
-  kTooBig = 0x20,    ///< bigger than the tunnel carries
-  kForged = 0x40,    ///< an announcement that is not true
+  kForged = 0x20,    ///< an announcement that is not true
 };
 
-/// The longest announcement, an advertisement with its one option.
+/// The longest announcement, an advertisement with its one option. A switch asks for the length of
+/// a packet by going both ways, and counts both: so this is the last thing asked, and nothing is
+/// counted behind it but what ports are given.
 inline constexpr unsigned kLongestAnnouncement = 86;
 
 /// Those of TotalCounters that flows can count, and the number of each in reg6.
@@ -67,8 +68,7 @@ inline constexpr unsigned kLongestAnnouncement = 86;
   X(drop_multicast)              \
   X(drop_unknown_network)        \
   X(drop_unknown_vtep)           \
-  X(drop_forwarded_twice)        \
-  X(drop_too_big)
+  X(drop_forwarded_twice)
 
 enum class Counter : unsigned {
   none,  // reg6 is 0 in a packet that is not counted

@@ -1,4 +1,5 @@
-// Announcements: to whom they are passed, over both underlay families.
+// Announcements: to whom they are passed, the same on every datapath and any mix of them, over both
+// underlay families.
 #include "tests/unit/overlay/datapath/fabric.h"
 #include "tests/unit/overlay/datapath/frames.h"
 
@@ -19,9 +20,9 @@ void send_from_tap(const UniqueFd& queue, const std::string& frame) {
   ASSERT_EQ(::write(queue.get(), bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
 }
 
-class Announcement : public testing::TestWithParam<Underlay> {
+class Announcement : public testing::TestWithParam<Fleet> {
  protected:
-  Fabric fabric_{bpf(), 3, GetParam()};
+  Fabric fabric_{bpf(), GetParam()};
   App& one_ = fabric_.app(1);
   App& two_ = fabric_.app(2);
   App& three_ = fabric_.app(3);
@@ -43,10 +44,7 @@ class Announcement : public testing::TestWithParam<Underlay> {
   }
   std::uint64_t delivered(int host, const App& app) { return delivered(host, app.device); }
 
-  /// Frames the host has put into the tunnel.
-  std::uint64_t tunnelled(int host) {
-    return fabric_.host(host).inside.run([] { return sent_packets("homeport0"); });
-  }
+  std::uint64_t tunnelled(int host) { return fabric_.tunnelled(host); }
 
   /// Whether the host has done what it does about that many announcements; what it has delivered is
   /// counted by then.
@@ -56,7 +54,7 @@ class Announcement : public testing::TestWithParam<Underlay> {
 
   /// Puts a frame into the tunnel from host 1 to host 2 as it is, whatever the programs say.
   void inject(std::uint32_t vni, const std::string& frame) {
-    Socket wire(fabric_.host(1).inside, GetParam() == Underlay::v6);
+    Socket wire(fabric_.host(1).inside, GetParam().underlay == Underlay::v6);
     const std::string header = std::string("\x08\0\0\0", 4) + static_cast<char>(vni >> 16) +
                                be16(vni & 0xffff) + std::string(1, '\0');  // RFC 7348.
     wire.send(fabric_.host(2).vtep, kUdpPort, header + frame);
@@ -148,10 +146,13 @@ TEST_P(Announcement, ReachesAMovedApplicationWhereItsAddressIs) {
   AddressEntry taken = fabric_.entry(two_, 3, 3, 2);
   taken.location = LocalPort{held.device};
   destination.set_address(taken).value();
+  destination.settle();
   send_frame(one_, gratuitous_arp(one_));
   EXPECT_TRUE(passed(2, 3) && passed(3, 5));
   EXPECT_EQ(delivered(2, two_), 1u);
   EXPECT_EQ(delivered(3, held.device), 2u);
+  // A switch counts what it is about to deliver.
+  EXPECT_TRUE(eventually([&] { return !tap_queue_empty(guest.get()).value(); }));
 }
 
 TEST_P(Announcement, OfAnApplicationThatJustMovedSparesItsFormerPort) {
@@ -165,6 +166,7 @@ TEST_P(Announcement, OfAnApplicationThatJustMovedSparesItsFormerPort) {
   AddressEntry taken = fabric_.entry(two_, 3, 3, 2);
   taken.location = LocalPort{held.device};
   destination.set_address(taken).value();
+  destination.settle();
   // As QEMU announces it there. Host 2 has not heard of the move.
   for (const std::string& frame : announcements(two_)) send_from_tap(guest, frame);
   for (int host = 1; host <= 3; ++host) EXPECT_TRUE(passed(host, 4)) << host;
@@ -241,10 +243,7 @@ TEST_P(Announcement, PassesWithoutTheAgent) {
   EXPECT_TRUE(arrives());
 }
 
-INSTANTIATE_TEST_SUITE_P(Underlays, Announcement, testing::Values(Underlay::v4, Underlay::v6),
-                         [](const auto& info) {
-                           return info.param == Underlay::v4 ? "OverIpv4" : "OverIpv6";
-                         });
+INSTANTIATE_TEST_SUITE_P(Fleets, Announcement, testing::ValuesIn(fleets()), fleet_name);
 
 }  // namespace
 }  // namespace homeport::overlay

@@ -120,37 +120,133 @@ bool Socket::pending() const {
   return readable(fd_.get(), 0);
 }
 
-void Host::restart() {
-  datapath.reset();
-  datapath = inside.run([&] { return make_ebpf_datapath(options).value(); });
+const std::vector<Fleet>& fleets() {
+  using enum Kind;
+  static const std::vector<Fleet> all = {{"EbpfOverIpv4", Underlay::v4, {ebpf, ebpf, ebpf}},
+                                         {"EbpfOverIpv6", Underlay::v6, {ebpf, ebpf, ebpf}},
+                                         {"OvsOverIpv4", Underlay::v4, {ovs, ovs, ovs}},
+                                         {"OvsOverIpv6", Underlay::v6, {ovs, ovs, ovs}},
+                                         {"MixedOverIpv4", Underlay::v4, {ebpf, ovs, ebpf}},
+                                         {"MixedOverIpv6", Underlay::v6, {ovs, ebpf, ovs}}};
+  return all;
 }
 
-Fabric::Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay) {
-  static int fabrics = 0;
-  ++fabrics;
-  switch_.shell("ip link add br0 type bridge && ip link set br0 up");
-  for (int number = 1; number <= hosts; ++number) {
-    auto host = std::make_unique<Host>();
-    const std::string wire = "host" + std::to_string(number);
-    switch_.run([&] { create_veth(wire, "underlay", host->inside.fd()); });
-    switch_.shell("ip link set " + wire + " master br0 up");
-    const bool v6 = underlay == Underlay::v6;
-    host->vtep = make_address((v6 ? "2001:db8::" : "192.0.2.") + std::to_string(number));
-    host->options.pin_directory = bpf.path() / (std::to_string(fabrics) + "-" + wire);
+void Host::settle() {
+  // Twice, as a round that was under way may be what ends the first wait.
+  for (int i = 0; open_vswitch && i < 2; ++i) open_vswitch->appctl({"revalidator/wait"});
+}
+
+void Host::restart() {
+  datapath.reset();
+  datapath = inside.run([&] {
+    return kind == Kind::ebpf ? make_ebpf_datapath(options).value()
+                              : make_ovs_datapath(ovs_options).value();
+  });
+}
+
+Wire::Wire(const NetNamespace& inside, const std::string& device) {
+  fd_ = inside.run([&] {
+    UniqueFd fd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+    sockaddr_ll at{};
+    at.sll_family = AF_PACKET;
+    at.sll_protocol = htons(ETH_P_ALL);
+    at.sll_ifindex = static_cast<int>(::if_nametoindex(device.c_str()));
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&at), sizeof(at)) < 0) fail("bind");
+    return fd;
+  });
+}
+
+std::uint64_t Wire::count() {
+  std::array<unsigned char, 128> packet;
+  sockaddr_ll from{};
+  while (true) {
+    socklen_t from_length = sizeof(from);
+    const ssize_t length = ::recvfrom(fd_.get(), packet.data(), packet.size(), MSG_TRUNC,
+                                      reinterpret_cast<sockaddr*>(&from), &from_length);
+    if (length < 0) return count_;
+    const std::size_t udp = packet[0] >> 4 == 4 ? 20 : 40;
+    if (from.sll_pkttype == PACKET_OUTGOING || length < 60) continue;
+    const bool is_udp = packet[udp == 20 ? 9 : 6] == IPPROTO_UDP;
+    if (is_udp && (packet[udp + 2] << 8 | packet[udp + 3]) == kUdpPort) ++count_;
+  }
+}
+
+Fabric::Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay)
+    : Fabric(bpf, Fleet{"", underlay, std::vector<Kind>(static_cast<std::size_t>(hosts))}) {}
+
+void Fabric::join_underlay(Host& host, const std::string& device) {
+  const bool v6 = fleet_.underlay == Underlay::v6;
+  host.inside.run([&] {
+    set_link_up(device, true).value();
+    add_address(device, host.vtep, v6 ? 64 : 24);
+  });
+}
+
+void Fabric::add_host(Kind kind, std::filesystem::path pin_directory) {
+  auto host = std::make_unique<Host>();
+  const std::string number = std::to_string(hosts_.size() + 1);
+  const std::string wire = "host" + number;
+  const bool v6 = fleet_.underlay == Underlay::v6;
+  switch_.run([&] { create_veth(wire, "underlay", host->inside.fd()); });
+  switch_.shell("ip link set " + wire + " master br0 up");
+  host->kind = kind;
+  host->vtep = make_address((v6 ? "2001:db8::" : "192.0.2.") + number);
+  if (fleet_.has(Kind::ovs)) host->inside.run([] { set_offloads_off("underlay"); });
+  if (kind == Kind::ebpf) {
+    host->options.pin_directory = std::move(pin_directory);
     host->options.udp_port = kUdpPort;
     if (v6) {
       host->options.local_vtep_v6 = host->vtep.to_v6();
     } else {
       host->options.local_vtep_v4 = host->vtep.to_v4();
     }
-    host->inside.run([&] {
-      set_link_up("underlay", true).value();
-      add_address("underlay", host->vtep, v6 ? 64 : 24);
-      host->datapath = make_ebpf_datapath(host->options).value();
-    });
-    host->desired.networks = {{kVni, tunnel_mtu(kUnderlayMtu)}};
-    hosts_.push_back(std::move(host));
+    join_underlay(*host, "underlay");
+  } else {
+    // The userspace datapath handles tunnels by itself: the underlay is a bridge of its own.
+    host->open_vswitch = std::make_unique<test::TestSwitch>(host->inside.fd());
+    host->inside.run([] { set_link_up("underlay", true).value(); });
+    // The kernel sees the bridge's packets at its port too, and is not to answer there.
+    host->inside.shell("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
+    host->open_vswitch->vsctl({"add-br", "br-phy", "--", "set", "Bridge", "br-phy",
+                               "datapath_type=netdev",
+                               // Otherwise that of a port, once it has one.
+                               "other_config:hwaddr=\"02:ff:00:00:00:0" + number + "\"", "--",
+                               "add-port", "br-phy", "underlay"});
+    host->ovs_options.bridge = host->open_vswitch->bridge("br-int");
+    host->ovs_options.udp_port = kUdpPort;
+    host->ovs_options.local_vtep = host->vtep;
+    join_underlay(*host, "br-phy");
   }
+  host->restart();
+  host->desired.networks = {{kVni, tunnel_mtu(kUnderlayMtu)}};
+  wires_.push_back(std::make_unique<Wire>(switch_, wire));
+  hosts_.push_back(std::move(host));
+}
+
+/// The userspace datapath drops a packet to a host whose MAC address it does not know yet, and
+/// asks.
+void Fabric::introduce_neighbors() {
+  for (auto& host : hosts_) {
+    if (host->kind != Kind::ovs) continue;
+    for (auto& other : hosts_) {
+      if (other == host) continue;
+      const std::string mac = other->inside.run([&] {
+        return find_link(other->kind == Kind::ovs ? "br-phy" : "underlay").value().mac.to_string();
+      });
+      host->open_vswitch->appctl({"tnl/neigh/set", "br-phy", other->vtep.to_string(), mac});
+    }
+  }
+}
+
+Fabric::Fabric(const BpfFileSystem& bpf, const Fleet& fleet) : fleet_(fleet) {
+  static int fabrics = 0;
+  ++fabrics;
+  switch_.shell("ip link add br0 type bridge && ip link set br0 up");
+  for (Kind kind : fleet.hosts) {
+    add_host(kind, bpf.path() / (std::to_string(fabrics) + "-" + std::to_string(hosts_.size())));
+  }
+  introduce_neighbors();
+  const int hosts = static_cast<int>(hosts_.size());
   for (int number = 1; number <= hosts; ++number) {
     for (int other = 1; other <= hosts; ++other) {
       if (other == number) continue;
@@ -197,6 +293,7 @@ void Fabric::plug(App& app, int host_number, const std::string& device) {
     set_link_mac("eth0", app.mac);
     set_link_mtu("eth0", mtu).value();
     set_ipv6_silent("eth0").value();
+    if (fleet_.has(Kind::ovs)) set_offloads_off("eth0");
     set_link_up("eth0", true).value();
     add_address("eth0", app.v4, 24);
     add_address("eth0", app.v6, 64);

@@ -1,19 +1,25 @@
 // Hosts joined by one underlay network, and applications on them: everything in network
-// namespaces of the test's own, with the real datapath, VXLAN and veth devices.
+// namespaces of the test's own, with the real datapaths, VXLAN and veth devices, and on hosts of
+// that kind a real Open vSwitch.
 #pragma once
 
 #include "overlay/datapath/ebpf_datapath.h"
+#include "overlay/datapath/ovs_datapath.h"
 #include "overlay/link/tap.h"
 #include "tests/unit/overlay/link/devices.h"
 #include "tests/unit/overlay/link/net_namespace.h"
+#include "tests/unit/overlay/vswitch/test_switch.h"
 
+#include <gtest/gtest.h>
 #include <boost/asio/ip/udp.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -31,6 +37,25 @@ class BpfFileSystem {
 };
 
 enum class Underlay { v4, v6 };
+enum class Kind { ebpf, ovs };
+
+/// Which datapath each host has, over which underlay.
+struct Fleet {
+  std::string name;
+  Underlay underlay = Underlay::v4;
+  std::vector<Kind> hosts;
+
+  bool has(Kind kind) const { return std::find(hosts.begin(), hosts.end(), kind) != hosts.end(); }
+};
+/// What every datapath and every mix of them is tried with: three hosts, of which tests make the
+/// second the former home of an application and the third its new one.
+const std::vector<Fleet>& fleets();
+inline std::ostream& operator<<(std::ostream& out, const Fleet& fleet) {
+  return out << fleet.name;
+}
+inline std::string fleet_name(const testing::TestParamInfo<Fleet>& info) {
+  return info.param.name;
+}
 
 inline constexpr policy::Vni kVni = 42;
 inline constexpr std::uint32_t kUnderlayMtu = 1500;
@@ -75,9 +100,12 @@ struct App {
 };
 
 struct Host {
+  Kind kind = Kind::ebpf;
   NetNamespace inside;
   policy::IpAddress vtep;
   EbpfOptions options;
+  OvsOptions ovs_options;
+  std::unique_ptr<test::TestSwitch> open_vswitch;  ///< Of hosts of that kind.
   std::unique_ptr<Datapath> datapath;
   DesiredState desired;
 
@@ -90,18 +118,33 @@ struct Host {
   Result<void> set_address(const AddressEntry& entry) {
     return inside.run([&] { return datapath->set_address(entry); });
   }
+  /// A switch counts a little later than it forwards.
   TotalCounters totals() { return datapath->counters().value(); }
   PortCounters port(const App& app) {
     return inside.run([&] { return datapath->counters(app.device).value(); });
   }
+  /// Returns when packets are handled by what is programmed now: a switch takes a moment.
+  void settle();
   /// Throws the agent's part away and starts anew with what the kernel still has.
   void restart();
+};
+
+/// Counts the VXLAN packets that come out of a host, at the far end of its wire.
+class Wire {
+ public:
+  Wire(const NetNamespace& inside, const std::string& device);
+  std::uint64_t count();
+
+ private:
+  UniqueFd fd_;
+  std::uint64_t count_ = 0;
 };
 
 /// `hosts` hosts and one application on each: application i has MAC 02:00:00:00:00:0i,
 /// addresses 10.0.0.i and fd00::i, and is known to be on host i everywhere.
 class Fabric {
  public:
+  Fabric(const BpfFileSystem& bpf, const Fleet& fleet);
   Fabric(const BpfFileSystem& bpf, int hosts, Underlay underlay = Underlay::v4);
 
   Host& host(int number) { return *hosts_.at(number - 1); }
@@ -120,12 +163,21 @@ class Fabric {
   /// Brings the device of an application's new home into place on another host, as a move does.
   Port held_port(const App& app, int host_number);
   void apply_all();
+  /// Tells the switches the MAC addresses of the other hosts: a userspace datapath drops a packet
+  /// to one that it does not know yet, and asks.
+  void introduce_neighbors();
+  /// Frames that host has put into the tunnel since it was made.
+  std::uint64_t tunnelled(int host_number) { return wires_.at(host_number - 1)->count(); }
 
  private:
+  void add_host(Kind kind, std::filesystem::path pin_directory);
+  void join_underlay(Host& host, const std::string& device);
   void plug(App& app, int host_number, const std::string& device);
 
   NetNamespace switch_;
+  const Fleet fleet_;
   std::vector<std::unique_ptr<Host>> hosts_;
+  std::vector<std::unique_ptr<Wire>> wires_;
   std::vector<std::unique_ptr<App>> apps_;
 };
 

@@ -2,8 +2,15 @@
 
 #include "overlay/link/netlink.h"
 
+#include "overlay/link/unique_fd.h"
+
+#include <linux/ethtool.h>
 #include <linux/if_addr.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <netlink/route/link/veth.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include <stdexcept>
 
@@ -66,6 +73,19 @@ void remove_address(const std::string& name, const policy::IpAddress& address, i
   auto socket = netlink::connect().value();
   auto object = address_object(socket.get(), name, address, prefix_length);
   check(rtnl_addr_delete(socket.get(), object.get(), 0), "remove_address " + name);
+}
+
+void set_offloads_off(const std::string& name) {
+  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM, 0));
+  for (std::uint32_t command : {ETHTOOL_STXCSUM, ETHTOOL_SGSO}) {
+    ethtool_value value{command, 0};
+    ifreq request{};
+    name.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
+    request.ifr_data = reinterpret_cast<char*>(&value);
+    if (::ioctl(fd.get(), SIOCETHTOOL, &request) < 0) {
+      throw std::runtime_error("set_offloads_off " + name);
+    }
+  }
 }
 
 namespace {

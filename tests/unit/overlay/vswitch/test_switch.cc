@@ -122,7 +122,7 @@ std::string TestSwitch::vsctl(std::vector<std::string> arguments) const {
 
 std::string TestSwitch::ofctl(std::vector<std::string> arguments) const {
   arguments.insert(arguments.begin(), {"ovs-ofctl", "-OOpenFlow14"});
-  // The bridge, which comes after the command, is named by its socket.
+  // The bridge is named by its socket.
   arguments.at(3) = "unix:" + file(arguments.at(3) + ".mgmt");
   return run(std::move(arguments));
 }

@@ -23,10 +23,11 @@ class TestSwitch {
 
   /// How a bridge of that name is reached.
   overlay::vswitch::BridgeOptions bridge(const std::string& name) const;
-  /// ovs-vsctl, ovs-ofctl and ovs-appctl with these arguments, which must succeed; what they print.
+  /// ovs-vsctl and ovs-appctl with these arguments, which must succeed; what they print.
   std::string vsctl(std::vector<std::string> arguments) const;
-  std::string ofctl(std::vector<std::string> arguments) const;
   std::string appctl(std::vector<std::string> arguments) const;
+  /// The same of ovs-ofctl: a command, a bridge, what follows.
+  std::string ofctl(std::vector<std::string> arguments) const;
   /// Ends ovs-vswitchd (kill -9), and starts it again.
   void kill_daemon();
   void start_daemon();
