@@ -74,6 +74,13 @@ void visit_keys(Visitor& file, AnyConfig& config) {
   file.text("host_device", config.underlay.host_device, check_host_device);
   file.number("vxlan_port", config.underlay.vxlan_port, 1, 65535);
 
+  file.section("datapath");
+  file.choice("kind", config.datapath.kind, {"ebpf", "ovs"});
+  file.text("bridge", config.datapath.bridge, check_device);
+  file.path("database", config.datapath.database);
+  file.path("management", config.datapath.management, true);
+  file.choice("datapath_type", config.datapath.datapath_type, {"system", "netdev"});
+
   file.section("listen");
   file.endpoints("control", config.listen.control);
   file.endpoints("lanes", config.listen.lanes);

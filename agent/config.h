@@ -34,6 +34,15 @@ struct Config {
     std::uint16_t vxlan_port = 4790;        ///< UDP; other overlays use 4789 on the same host
   } underlay;
 
+  struct Datapath {
+    std::string kind = "ebpf";  ///< "ebpf", or "ovs": the bridge below
+    std::string bridge = "br-int";
+    std::filesystem::path database = "/run/openvswitch/db.sock";  ///< of ovs-vswitchd
+    /// The bridge's OpenFlow management socket; empty: <bridge>.mgmt beside the database's.
+    std::filesystem::path management;
+    std::string datapath_type = "system";  ///< "system", "netdev"
+  } datapath;
+
   struct Listen {
     /// Where other agents reach this one; the address is told to them, so it must be reachable.
     std::vector<policy::Endpoint> control;  ///< default: the VTEP, port 6710

@@ -1,5 +1,7 @@
 #include "agent/options.h"
 
+#include "overlay/datapath/ebpf_datapath.h"
+#include "overlay/datapath/ovs_datapath.h"
 #include "policy/version.h"
 
 #include <fmt/format.h>
@@ -21,6 +23,37 @@ IntegerMap capacity() {
   }
   capacity["vcpus"] = ::sysconf(_SC_NPROCESSORS_ONLN);
   return capacity;
+}
+
+overlay::EbpfOptions ebpf_options(const Config& config) {
+  overlay::EbpfOptions options;
+  options.pin_directory = config.directories.bpf;
+  options.vxlan_device = config.underlay.vxlan_device;
+  options.host_device = config.underlay.host_device;
+  options.udp_port = config.underlay.vxlan_port;
+  if (config.underlay.vtep.is_v4()) {
+    options.local_vtep_v4 = config.underlay.vtep.to_v4();
+  } else {
+    options.local_vtep_v6 = config.underlay.vtep.to_v6();
+  }
+  return options;
+}
+
+overlay::OvsOptions ovs_options(const Config& config) {
+  const Config::Datapath& datapath = config.datapath;
+  std::filesystem::path management = datapath.management;
+  if (management.empty()) {
+    management = datapath.database.parent_path() / (datapath.bridge + ".mgmt");
+  }
+  overlay::OvsOptions options;
+  options.bridge.database = "unix:" + datapath.database.string();
+  options.bridge.name = datapath.bridge;
+  options.bridge.management = "unix:" + management.string();
+  options.bridge.datapath_type = datapath.datapath_type;
+  options.tunnel_port = config.underlay.vxlan_device;
+  options.udp_port = config.underlay.vxlan_port;
+  options.local_vtep = config.underlay.vtep;
+  return options;
 }
 
 }  // namespace
@@ -55,18 +88,9 @@ HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls) {
   return identity;
 }
 
-overlay::EbpfOptions datapath_options(const Config& config) {
-  overlay::EbpfOptions options;
-  options.pin_directory = config.directories.bpf;
-  options.vxlan_device = config.underlay.vxlan_device;
-  options.host_device = config.underlay.host_device;
-  options.udp_port = config.underlay.vxlan_port;
-  if (config.underlay.vtep.is_v4()) {
-    options.local_vtep_v4 = config.underlay.vtep.to_v4();
-  } else {
-    options.local_vtep_v6 = config.underlay.vtep.to_v6();
-  }
-  return options;
+policy::Result<std::unique_ptr<overlay::Datapath>> make_datapath(const Config& config) {
+  if (config.datapath.kind == "ovs") return overlay::make_ovs_datapath(ovs_options(config));
+  return overlay::make_ebpf_datapath(ebpf_options(config));
 }
 
 migration::QemuDriverOptions driver_options(const Config& config) {

@@ -5,9 +5,10 @@
 #include "agent/control/database.h"
 #include "migration/vm/qemu_driver.h"
 #include "overlay/channel/channel.h"
-#include "overlay/datapath/ebpf_datapath.h"
+#include "overlay/datapath/datapath.h"
 
 #include <chrono>
+#include <memory>
 
 namespace homeport::agent {
 
@@ -21,7 +22,8 @@ struct HostIdentity {
 
 /// Throws if the certificate names another host than the configuration.
 HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls);
-overlay::EbpfOptions datapath_options(const Config& config);
+/// The datapath of the kind that is configured. Errors: see overlay/datapath.
+policy::Result<std::unique_ptr<overlay::Datapath>> make_datapath(const Config& config);
 migration::QemuDriverOptions driver_options(const Config& config);
 DatabaseOptions database_options(const Config& config);
 

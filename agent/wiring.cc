@@ -1,7 +1,7 @@
 // The composition root: every module of the agent, built with exactly what it uses, and every
 // channel between them. It holds no logic and no state of its own.
 //
-//   control database <--> ControlDatabase --+--> VirtualNetwork --> Datapath (eBPF), links
+//   control database <--> ControlDatabase --+--> VirtualNetwork --> Datapath (eBPF or OVS), links
 //                                           |      ^     +--> MobilityTeller --> other agents
 //                                           |      +-- hear_of_moves() <------- other agents
 //                                           +--> Peers --> who may connect
@@ -30,7 +30,6 @@
 #include "agent/worker.h"
 #include "migration/memory/dirty_tracker.h"
 #include "migration/move/destination.h"
-#include "overlay/datapath/ebpf_datapath.h"
 
 namespace homeport::agent {
 
@@ -43,7 +42,7 @@ struct Agent::Parts {
         mtu_limit(tunnel_mtu_of(config.underlay.vtep).value()),
         identity(identity_of(config, tls)),
         journal(migration::Journal::open(config.directories.state / "moves").value()),
-        datapath(overlay::make_ebpf_datapath(datapath_options(config)).value()),
+        datapath(make_datapath(config).value()),
         driver(driver_options(config)),
         database(executor, database_options(config)),
         network(database, *datapath, config.host, mtu_limit),

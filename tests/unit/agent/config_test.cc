@@ -66,6 +66,13 @@ vtep = "2001:db8::1"
 vxlan_device = "vx1"
 vxlan_port = 4789
 
+[datapath]
+kind = "ovs"
+bridge = "br7"
+database = "/r/db.sock"
+management = "/r/br7.mgmt"
+datapath_type = "netdev"
+
 [listen]
 control = ["192.0.2.1:1", "[2001:db8::1]:65535"]
 lanes = ["10.0.0.1:7000"]
@@ -97,6 +104,11 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.underlay.vtep, make_address("2001:db8::1"));
   EXPECT_EQ(config.underlay.vxlan_device, "vx1");
   EXPECT_EQ(config.underlay.vxlan_port, 4789);
+  EXPECT_EQ(config.datapath.kind, "ovs");
+  EXPECT_EQ(config.datapath.bridge, "br7");
+  EXPECT_EQ(config.datapath.database, "/r/db.sock");
+  EXPECT_EQ(config.datapath.management, "/r/br7.mgmt");
+  EXPECT_EQ(config.datapath.datapath_type, "netdev");
   EXPECT_THAT(config.listen.control,
               ElementsAre(tcp::endpoint(make_address("192.0.2.1"), 1),
                           tcp::endpoint(make_address("2001:db8::1"), 65535)));
@@ -228,6 +240,10 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"underlay.vxlan_device = \"sixteen-letters-\"", "underlay.vxlan_device",
               "no name for a device"},
         Wrong{"underlay.vxlan_device = \"a/b\"", "underlay.vxlan_device", "no name"},
+        Wrong{"datapath.kind = \"xdp\"", "datapath.kind", "ebpf"},
+        Wrong{"datapath.bridge = \"a/b\"", "datapath.bridge", "no name"},
+        Wrong{"datapath.database = \"db.sock\"", "datapath.database", "absolute path"},
+        Wrong{"datapath.datapath_type = \"dpdk\"", "datapath.datapath_type", "netdev"},
         Wrong{"listen.control = \"192.0.2.1:1\"", "listen.control", "must be a list of strings"},
         Wrong{"listen.control = []", "listen.control", "must be a list of strings"},
         Wrong{"listen.control = [1]", "listen.control", "must be a list of strings"},

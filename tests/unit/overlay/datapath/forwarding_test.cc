@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <thread>
 
 namespace homeport::overlay {
 namespace {
@@ -29,6 +31,13 @@ class TapReader {
     if (!eventually([&] { return (got = ::read(queue_.get(), buffer.data(), 2048)) > 0; })) {
       return std::nullopt;
     }
+    return std::string(buffer.data() + got - length, length);
+  }
+  /// The same of what is there now.
+  std::optional<std::string> take(std::size_t length) {
+    std::array<char, 2048> buffer;
+    const ssize_t got = ::read(queue_.get(), buffer.data(), buffer.size());
+    if (got <= 0) return std::nullopt;
     return std::string(buffer.data() + got - length, length);
   }
   bool empty() { return tap_queue_empty(queue_.get()).value(); }
@@ -127,6 +136,36 @@ TEST_P(Forwarding, RedirectedApplicationIsReachedThroughItsFormerHost) {
   App held;
   held.device = two_.device + "b";
   EXPECT_TRUE(eventually([&] { return fabric_.host(3).port(held).delivered_packets == 30; }));
+}
+
+TEST_P(Forwarding, RedirectUnderTrafficLosesNothingAndIsInForceAtOnce) {
+  TapReader tap(fabric_.host(3).inside, hold_on_host_3());
+  Socket server(two_.inside, false), client(one_.inside, false);
+  std::atomic<bool> redirected = false;
+  std::atomic<int> sent = 0;
+  std::thread traffic([&] {
+    for (int after = 0; after < 100; ++sent) {
+      const bool at_new_home = redirected;
+      const std::string data = std::to_string(100'000 + sent);
+      client.send(two_.v4, server.port(), data);
+      std::optional<std::string> old_home, new_home;
+      ASSERT_TRUE(eventually([&] {
+        if (server.pending()) old_home = server.receive();
+        new_home = tap.take(data.size());
+        return old_home || new_home;
+      })) << "lost: "
+          << data;
+      EXPECT_EQ(old_home ? *old_home : *new_home, data);
+      if (at_new_home) {
+        EXPECT_FALSE(old_home) << "followed into the port that was left: " << data;
+        ++after;
+      }
+    }
+  });
+  EXPECT_TRUE(eventually([&] { return sent >= 100; }));
+  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  redirected = true;
+  traffic.join();
 }
 
 TEST_P(Forwarding, HeldPortGetsOnlyWhatItsOwnerRedirects) {
