@@ -21,8 +21,18 @@ const BpfFileSystem& bpf() {
 /// What waits in a tap, read as its guest would; frames after the virtio-net header.
 class TapReader {
  public:
+  /// Returns when the tap takes frames: the kernel drops them until a moment after it is opened.
   TapReader(const NetNamespace& inside, const std::string& device)
-      : queue_(inside.run([&] { return open_tap_queue(device).value(); })) {}
+      : queue_(inside.run([&] { return open_tap_queue(device).value(); })) {
+    if (!eventually([&] {
+          inside.run([&] { put_blank_frame(device).value(); });
+          return take(1).has_value();
+        })) {
+      throw std::runtime_error("the tap " + device + " takes no frames");
+    }
+    while (take(1)) {
+    }
+  }
 
   /// The next UDP payload of `length` bytes, nullopt when none came within 5 s.
   std::optional<std::string> next(std::size_t length) {
