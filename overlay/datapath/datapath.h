@@ -157,8 +157,8 @@ class Datapath {
 
   /// Programs one entry at once (eBPF: microseconds; Open vSwitch: milliseconds): the redirect just
   /// before an application stops. Takes the entry's place in the state last applied; the next
-  /// apply() decides anew. When an entry leaves a port of this host, no frame is sent there any more
-  /// once this has returned; other changes may take a switch a moment longer.
+  /// apply() decides anew. When an entry leaves a port of this host, no frame is sent there any
+  /// more once this has returned; other changes may take a switch a moment longer.
   virtual Result<void> set_address(const AddressEntry& entry) = 0;
 
   virtual Result<PortCounters> counters(const std::string& device) = 0;
