@@ -51,6 +51,7 @@ overlay::OvsOptions ovs_options(const Config& config) {
   options.bridge.management = "unix:" + management.string();
   options.bridge.datapath_type = datapath.datapath_type;
   options.tunnel_port = config.underlay.vxlan_device;
+  options.host_device = config.underlay.host_device;
   options.udp_port = config.underlay.vxlan_port;
   options.local_vtep = config.underlay.vtep;
   return options;

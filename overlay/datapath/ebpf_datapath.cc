@@ -81,7 +81,6 @@ class EbpfDatapath final : public Datapath {
               tc_filter::Hook hook = tc_filter::Hook::ingress);
   Result<void> keep_host_port(const DesiredState& desired, const MapImage& image,
                               Problems& problems);
-  std::optional<policy::IpAddress> own_address(const DesiredState& desired, bool v6) const;
   void detach_strays(const std::vector<Link>& links, const MapImage& desired,
                      std::uint32_t vxlan_ifindex, Problems& problems) const;
 
@@ -185,24 +184,10 @@ void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t i
   note(tc_filter::attach(ifindex, program_fd, hook), problems);
 }
 
-/// An address of this host that a process gets which has not chosen its own.
-std::optional<policy::IpAddress> EbpfDatapath::own_address(const DesiredState& desired,
-                                                           bool v6) const {
-  if (!v6 && options_.local_vtep_v4) return *options_.local_vtep_v4;
-  if (v6 && options_.local_vtep_v6) return *options_.local_vtep_v6;
-  for (const HostAddress& host : desired.hosts) {
-    if (!host.vtep && host.address.is_v6() == v6) return host.address;
-  }
-  return std::nullopt;
-}
-
 /// The device, the program and the routes of the host's own processes, where a network needs them.
 Result<void> EbpfDatapath::keep_host_port(const DesiredState& desired, const MapImage& image,
                                           Problems& problems) {
-  const bool needed = std::ranges::any_of(desired.networks, [](const NetworkEntry& network) {
-    return network.host_access || (network.normal && !network.gateways.empty());
-  });
-  if (!needed) {
+  if (!needs_host_port(desired)) {
     if (host_ifindex_ == 0 && took_over_) return {};
     host_ifindex_ = 0;
     object_.set_host_ifindex(0);
@@ -219,7 +204,8 @@ Result<void> EbpfDatapath::keep_host_port(const DesiredState& desired, const Map
   attach(ifindex, object_.from_host_fd(), from_host_id_, problems, tc_filter::Hook::egress);
 
   std::vector<Route> routes;
-  const auto v4 = own_address(desired, false), v6 = own_address(desired, true);
+  const auto v4 = own_address(desired, options_.local_vtep_v4, false);
+  const auto v6 = own_address(desired, options_.local_vtep_v6, true);
   for (const auto& [to, route] : image.routes) {
     const policy::IpAddress address = ip_address(to);
     routes.push_back({address, address.is_v6() ? v6 : v4, image.networks.at(route.vni).mtu});

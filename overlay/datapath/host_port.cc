@@ -1,6 +1,5 @@
 #include "overlay/datapath/host_port.h"
 
-#include "overlay/datapath/datapath.h"
 #include "overlay/datapath/tampering.h"
 
 #include <fmt/format.h>
@@ -28,6 +27,22 @@ bool has_address(const std::vector<Route>& routes, const policy::IpAddress& to) 
 }
 
 }  // namespace
+
+bool needs_host_port(const DesiredState& desired) {
+  return std::ranges::any_of(desired.networks, [](const NetworkEntry& network) {
+    return network.host_access || (network.normal && !network.gateways.empty());
+  });
+}
+
+std::optional<policy::IpAddress> own_address(const DesiredState& desired,
+                                             const std::optional<policy::IpAddress>& vtep,
+                                             bool v6) {
+  if (vtep && vtep->is_v6() == v6) return vtep;
+  for (const HostAddress& host : desired.hosts) {
+    if (!host.vtep && host.address.is_v6() == v6) return host.address;
+  }
+  return std::nullopt;
+}
 
 Result<Link> HostPort::ensure_device() const {
   auto link = find_link(device_);

@@ -4,18 +4,29 @@
 // underlay has any more; whatever else the host sends goes its normal way, untouched.
 #pragma once
 
+#include "overlay/datapath/datapath.h"
 #include "overlay/link/link.h"
 #include "overlay/link/route.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace homeport::overlay {
 
+/// Whether a network needs it.
+bool needs_host_port(const DesiredState& desired);
+/// An address of this host that a process gets which has not chosen its own: of that family, and
+/// the VTEP if that is.
+std::optional<policy::IpAddress> own_address(const DesiredState& desired,
+                                             const std::optional<policy::IpAddress>& vtep, bool v6);
+
 class HostPort {
  public:
   explicit HostPort(std::string device) : device_(std::move(device)) {}
   const std::string& device() const { return device_; }
+  /// The other end of the device, where what the host's processes send comes out.
+  std::string other_end() const { return device_ + "p"; }
 
   /// Makes the device if it is not there. It has the router's MAC address, and asks nobody for
   /// neighbors. Errors: another device has the name.

@@ -1,5 +1,6 @@
 #include "overlay/datapath/ovs_datapath.h"
 
+#include "overlay/datapath/host_port.h"
 #include "overlay/datapath/ovs/differences.h"
 #include "overlay/datapath/ovs/flow_image.h"
 #include "overlay/datapath/ovs/pipeline.h"
@@ -27,6 +28,7 @@ using Problems = std::vector<std::string>;
 
 constexpr const char* kPortOwner = "port";
 constexpr const char* kTunnelOwner = "tunnel";
+constexpr const char* kHostOwner = "host";
 
 const BridgePort* find_port(const std::vector<BridgePort>& ports, const std::string& name) {
   auto found = std::find_if(ports.begin(), ports.end(),
@@ -78,7 +80,8 @@ Result<void> ensure_tunnel(Bridge& bridge, const OvsOptions& options) {
 
 class OvsDatapath final : public Datapath {
  public:
-  explicit OvsDatapath(const OvsOptions& options) : options_(options), bridge_(options.bridge) {}
+  explicit OvsDatapath(const OvsOptions& options)
+      : options_(options), bridge_(options.bridge), host_port_(options.host_device) {}
 
   Result<void> start() { return ensure_tunnel(bridge_, options_); }
 
@@ -97,6 +100,12 @@ class OvsDatapath final : public Datapath {
     BridgePorts ports;
   };
 
+  std::vector<BridgePort> wanted_ports(const DesiredState& desired) const;
+  Result<void> ensure_host_device(const DesiredState& desired);
+  void keep_routes(const DesiredState& desired, const std::vector<HostRoute>& routes,
+                   Problems& problems);
+  void keep_apart(const std::vector<BridgePort>& ports, const DesiredState& desired,
+                  Problems& problems);
   Result<void> tell_missing_ports(const DesiredState& desired, Problems& missing);
   Result<std::vector<BridgePort>> add_ports(const DesiredState& desired, Problems& problems);
   void remove_ports(const std::vector<BridgePort>& ports, const DesiredState& desired,
@@ -110,12 +119,17 @@ class OvsDatapath final : public Datapath {
 
   const OvsOptions options_;
   Bridge bridge_;
+  HostPort host_port_;
+  int host_index_ = 0;  ///< of the host port's device; 0: it is not needed
   /// What this object left; none before it has written anything, or when it could not write
   /// everything.
   std::optional<Programmed> left_;
   /// Flows and how the switch words them, of the last apply(): most stay.
   std::map<std::pair<vswitch::FlowKey, std::string>, std::pair<std::string, std::string>> words_;
   std::vector<std::string> mended_;
+  /// By port, whether the last apply() left it to what other people's flows send to all.
+  std::map<std::string, bool> flooded_;
+  bool took_over_ = false;  ///< What an earlier agent left on the host has been dealt with.
 };
 
 BridgePorts OvsDatapath::usable(const std::vector<BridgePort>& ports) const {
@@ -125,11 +139,60 @@ BridgePorts OvsDatapath::usable(const std::vector<BridgePort>& ports) const {
     if (port.number <= 0) continue;
     if (port.name == options_.tunnel_port) {
       result.tunnel = port.number;
+    } else if (port.name == host_port_.other_end() && port.owner == kHostOwner) {
+      result.host = port.number;
     } else {
       result.numbers[port.name] = port.number;
     }
   }
   return result;
+}
+
+/// What is in the bridge besides the tunnel.
+std::vector<BridgePort> OvsDatapath::wanted_ports(const DesiredState& desired) const {
+  std::vector<BridgePort> wanted;
+  for (const Port& port : desired.ports) {
+    wanted.push_back({port.device, "", kPortOwner, "", "", -1});
+  }
+  if (needs_host_port(desired)) {
+    wanted.push_back({host_port_.other_end(), "", kHostOwner, "", "", -1});
+  }
+  return wanted;
+}
+
+/// The device of the host's own processes, where a network needs it. What comes out of it is read
+/// by a packet socket.
+Result<void> OvsDatapath::ensure_host_device(const DesiredState& desired) {
+  if (!needs_host_port(desired)) {
+    if (host_index_ == 0 && took_over_) return {};
+    host_index_ = 0;
+    took_over_ = true;
+    return host_port_.remove();
+  }
+  took_over_ = true;
+  auto device = host_port_.ensure_device();
+  if (!device) return device.error();
+  if (device->index == host_index_) return {};
+  if (host_index_ != 0) {
+    mended_.push_back(fmt::format("the device {} was missing", host_port_.device()));
+    // ovs-vswitchd is not to take the new device for the one that it knows.
+    if (auto gone = bridge_.change_ports({}, {host_port_.other_end()}); !gone) return gone;
+  }
+  host_index_ = device->index;
+  return set_offloads_off(host_port_.device());
+}
+
+/// The routes that lead there.
+void OvsDatapath::keep_routes(const DesiredState& desired, const std::vector<HostRoute>& found,
+                              Problems& problems) {
+  if (host_index_ == 0) return;
+  std::vector<Route> routes;
+  for (const HostRoute& route : found) {
+    routes.push_back(
+        {route.to, own_address(desired, options_.local_vtep, route.to.is_v6()), route.mtu});
+  }
+  const auto mended = host_port_.set_routes(host_index_, std::move(routes), problems);
+  mended_.insert(mended_.end(), mended.begin(), mended.end());
 }
 
 /// Names the ports that this object left in the bridge, and that somebody has taken out of it
@@ -138,15 +201,18 @@ Result<void> OvsDatapath::tell_missing_ports(const DesiredState& desired, Proble
   if (!left_) return {};
   auto ports = bridge_.ports();
   if (!ports) return ports.error();
-  if (!find_port(*ports, options_.tunnel_port)) {
-    missing.push_back(fmt::format("the port {} was missing", options_.tunnel_port));
-  }
-  for (const Port& port : left_->carried.ports) {
-    const bool wanted = std::any_of(desired.ports.begin(), desired.ports.end(),
-                                    [&](const Port& it) { return it.device == port.device; });
-    if (wanted && !find_port(*ports, port.device)) {
-      missing.push_back(fmt::format("the port {} was missing", port.device));
-    }
+  auto look_for = [&](const std::string& name) {
+    if (find_port(*ports, name)) return;
+    missing.push_back(fmt::format("the port {} was missing", name));
+    flooded_.erase(name);
+  };
+  look_for(options_.tunnel_port);
+  for (const BridgePort& port : wanted_ports(desired)) {
+    const bool left = port.owner == kHostOwner
+                          ? left_->ports.host != 0
+                          : std::ranges::find(left_->carried.ports, port.name, &Port::device) !=
+                                left_->carried.ports.end();
+    if (left) look_for(port.name);
   }
   return {};
 }
@@ -162,28 +228,29 @@ Result<std::vector<BridgePort>> OvsDatapath::add_ports(const DesiredState& desir
   std::set<std::string> devices;
   for (const Link& link : *links) devices.insert(link.name);
 
+  const std::vector<BridgePort> wanted = wanted_ports(desired);
   std::vector<BridgePort> added;
   bool stale = false;
-  for (const Port& port : desired.ports) {
-    if (!devices.contains(port.device)) {
+  for (const BridgePort& port : wanted) {
+    if (!devices.contains(port.name)) {
       problems.push_back(
-          fmt::format("The port {} is not carried: there is no such device.", port.device));
+          fmt::format("The port {} is not carried: there is no such device.", port.name));
       continue;
     }
-    const BridgePort* present = find_port(*ports, port.device);
-    if (!present) added.push_back({port.device, "", kPortOwner, "", "", -1});
+    const BridgePort* present = find_port(*ports, port.name);
+    if (!present) added.push_back(port);
     stale = stale || (present && present->number <= 0);
   }
   if (added.empty() && !stale) return ports;
   if (auto changed = bridge_.change_ports(added, {}); !changed) return changed.error();
   ports = bridge_.ports();
   if (!ports) return ports;
-  for (const Port& port : desired.ports) {
-    const BridgePort* present = find_port(*ports, port.device);
-    if (present && present->number <= 0 && devices.contains(port.device)) {
+  for (const BridgePort& port : wanted) {
+    const BridgePort* present = find_port(*ports, port.name);
+    if (present && present->number <= 0 && devices.contains(port.name)) {
       problems.push_back(
           fmt::format("The port {} is not carried: ovs-vswitchd cannot use the device: {}.",
-                      port.device, present->error));
+                      port.name, present->error));
     }
   }
   return ports;
@@ -192,16 +259,46 @@ Result<std::vector<BridgePort>> OvsDatapath::add_ports(const DesiredState& desir
 /// Takes Homeport's ports out of the bridge that are no longer wanted. Other people's stay.
 void OvsDatapath::remove_ports(const std::vector<BridgePort>& ports, const DesiredState& desired,
                                Problems& problems) {
+  const std::vector<BridgePort> wanted = wanted_ports(desired);
   std::vector<std::string> removed;
   for (const BridgePort& port : ports) {
-    const bool wanted = std::any_of(desired.ports.begin(), desired.ports.end(),
-                                    [&](const Port& wanted) { return wanted.device == port.name; });
-    if (port.owner == kPortOwner && !wanted) removed.push_back(port.name);
+    const bool own = port.owner == kPortOwner || port.owner == kHostOwner;
+    if (own && !find_port(wanted, port.name)) removed.push_back(port.name);
   }
   if (removed.empty()) return;
   if (auto changed = bridge_.change_ports({}, removed); !changed) {
     problems.push_back(changed.error().message + ".");
   }
+}
+
+/// What other people's flows send to all ports of the bridge is for applications of networks with
+/// a normal way, and for nothing else of Homeport's.
+void OvsDatapath::keep_apart(const std::vector<BridgePort>& ports, const DesiredState& desired,
+                             Problems& problems) {
+  std::map<std::int64_t, bool> numbers;
+  std::map<std::string, bool> wanted;
+  for (const BridgePort& port : ports) {
+    if (port.owner.empty() || port.number <= 0) continue;
+    auto application = std::ranges::find(desired.ports, port.name, &Port::device);
+    const bool normal = application != desired.ports.end() &&
+                        std::ranges::any_of(desired.networks, [&](const NetworkEntry& network) {
+                          return network.normal && network.vni == application->vni;
+                        });
+    numbers[port.number] = wanted[port.name] = normal;
+  }
+  auto changed = bridge_.set_flooding(numbers);
+  if (!changed) {
+    problems.push_back(changed.error().message + ".");
+    return flooded_.clear();
+  }
+  for (const BridgePort& port : ports) {
+    auto left = flooded_.find(port.name);
+    if (left != flooded_.end() && wanted.contains(port.name) && left->second == wanted[port.name] &&
+        std::ranges::find(*changed, port.number) != changed->end()) {
+      mended_.push_back(fmt::format("the flooding of the port {} was changed", port.name));
+    }
+  }
+  flooded_ = std::move(wanted);
 }
 
 /// The flows as the switch would tell of them.
@@ -260,11 +357,15 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   if (auto told = tell_missing_ports(desired, missing); !told) return told;
   if (auto ready = ensure_tunnel(bridge_, options_); !ready) return ready;
   Problems problems;
+  if (auto ready = ensure_host_device(desired); !ready) {
+    problems.push_back(ready.error().message + ".");
+  }
   auto ports = add_ports(desired, problems);
   if (!ports) return ports.error();
   auto current = own_flows();
   if (!current) return current.error();
-  mended_ = std::move(missing);
+  keep_apart(*ports, desired, problems);
+  mended_.insert(mended_.end(), missing.begin(), missing.end());
   if (left_) {
     const auto changed = differences(left_->flows, *current);
     mended_.insert(mended_.end(), changed.begin(), changed.end());
@@ -285,6 +386,7 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
     return changed.error();
   }
   remove_ports(*ports, desired, problems);
+  keep_routes(desired, compiled.routes, problems);
   // Of the words, those of flows that have gone are forgotten now and then.
   if (words_.size() > 2 * compiled.flows.size() + 1000) words_.clear();
 
@@ -403,8 +505,10 @@ Result<PortCounters> OvsDatapath::counters(const std::string& device) {
   bool is_port = false;
   if (port && port->number > 0) {
     for (auto [table, match, packets, bytes] :
-         {std::tuple{kEntry, fmt::format("in_port={}", port->number), &result.received_packets,
-                     &result.received_bytes},
+         {std::tuple{
+              kEntry,
+              fmt::format("reg1=0/{:#x},in_port={}", static_cast<unsigned>(kLeft), port->number),
+              &result.received_packets, &result.received_bytes},
           std::tuple{kDeliver, fmt::format("reg5={:#x}", port->number), &result.delivered_packets,
                      &result.delivered_bytes}}) {
       auto flows = bridge_.flows(kCookie, kCookieMask, table);

@@ -15,6 +15,7 @@ namespace homeport::overlay {
 struct OvsOptions {
   vswitch::BridgeOptions bridge;
   std::string tunnel_port = "homeport0";  ///< Made in the bridge if it is missing.
+  std::string host_device = "homeport1";  ///< Of the host's own processes, made if it is needed.
   std::uint16_t udp_port = 4790;          ///< Of every host; other overlays use 4789.
   /// Outer source address; the switch's routing chooses where there is none.
   std::optional<policy::IpAddress> local_vtep;

@@ -1,12 +1,19 @@
 #include "overlay/link/link.h"
 
 #include "overlay/link/netlink.h"
+#include "overlay/link/unique_fd.h"
 
+#include <linux/ethtool.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
+#include <linux/sockios.h>
 #include <netlink/route/link/inet6.h>
 #include <netlink/route/link/veth.h>
 #include <netlink/route/link/vxlan.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
 
 namespace homeport::overlay {
 
@@ -78,6 +85,22 @@ Result<void> set_ipv6_silent(const std::string& name) {
   return change_link(name, "kept from making IPv6 addresses", [](rtnl_link* change) {
     rtnl_link_inet6_set_addr_gen_mode(change, IN6_ADDR_GEN_MODE_NONE);
   });
+}
+
+Result<void> set_offloads_off(const std::string& name) {
+  const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  for (std::uint32_t command : {ETHTOOL_STXCSUM, ETHTOOL_SGSO}) {
+    ethtool_value value{command, 0};
+    ifreq request{};
+    name.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
+    request.ifr_data = reinterpret_cast<char*>(&value);
+    if (::ioctl(fd.get(), SIOCETHTOOL, &request) < 0) {
+      return policy::make_error(
+          static_cast<boost::system::errc::errc_t>(errno),
+          "The network device " + name + " cannot be told to complete its packets");
+    }
+  }
+  return {};
 }
 
 Result<void> delete_device(const std::string& name) {

@@ -147,6 +147,21 @@ Result<void> Bridge::change_ports(const std::vector<BridgePort>& added,
   });
 }
 
+Result<std::vector<std::int64_t>> Bridge::set_flooding(const std::map<std::int64_t, bool>& ports) {
+  std::vector<hp_flooding> wanted;
+  for (const auto& [number, flooded] : ports) wanted.push_back({number, flooded, false});
+  auto done = on_thread([&](Replica&, long long deadline) {
+    return outcome(hp_switch_set_flooding(options_.management.c_str(), wanted.data(), wanted.size(),
+                                          deadline));
+  });
+  if (!done) return done.error();
+  std::vector<std::int64_t> changed;
+  for (const hp_flooding& port : wanted) {
+    if (port.changed) changed.push_back(port.number);
+  }
+  return changed;
+}
+
 Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask,
                                         std::uint8_t table) {
   std::vector<Flow> flows;

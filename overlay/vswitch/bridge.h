@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -87,6 +88,11 @@ class Bridge {
   /// has followed. With no changes it looks at its devices again.
   Result<void> change_ports(const std::vector<BridgePort>& added,
                             const std::vector<std::string>& removed);
+
+  /// Whether NORMAL and FLOOD, in whosever flows, send to a port what they send to all: by OpenFlow
+  /// port. Returns those that were not as wanted; one that is not there is left out. To be said
+  /// again when ovs-vswitchd has been started again. It must speak OpenFlow 1.0 too.
+  Result<std::vector<std::int64_t>> set_flooding(const std::map<std::int64_t, bool>& ports);
 
   /// Flows whose cookie is `cookie` in the bits of `mask`, of one table or of all (255).
   Result<std::vector<Flow>> flows(std::uint64_t cookie, std::uint64_t mask,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "byte-order.h"
+#include "flow.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/match.h"
 #include "openvswitch/ofp-actions.h"
@@ -15,6 +16,7 @@
 #include "openvswitch/ofp-errors.h"
 #include "openvswitch/ofp-flow.h"
 #include "openvswitch/ofp-msgs.h"
+#include "openvswitch/ofp-port.h"
 #include "openvswitch/ofp-util.h"
 #include "openvswitch/ofpbuf.h"
 #include "openvswitch/poll-loop.h"
@@ -94,16 +96,21 @@ char* hp_flow_canonical(const struct hp_flow* flow, char** match, char** actions
   return why;
 }
 
-char* hp_switch_open(const char* target, long long deadline, struct hp_switch** result) {
+static char* open_version(const char* target, enum ofp_version spoken, long long deadline,
+                          struct hp_switch** result) {
   struct vconn* vconn;
   long long patience = deadline - time_msec();
-  int error = vconn_open_block(target, 1u << version, 0, patience > 0 ? patience : 0, &vconn);
+  int error = vconn_open_block(target, 1u << spoken, 0, patience > 0 ? patience : 0, &vconn);
   if (error) {
     return xasprintf("no OpenFlow connection by %s: %s", target, ovs_strerror(error));
   }
   *result = xzalloc(sizeof **result);
   (*result)->vconn = vconn;
   return NULL;
+}
+
+char* hp_switch_open(const char* target, long long deadline, struct hp_switch** result) {
+  return open_version(target, version, deadline, result);
 }
 
 void hp_switch_close(struct hp_switch* connection) {
@@ -152,7 +159,7 @@ static void note_refusal(const struct ofpbuf* message, char** refusal) {
   }
   struct ofpbuf payload;
   enum ofperr error = ofperr_decode_msg(header, &payload);
-  *refusal = xasprintf("ovs-vswitchd refuses a flow: %s",
+  *refusal = xasprintf("ovs-vswitchd refuses a change: %s",
                        error ? ofperr_to_string(error) : "for a reason it has no name for");
   if (error) {
     ofpbuf_uninit(&payload);
@@ -325,6 +332,78 @@ char* hp_switch_commit(struct hp_switch* connection, const struct hp_flow_change
     why = ask(connection, control(bundle, end), &refusal, deadline);
   }
   *refused = !why && refusal;
+  if (why) {
+    free(refusal);
+    return why;
+  }
+  return refusal;
+}
+
+/* Sends a port's new configuration if it has another than the one that is wanted. */
+static char* set_port(struct hp_switch* connection, const struct ofputil_phy_port* port,
+                      struct hp_flooding* wanted, char** refusal, long long deadline) {
+  if (!(port->config & OFPUTIL_PC_NO_FLOOD) == wanted->flooded) {
+    return NULL;
+  }
+  wanted->changed = true;
+  const struct ofputil_port_mod change = {
+      .port_no = port->port_no,
+      .hw_addr = port->hw_addr,
+      .config = wanted->flooded ? 0 : OFPUTIL_PC_NO_FLOOD,
+      .mask = OFPUTIL_PC_NO_FLOOD,
+  };
+  return transmit(connection, ofputil_encode_port_mod(&change, OFPUTIL_P_OF10_STD), refusal,
+                  deadline);
+}
+
+/* The ports of one part of their description. */
+static char* set_ports(struct hp_switch* connection, struct ofpbuf* answer,
+                       struct hp_flooding* ports, size_t n, char** refusal, long long deadline,
+                       bool* more) {
+  enum ofptype type;
+  if (ofptype_pull(&type, answer) || type != OFPTYPE_PORT_DESC_STATS_REPLY) {
+    return xstrdup("ovs-vswitchd refuses to tell its ports");
+  }
+  *more = ofpmp_more(answer->header);
+  struct ofputil_phy_port port;
+  int result;
+  char* why = NULL;
+  while (!why && !(result = ofputil_pull_phy_port(OFP10_VERSION, answer, &port))) {
+    for (size_t i = 0; i < n && !why; i++) {
+      if (ports[i].number == ofp_to_u16(port.port_no)) {
+        why = set_port(connection, &port, &ports[i], refusal, deadline);
+      }
+    }
+  }
+  if (!why && result != EOF) {
+    why = xstrdup("ovs-vswitchd tells of ports that cannot be read");
+  }
+  return why;
+}
+
+char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size_t n,
+                             long long deadline) {
+  struct hp_switch* connection;
+  char* why = open_version(target, OFP10_VERSION, deadline, &connection);
+  if (why) {
+    return why;
+  }
+  struct ofpbuf* request = ofputil_encode_port_desc_stats_request(OFP10_VERSION, OFPP_ANY);
+  ovs_be32 xid = xid_of(request);
+  char* refusal = NULL;
+  why = transmit(connection, request, &refusal, deadline);
+  for (bool more = true; more && !why;) {
+    struct ofpbuf* answer;
+    why = await(connection, xid, &answer, &refusal, deadline);
+    if (!why) {
+      why = set_ports(connection, answer, ports, n, &refusal, deadline, &more);
+      ofpbuf_delete(answer);
+    }
+  }
+  if (!why) {
+    why = ask(connection, ofputil_encode_barrier_request(OFP10_VERSION), &refusal, deadline);
+  }
+  hp_switch_close(connection);
   if (why) {
     free(refusal);
     return why;

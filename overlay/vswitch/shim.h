@@ -85,6 +85,17 @@ struct hp_flow_change {
 char* hp_switch_commit(struct hp_switch*, const struct hp_flow_change* changes, size_t n,
                        long long deadline, bool* refused);
 
+/* Whether NORMAL and FLOOD send to a port what they send to all. */
+struct hp_flooding {
+  int64_t number; /* OpenFlow port */
+  bool flooded;
+  bool changed; /* set by the call: it was not as wanted */
+};
+/* Makes the ports be as wanted; those that there are not are left out. By OpenFlow 1.0, which alone
+ * has it. ovs-vswitchd forgets it when it ends. */
+char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size_t n,
+                             long long deadline);
+
 /* The daemon. */
 
 /* Waits until ovs-vswitchd has gone once more over what its datapath has cached of the flows, by

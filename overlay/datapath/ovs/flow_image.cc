@@ -25,6 +25,10 @@ std::string name_of(const NetworkEntry& network) {
   return fmt::format("the network {}", network.vni);
 }
 
+std::string name_of(const HostAddress& host) {
+  return fmt::format("the host's address {}", host.address.to_string());
+}
+
 std::string name_of(const policy::IpAddress& vtep) {
   return fmt::format("the host {}", vtep.to_string());
 }
@@ -44,11 +48,9 @@ bool valid(policy::Vni vni) {
   return vni >= 1 && vni <= policy::kVniMax;
 }
 
-const Port* held_port(const DesiredState& carried, const AddressEntry& entry) {
-  for (const Port& port : carried.ports) {
-    if (port.held && port.vni == entry.vni && port.mac == entry.mac) return &port;
-  }
-  return nullptr;
+const NetworkEntry* network_of(const DesiredState& carried, policy::Vni vni) {
+  auto network = std::ranges::find(carried.networks, vni, &NetworkEntry::vni);
+  return network == carried.networks.end() ? nullptr : &*network;
 }
 
 void emit_vtep(FlowImage& image, const policy::IpAddress& vtep) {
@@ -59,12 +61,18 @@ void emit_vtep(FlowImage& image, const policy::IpAddress& vtep) {
                   learn(kTunnelled), go(kAddress)));
 }
 
-void emit_port(FlowImage& image, const Port& port, std::int64_t number) {
+void emit_port(FlowImage& image, const Port& port, const DesiredState& carried,
+               std::int64_t number) {
   const Emitter add(image, name_of(port));
   const std::string mac = port.mac.to_string();
   const std::string in = fmt::format("in_port={}", number);
-  add(kEntry, kEntryPriority, in,
-      fmt::format("set_field:{:#x}->reg0,{},{}", port.vni, go(kFromPort), record(port)));
+  const NetworkEntry* network = network_of(carried, port.vni);
+  std::uint32_t flags = 0;
+  if (network && network->normal) flags |= kNormalWay;
+  if (network && network->host_access) flags |= kHostAccess;
+  add(kEntry, kEntryPriority, fmt::format("{},{}", in, known(0, kLeft)),
+      fmt::format("set_field:{:#x}->reg0,set_field:{:#x}->reg1,{},{}", port.vni, flags,
+                  go(kFromPort), record(port)));
   add(kFromPort, 3, fmt::format("{},dl_src={},{}", in, mac, kToGroup),
       fmt::format("{},{}", learn(kOwn), go(kGroup)));
   add(kFromPort, 1, fmt::format("{},dl_src={}", in, mac), go(kAddress));
@@ -78,59 +86,118 @@ void emit_network(FlowImage& image, const NetworkEntry& network, const DesiredSt
                   const BridgePorts& ports) {
   const Emitter add(image, name_of(network));
   const std::string in = fmt::format("reg0={:#x}", network.vni);
-  add(kAddress, 1, fmt::format("{},{}", in, known(kTunnelled)),
+  add(kAddress, 1, fmt::format("{},{}", in, kFromThere),
       fmt::format("{},{}", count(Counter::drop_unknown_address), record(network)));
-  // From another host, only marked frames are announcements.
-  add(kGroup, 3, fmt::format("{},{}", in, known(kTunnelled | kMarked)),
-      fmt::format("{},{}", learn(kOwn), go(kNeighbor)));
-  add(kGroup, 2, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kMarked)),
-      count(Counter::drop_multicast));
-  std::string copies(kKeyMarked);
+  if (network.host_access) {
+    add(kAddress, 2, fmt::format("{},{},dl_dst={}", in, kFromThere, kRouterMac.to_string()),
+        go(kHome));
+  }
+  // It has judged whom it sends that to; here the bindings may be different.
+  add(kGroup, 2, fmt::format("{},{}", in, kFromThere),
+      fmt::format("{},{}", learn(kToMany), go(kSource)));
+  std::string copies;
   for (const Port& port : carried.ports) {
     if (port.vni != network.vni) continue;
-    copies += fmt::format(",set_field:{}->reg5,{}", ports.numbers.at(port.device), go(kMember));
+    copies += fmt::format("set_field:{}->reg5,{},", ports.numbers.at(port.device), go(kMember));
   }
-  add(kCopy, 1, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kLong)), copies);
+  // A last action that does nothing to a packet: where there is no port, there is none else.
+  add(kCopy, 1, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kLong)),
+      copies + std::string(kForgetPort));
+  copies += kKeyMarked;
   for (const policy::IpAddress& host : network.hosts) {
     copies += fmt::format(",{},output:{}", tunnel_to(host), ports.tunnel);
   }
   add(kCopy, 1, fmt::format("{},{}", in, known(0, kTunnelled | kLong)), copies);
 }
 
-/// ARP for one address, and what announces it.
-void emit_v4(const Emitter& add, const std::string& in, const std::string& mac,
-             const std::string& ip) {
-  const std::string form = fmt::format("{},{},dl_dst=ff:ff:ff:ff:ff:ff", kUntagged, in);
+/// Who asks for `ip` is answered with `mac`. What has the form of an announcement is judged.
+void emit_answer(const Emitter& add, const std::string& in, const std::string& mac,
+                 const policy::IpAddress& ip) {
+  const std::string answer = fmt::format("set_field:0x{}->xreg1,{}", hex(mac), go(kAnswer));
+  const std::string asked = fmt::format("{},{},{}", in, kFromHere, kUntagged);
+  if (ip.is_v6()) {
+    const std::string that = fmt::format(
+        "icmp6,icmp_type=135,icmp_code=0,nw_ttl=255,{},nd_target={}", asked, ip.to_string());
+    add(kNeighbor, 7, fmt::format("{},dl_src={}", that, mac), count(Counter::probes));
+    add(kNeighbor, 6, that, answer);
+    return;
+  }
   for (int operation : {1, 2}) {
-    const std::string that =
-        fmt::format("arp,{},arp_spa={},arp_tpa={},arp_op={}", form, ip, ip, operation);
-    add(kNeighbor, 9, fmt::format("{},{},dl_src={},arp_sha={}", that, known(kOwn), mac, mac),
-        go(kAnnounce));
-    add(kNeighbor, 8, that, go(kJudge));
+    add(kNeighbor, 8,
+        fmt::format("arp,{},dl_dst=ff:ff:ff:ff:ff:ff,{},arp_spa={},arp_tpa={},arp_op={}", kUntagged,
+                    in, ip.to_string(), ip.to_string(), operation),
+        go(kJudge));
+  }
+  const std::string that = fmt::format("arp,{},arp_op=1,arp_tpa={}", asked, ip.to_string());
+  add(kNeighbor, 7, fmt::format("{},arp_sha={}", that, mac), count(Counter::probes));
+  add(kNeighbor, 6, that, answer);
+}
+
+/// What an application may announce, and say, of one of its addresses.
+void emit_own(const Emitter& add, const std::string& in, const std::string& mac,
+              const policy::IpAddress& ip) {
+  add(kSender, 2, fmt::format("{},{},dl_src={}", ip_from(ip), in, mac), go(kSpoken));
+  if (ip.is_v6()) {
+    add(kJudge, 2,
+        fmt::format("icmp6,icmp_type=136,icmp_code=0,{},{},dl_src={},nd_target={},nd_tll={}", in,
+                    known(kOwn), mac, ip.to_string(), mac),
+        go(kSender));
+    return;
+  }
+  for (int operation : {1, 2}) {
+    add(kNeighbor, 9,
+        fmt::format("arp,{},dl_dst=ff:ff:ff:ff:ff:ff,{},arp_spa={},arp_tpa={},arp_op={},{},"
+                    "dl_src={},arp_sha={}",
+                    kUntagged, in, ip.to_string(), ip.to_string(), operation, known(kOwn), mac,
+                    mac),
+        go(kSpoken));
   }
   add(kJudge, 2,
       fmt::format("rarp,{},{},dl_src={},arp_sha={},arp_tha={},arp_spa={},arp_tpa={}", in,
-                  known(kOwn), mac, mac, mac, ip, ip),
-      go(kAnnounce));
-  const std::string asked =
-      fmt::format("arp,{},{},arp_op=1,arp_tpa={}", in, known(0, kTunnelled), ip);
-  add(kNeighbor, 7, fmt::format("{},arp_sha={}", asked, mac), count(Counter::probes));
-  add(kNeighbor, 6, asked, fmt::format("set_field:0x{}->xreg1,{}", hex(mac), go(kAnswer)));
+                  known(kOwn), mac, mac, mac, ip.to_string(), ip.to_string()),
+      go(kSpoken));
 }
 
-/// The same of neighbor discovery.
-void emit_v6(const Emitter& add, const std::string& in, const std::string& mac,
-             const std::string& ip) {
-  add(kJudge, 2,
-      fmt::format("icmp6,icmp_type=136,icmp_code=0,{},{},dl_src={},nd_target={},nd_tll={}", in,
-                  known(kOwn), mac, ip, mac),
-      go(kSender));
-  add(kSender, 2, fmt::format("ipv6,{},dl_src={},ipv6_src={}", in, mac, ip), go(kAnnounce));
-  const std::string asked =
-      fmt::format("icmp6,icmp_type=135,icmp_code=0,nw_ttl=255,{},{},nd_target={}", in,
-                  known(0, kTunnelled), ip);
-  add(kNeighbor, 7, fmt::format("{},dl_src={}", asked, mac), count(Counter::probes));
-  add(kNeighbor, 6, asked, fmt::format("set_field:0x{}->xreg1,{}", hex(mac), go(kAnswer)));
+/// An address of the router that every host is for the network.
+void emit_gateway(FlowImage& image, const NetworkEntry& network, const policy::IpAddress& gateway) {
+  const Emitter add(image, name_of(network));
+  const std::string in = fmt::format("reg0={:#x}", network.vni);
+  const std::string mac = kRouterMac.to_string();
+  emit_answer(add, in, mac, gateway);
+  const std::string to = fmt::format("{},{}", in, ip_to(gateway));
+  add(kHop, 6, to, count(Counter::drop_unknown_address));
+  // Is it there (RFC 792, RFC 4443)? The addresses change places.
+  const bool v6 = gateway.is_v6();
+  add(kHop, 7, fmt::format("{},{}", v6 ? "icmp6,icmp_type=128" : "icmp,icmp_type=8", to),
+      fmt::format("move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:{}->eth_src,"
+                  "move:{}->{},set_field:{}->{},set_field:{},{},IN_PORT",
+                  mac, v6 ? "NXM_NX_IPV6_SRC[]" : "NXM_OF_IP_SRC[]",
+                  v6 ? "NXM_NX_IPV6_DST[]" : "NXM_OF_IP_DST[]", gateway.to_string(),
+                  v6 ? "ipv6_src" : "ip_src", v6 ? "129->icmpv6_type" : "0->icmp_type",
+                  count(Counter::neighbor_answers)));
+}
+
+/// An address of a host, for the applications of networks with host access.
+void emit_host(FlowImage& image, const HostAddress& host, const BridgePorts& ports) {
+  const Emitter add(image, name_of(host));
+  const std::string to = ip_to(host.address);
+  std::string there = fmt::format("{},{},", count(Counter::routed), pass_hop(kRouterMac));
+  if (host.vtep) {
+    there += fmt::format("{},{},output:{}", tunnel_to(*host.vtep), kKey, ports.tunnel);
+  } else {
+    there += go(kToHost);
+    add(kHome, 1, to, go(kPeer));
+  }
+  add(kHop, 2, fmt::format("{},{}", to, known(kHostAccess)),
+      fmt::format("{},{}", there, record(host)));
+}
+
+void emit_route(FlowImage& image, const HostRoute& route) {
+  const Emitter add(image, fmt::format("the route to {}", route.to.to_string()));
+  add(kFromHost, 1, ip_to(route.to),
+      fmt::format("set_field:{:#x}->reg0,set_field:{}->eth_src,set_field:{}->eth_dst,{},{}",
+                  route.vni, kRouterMac.to_string(), route.mac.to_string(), count(Counter::routed),
+                  go(kAddress)));
 }
 
 /// One compilation: the tables it looks things up in, and its result.
@@ -168,7 +235,7 @@ class Compiler {
 
   void address(const AddressEntry& entry) {
     const std::string name = fmt::format("{} in the network {}", entry.mac.to_string(), entry.vni);
-    if (!valid(entry.vni) || entry.mac.multicast()) {
+    if (!valid(entry.vni) || entry.mac.multicast() || entry.mac == kRouterMac) {
       return problem(
           fmt::format("The address {} is left out: it is not one an application can have.", name));
     }
@@ -185,18 +252,24 @@ class Compiler {
 
   void vtep(const policy::IpAddress& vtep) { result_.carried.vteps.push_back(vtep); }
 
+  void host(const HostAddress& host) { result_.carried.hosts.push_back(host); }
+
   CompiledFlows take() {
     settle_ips();
     for (auto& [key, entry] : addresses_) result_.carried.addresses.push_back(std::move(entry));
     normalize(result_.carried);
     emit_pipeline(result_.flows, ports_);
+    settle_routes();
     const DesiredState& carried = result_.carried;
     for (const NetworkEntry& network : carried.networks) {
       emit_network(result_.flows, network, carried, ports_);
+      for (const auto& gateway : network.gateways) emit_gateway(result_.flows, network, gateway);
     }
     for (const Port& port : carried.ports) {
-      emit_port(result_.flows, port, ports_.numbers.at(port.device));
+      emit_port(result_.flows, port, carried, ports_.numbers.at(port.device));
     }
+    for (const HostAddress& host : carried.hosts) emit_host(result_.flows, host, ports_);
+    for (const HostRoute& route : result_.routes) emit_route(result_.flows, route);
     for (const policy::IpAddress& vtep : carried.vteps) emit_vtep(result_.flows, vtep);
     for (const AddressEntry& entry : carried.addresses) {
       result_.flows.merge(compile_address(entry, carried, ports_));
@@ -209,6 +282,9 @@ class Compiler {
 
   /// Of those that claim the same IP address, the one with the highest generation has it.
   void settle_ips() {
+    for (const NetworkEntry& network : result_.carried.networks) {
+      for (const policy::IpAddress& gateway : network.gateways) spare(network.vni, gateway);
+    }
     std::map<std::pair<policy::Vni, policy::IpAddress>, const AddressEntry*> owners;
     for (const auto& [key, entry] : addresses_) {
       for (const policy::IpAddress& ip : entry.ips) {
@@ -226,6 +302,47 @@ class Compiler {
         return owners.at(std::pair(entry.vni, ip)) != &entry;
       });
     }
+  }
+
+  /// Takes a gateway's address from applications that have it.
+  void spare(policy::Vni vni, const policy::IpAddress& gateway) {
+    for (auto entry = addresses_.lower_bound({vni, {}});
+         entry != addresses_.end() && entry->first.first == vni; ++entry) {
+      if (std::erase(entry->second.ips, gateway) == 0) continue;
+      problem(fmt::format(
+          "The address {} in the network {} of {} is a gateway of it, and answered as such.",
+          gateway.to_string(), vni, entry->second.mac.to_string()));
+    }
+  }
+
+  /// What the host's own processes send goes to whoever has the address in its network, of networks
+  /// with host access. After all addresses, of which `carried` is in order.
+  void settle_routes() {
+    std::map<policy::IpAddress, HostRoute> routes;
+    std::set<policy::IpAddress> own;
+    for (const HostAddress& host : result_.carried.hosts) own.insert(host.address);
+    const NetworkEntry* network = nullptr;
+    for (const AddressEntry& entry : result_.carried.addresses) {
+      if (!network || network->vni != entry.vni) network = network_of(result_.carried, entry.vni);
+      if (!network || !network->host_access) continue;
+      for (const policy::IpAddress& ip : entry.ips) {
+        if (own.contains(ip)) {
+          problem(
+              fmt::format("The address {} in the network {} is a host's own: hosts do not reach "
+                          "the application by it.",
+                          ip.to_string(), entry.vni));
+          continue;
+        }
+        auto [place, is_new] =
+            routes.emplace(ip, HostRoute{ip, entry.vni, entry.mac, network->mtu});
+        if (is_new) continue;
+        problem(
+            fmt::format("The address {} is in the networks {} and {}, which hosts have access "
+                        "to: they reach it in the first.",
+                        ip.to_string(), place->second.vni, entry.vni));
+      }
+    }
+    for (const auto& [ip, route] : routes) result_.routes.push_back(route);
   }
 
   /// Of one network, as with the eBPF datapath; what fits a message of OpenFlow is little more.
@@ -250,6 +367,33 @@ void Emitter::operator()(Table table, unsigned priority, std::string match,
       {cookie_, std::move(actions)}, owner_};
 }
 
+namespace {
+
+/// Whether a port that has the application's MAC address takes part in what is sent to all of its
+/// network: where it is. From one that it is leaving, what comes is sent on without the mark, by
+/// which its new host knows for whom it is. The sender has no part in it.
+void emit_member(const Emitter& add, const AddressEntry& entry, const Port& port,
+                 const BridgePorts& ports) {
+  const std::int64_t number = ports.numbers.at(port.device);
+  const std::string here = fmt::format("reg0={:#x},reg5={}", entry.vni, number);
+  const auto* host = std::get_if<RemoteHost>(&entry.location);
+  if (!host && std::get<LocalPort>(entry.location).device != port.device) return;
+  add(kMember, 6, fmt::format("{},dl_src={}", here, entry.mac.to_string()), "drop");
+  if (!host) {
+    add(kMember, 1, here, go(kDeliver));
+  } else if (port.held) {
+    add(kMember, 5,
+        fmt::format("{},{},{}", here, known(kTunnelled, kTunnelled | kMarked),
+                    tunnel_from(host->vtep)),
+        fmt::format("{},{}", count(Counter::delivered_held), go(kDeliver)));
+  } else {
+    add(kMember, 1, here,
+        fmt::format("{},{},{},output:{}", tunnel_to(host->vtep), kKey, kForgetPort, ports.tunnel));
+  }
+}
+
+}  // namespace
+
 FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried,
                           const BridgePorts& ports) {
   FlowImage image;
@@ -257,37 +401,41 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
   const std::string mac = entry.mac.to_string();
   const std::string in = fmt::format("reg0={:#x}", entry.vni);
   const std::string to = fmt::format("{},dl_dst={}", in, mac);
+  const auto* host = std::get_if<RemoteHost>(&entry.location);
 
-  if (const auto* local = std::get_if<LocalPort>(&entry.location)) {
-    const std::int64_t number = ports.numbers.at(local->device);
+  if (host) {
     add(kAddress, 3, to,
-        fmt::format("set_field:{}->reg5,{},{}", number, go(kRoute), record(entry)));
-    // It takes part in what others announce, not in what is announced of itself.
-    const std::string here = fmt::format("{},reg5={}", in, number);
-    add(kMember, 2, fmt::format("{},dl_src={}", here, mac), "drop");
-    add(kMember, 1, here, go(kDeliver));
+        fmt::format("{},{},{},{}", tunnel_to(host->vtep), learn(kElsewhere), go(kRoute),
+                    record(entry)));
   } else {
-    const policy::IpAddress& vtep = std::get<RemoteHost>(entry.location).vtep;
+    const std::string& device = std::get<LocalPort>(entry.location).device;
     add(kAddress, 3, to,
-        fmt::format("{},{},{},{}", tunnel_to(vtep), learn(kElsewhere), go(kRoute), record(entry)));
-    if (const Port* held = held_port(carried, entry)) {
-      const std::string hold =
-          fmt::format("{},set_field:{}->reg5,{}", count(Counter::delivered_held),
-                      ports.numbers.at(held->device), go(kDeliver));
-      add(kArrived, 4, fmt::format("{},{}", to, known(kMarked)), hold);
-      add(kArrived, 4, fmt::format("{},{}", to, tunnel_from(vtep)), hold);
-    }
+        fmt::format("set_field:{}->reg5,{},{}", ports.numbers.at(device), go(kRoute),
+                    record(entry)));
+  }
+  for (const Port& port : carried.ports) {
+    if (port.vni != entry.vni || port.mac != entry.mac) continue;
+    emit_member(add, entry, port, ports);
+    if (!host || !port.held) continue;
+    const std::string hold = fmt::format("{},set_field:{}->reg5,{}", count(Counter::delivered_held),
+                                         ports.numbers.at(port.device), go(kDeliver));
+    add(kArrived, 4, fmt::format("{},{}", to, known(kMarked)), hold);
+    add(kArrived, 4, fmt::format("{},{}", to, tunnel_from(host->vtep)), hold);
   }
   add(kSource, 2, fmt::format("{},dl_src={}", in, mac), go(kArrived));
   add(kJudge, 2,
       fmt::format("rarp,{},{},dl_src={},arp_sha={},arp_tha={},arp_spa=0.0.0.0,arp_tpa=0.0.0.0", in,
                   known(kOwn), mac, mac, mac),
-      go(kAnnounce));
+      go(kSpoken));
+  const NetworkEntry* network = network_of(carried, entry.vni);
   for (const policy::IpAddress& ip : entry.ips) {
-    if (ip.is_v4()) {
-      emit_v4(add, in, mac, ip.to_string());
-    } else {
-      emit_v6(add, in, mac, ip.to_string());
+    emit_answer(add, in, mac, ip);
+    emit_own(add, in, mac, ip);
+    add(kHop, 3, fmt::format("{},{}", in, ip_to(ip)),
+        fmt::format("{},{},{}", count(Counter::routed), pass_hop(entry.mac), go(kAddress)));
+    if (network && network->host_access) {
+      add(kPeer, 1, fmt::format("{},{}", in, ip_from(ip)),
+          fmt::format("{},{}", count(Counter::routed), go(kToHost)));
     }
   }
   return image;
@@ -299,6 +447,7 @@ CompiledFlows compile(const DesiredState& desired, const BridgePorts& ports) {
   for (const Port& port : desired.ports) compiler.port(port);
   for (const AddressEntry& entry : desired.addresses) compiler.address(entry);
   for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
+  for (const HostAddress& host : desired.hosts) compiler.host(host);
   return compiler.take();
 }
 

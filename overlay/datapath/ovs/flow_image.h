@@ -21,6 +21,7 @@ struct OwnedFlow {
 std::string name_of(const Port& port);
 std::string name_of(const AddressEntry& entry);
 std::string name_of(const NetworkEntry& network);
+std::string name_of(const HostAddress& host);
 std::string name_of(const policy::IpAddress& vtep);
 
 using FlowImage = std::map<vswitch::FlowKey, OwnedFlow>;
@@ -29,14 +30,25 @@ using FlowImage = std::map<vswitch::FlowKey, OwnedFlow>;
 struct BridgePorts {
   std::map<std::string, std::int64_t> numbers;  ///< OpenFlow port of each device that has one
   std::int64_t tunnel = 0;
+  std::int64_t host = 0;  ///< what leads to the host's own processes; 0: there is none
   /// Whether the switch can write what turns a solicitation into an advertisement: its userspace
   /// datapath can, the kernel's cannot. Where not, a solicitation goes to whom it asks for.
   bool answers_nd = true;
 };
 
+/// An address at which the host's own processes find an application.
+struct HostRoute {
+  policy::IpAddress to;
+  policy::Vni vni = 0;
+  policy::MacAddress mac;
+  std::uint32_t mtu = 0;
+  std::weak_ordering operator<=>(const HostRoute&) const = default;
+};
+
 struct CompiledFlows {
   FlowImage flows;
   DesiredState carried;               ///< What of the desired state the flows are for.
+  std::vector<HostRoute> routes;      ///< Of the host's own processes, sorted.
   std::vector<std::string> problems;  ///< One sentence for each thing left out.
 };
 

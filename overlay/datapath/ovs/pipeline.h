@@ -2,7 +2,8 @@
 // docs/ovs-datapath.md walks through them.
 //
 // Table 0 belongs to everybody; there Homeport has one flow for each of its ports, which sends on
-// to tables that are its own by convention. Other people's flows in any table are left alone.
+// to tables that are its own by convention. Other people's flows in any table are left alone. What
+// goes its normal way comes back to table 0, where Homeport's flows do not take it again.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +22,22 @@ enum Table : std::uint8_t {
   kGroup = 207,       ///< broadcast and multicast
   kNeighbor = 208,    ///< ARP, neighbor discovery, announcements: asked for which address
   kJudge = 209,       ///< announcements: of one's own address
-  kAnnounce = 210,    ///< announcements: no longer than they need to be
-  kMember = 211,      ///< announcements: whose application is here
+  kSpoken = 210,      ///< what its sender may say: announced, asked, routed
+  kMember = 211,      ///< to a group: whose application is here
   kAnswer = 212,      ///< ARP, neighbor discovery: turned into the answer
   kAdvertise = 213,   ///< neighbor discovery: the rest of the answer
-  kSender = 214,      ///< advertisements: from one's own address
-  kCopy = 215,        ///< announcements: to all of the network
+  kSender = 214,      ///< from one's own IP address
+  kCopy = 215,        ///< to a group: to all of the network
   kSend = 216,        ///< into the tunnel
   kCount = 217,       ///< one flow for each counter
+  kOther = 218,       ///< to a group: what neither asks for an address nor announces one
+  kRouter = 219,      ///< to the router
+  kHop = 220,         ///< routed: by the IP destination
+  kFromHost = 221,    ///< from the host's own processes: to which application
+  kHome = 222,        ///< from another host to the router: an address of this host
+  kPeer = 223,        ///< the same: from an address of the network
+  kToHost = 224,      ///< to the host's own processes
+  kLeave = 225,       ///< the normal way: to other people's flows in table 0
 };
 
 /// Of Homeport's flow for a port in table 0.
@@ -41,12 +50,17 @@ inline constexpr std::uint64_t kCookieMask = 0xffffull << 48;
 // Registers: reg0 is the network, reg2 and reg3 (xreg1) the MAC address to answer with, reg5 the
 // port to deliver to, reg6 the counter, reg1 what is known of the packet:
 enum Known : std::uint32_t {
-  kTunnelled = 0x1,  ///< came from another host
-  kMarked = 0x2,     ///< with the mark
-  kElsewhere = 0x4,  ///< the destination is on another host, tun_dst
-  kOwn = 0x8,        ///< its source MAC address is that of its port
-  kLong = 0x10,      ///< longer than announcements are
-  kForged = 0x20,    ///< an announcement that is not true
+  kTunnelled = 0x1,     ///< came from another host
+  kMarked = 0x2,        ///< with the mark
+  kElsewhere = 0x4,     ///< the destination is on another host, tun_dst
+  kOwn = 0x8,           ///< its source MAC address is that of its port, or one of the network
+  kLong = 0x10,         ///< longer than announcements are
+  kToMany = 0x20,       ///< came from another host, to a group
+  kToRouter = 0x40,     ///< to the router
+  kQuestion = 0x80,     ///< a solicitation for an address that is in no binding
+  kNormalWay = 0x100,   ///< from a network that lets things go their normal way
+  kHostAccess = 0x200,  ///< from a network with host access
+  kLeft = 0x400,        ///< goes its normal way: not Homeport's any more
 };
 
 /// The longest announcement, an advertisement with its one option. A switch asks for the length of
@@ -60,12 +74,15 @@ inline constexpr unsigned kLongestAnnouncement = 86;
   X(delivered_held)              \
   X(neighbor_answers)            \
   X(announcements)               \
+  X(multicast)                   \
+  X(routed)                      \
   X(probes)                      \
   X(drop_unknown_address)        \
   X(drop_unknown_neighbor)       \
   X(drop_forged_source)          \
   X(drop_forged_announcement)    \
   X(drop_multicast)              \
+  X(drop_expired)                \
   X(drop_unknown_network)        \
   X(drop_unknown_vtep)           \
   X(drop_forwarded_twice)

@@ -78,8 +78,23 @@ std::optional<AddressEntry> read_address(std::istream& words) {
 
 std::optional<NetworkEntry> read_network(std::istream& words) {
   NetworkEntry network;
-  if (!(words >> network.vni >> network.mtu)) return std::nullopt;
+  if (!(words >> network.vni >> network.mtu >> network.normal >> network.host_access)) {
+    return std::nullopt;
+  }
+  for (std::string ip; words >> ip;) {
+    auto gateway = address(ip);
+    if (!gateway) return std::nullopt;
+    network.gateways.push_back(*gateway);
+  }
   return network;
+}
+
+std::optional<HostAddress> read_host(std::istream& words) {
+  std::string ip, where;
+  if (!(words >> ip >> where)) return std::nullopt;
+  auto parsed = address(ip), vtep = address(where);
+  if (!parsed || (!vtep && where != "here")) return std::nullopt;
+  return HostAddress{*parsed, vtep};
 }
 
 /// What follows `key` up to a character that ends it.
@@ -111,7 +126,15 @@ std::string record(const Port& port) {
 }
 
 std::string record(const NetworkEntry& network) {
-  return note(fmt::format("network {} {}", network.vni, network.mtu));
+  std::string text = fmt::format("network {} {} {:d} {:d}", network.vni, network.mtu,
+                                 network.normal, network.host_access);
+  for (const policy::IpAddress& gateway : network.gateways) text += " " + gateway.to_string();
+  return note(text);
+}
+
+std::string record(const HostAddress& host) {
+  return note(fmt::format("host {} {}", host.address.to_string(),
+                          host.vtep ? host.vtep->to_string() : "here"));
 }
 
 std::string record(const AddressEntry& entry) {
@@ -158,6 +181,8 @@ DesiredState decompile(const std::vector<Flow>& flows) {
       if (auto entry = read_address(words)) state.addresses.push_back(*entry);
     } else if (kind == "network") {
       if (auto network = read_network(words)) state.networks.push_back(*network);
+    } else if (kind == "host") {
+      if (auto host = read_host(words)) state.hosts.push_back(*host);
     }
   }
   for (NetworkEntry& network : state.networks) network.hosts = std::move(hosts[network.vni]);

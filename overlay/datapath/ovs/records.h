@@ -13,6 +13,7 @@ namespace homeport::overlay::ovs {
 std::string record(const Port& port);
 std::string record(const NetworkEntry& network);
 std::string record(const AddressEntry& entry);
+std::string record(const HostAddress& host);
 
 /// The bytes of a MAC address without the colons between them.
 std::string hex(std::string_view mac);

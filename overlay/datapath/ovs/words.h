@@ -26,11 +26,14 @@ inline std::string known(std::uint32_t set, std::uint32_t asked) {
 inline std::string known(std::uint32_t set) {
   return known(set, set);
 }
-inline std::string learn(std::uint32_t bit) {
-  return fmt::format("set_field:{:#x}/{:#x}->reg1", bit, bit);
+inline std::string learn(std::uint32_t bits) {
+  return fmt::format("set_field:{:#x}/{:#x}->reg1", bits, bits);
 }
 
 inline constexpr std::string_view kToGroup = "dl_dst=01:00:00:00:00:00/01:00:00:00:00:00";
+/// Where a packet comes from: an application here, or another host.
+inline const std::string kFromHere = known(0, kTunnelled);
+inline const std::string kFromThere = known(kTunnelled);
 inline constexpr std::string_view kUntagged = "vlan_tci=0x0000/0x1000";
 /// The network and, for some, the mark as the tunnel's key.
 inline constexpr std::string_view kKey = "move:NXM_NX_REG0[]->NXM_NX_TUN_ID[0..31]";
@@ -45,6 +48,19 @@ inline std::string tunnel_to(const policy::IpAddress& vtep) {
 }
 inline std::string tunnel_from(const policy::IpAddress& vtep) {
   return fmt::format("{}={}", vtep.is_v6() ? "tun_ipv6_src" : "tun_src", vtep.to_string());
+}
+
+/// Of the family of an address: packets from it, and packets to it.
+inline std::string ip_from(const policy::IpAddress& ip) {
+  return fmt::format("{}={}", ip.is_v6() ? "ipv6,ipv6_src" : "ip,nw_src", ip.to_string());
+}
+inline std::string ip_to(const policy::IpAddress& ip) {
+  return fmt::format("{}={}", ip.is_v6() ? "ipv6,ipv6_dst" : "ip,nw_dst", ip.to_string());
+}
+/// The router's addresses, and one hop less.
+inline std::string pass_hop(const policy::MacAddress& to) {
+  return fmt::format("dec_ttl,set_field:{}->eth_src,set_field:{}->eth_dst", kRouterMac.to_string(),
+                     to.to_string());
 }
 
 /// Flows on their way into an image, all of one owner.

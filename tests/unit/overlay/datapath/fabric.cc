@@ -191,7 +191,7 @@ void Fabric::add_host(Kind kind, std::filesystem::path pin_directory) {
   switch_.shell("ip link set " + wire + " master br0 up");
   host->kind = kind;
   host->vtep = make_address((v6 ? "2001:db8::" : "192.0.2.") + number);
-  if (fleet_.has(Kind::ovs)) host->inside.run([] { set_offloads_off("underlay"); });
+  if (fleet_.has(Kind::ovs)) host->inside.run([] { set_offloads_off("underlay").value(); });
   if (kind == Kind::ebpf) {
     host->options.pin_directory = std::move(pin_directory);
     host->options.udp_port = kUdpPort;
@@ -293,7 +293,7 @@ void Fabric::plug(App& app, int host_number, const std::string& device) {
     set_link_mac("eth0", app.mac);
     set_link_mtu("eth0", mtu).value();
     set_ipv6_silent("eth0").value();
-    if (fleet_.has(Kind::ovs)) set_offloads_off("eth0");
+    if (fleet_.has(Kind::ovs)) set_offloads_off("eth0").value();
     set_link_up("eth0", true).value();
     add_address("eth0", app.v4, 24);
     add_address("eth0", app.v6, 64);
@@ -353,16 +353,18 @@ void Fabric::apply_all() {
 }
 
 void send_frame(const App& app, const std::string& frame) {
-  app.inside.run([&] {
-    UniqueFd fd(::socket(AF_PACKET, SOCK_RAW, 0));
-    sockaddr_ll to{};
-    to.sll_family = AF_PACKET;
-    to.sll_ifindex = static_cast<int>(::if_nametoindex("eth0"));
-    if (::sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to),
-                 sizeof(to)) < 0) {
-      fail("send_frame");
-    }
-  });
+  app.inside.run([&] { send_frame_at("eth0", frame); });
+}
+
+void send_frame_at(const std::string& device, const std::string& frame) {
+  UniqueFd fd(::socket(AF_PACKET, SOCK_RAW, 0));
+  sockaddr_ll to{};
+  to.sll_family = AF_PACKET;
+  to.sll_ifindex = static_cast<int>(::if_nametoindex(device.c_str()));
+  if (::sendto(fd.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&to),
+               sizeof(to)) < 0) {
+    fail("send_frame");
+  }
 }
 
 Sniffer::Sniffer(const NetNamespace& inside, const std::string& device) {
@@ -378,7 +380,16 @@ Sniffer::Sniffer(const NetNamespace& inside, const std::string& device) {
 }
 
 std::optional<std::string> Sniffer::next(const std::function<bool(const std::string&)>& wanted) {
-  while (readable(fd_.get(), kPatienceMilliseconds)) {
+  return find(wanted, kPatienceMilliseconds);
+}
+
+bool Sniffer::pending(const std::function<bool(const std::string&)>& wanted) {
+  return find(wanted, 0).has_value();
+}
+
+std::optional<std::string> Sniffer::find(const std::function<bool(const std::string&)>& wanted,
+                                         int milliseconds) {
+  while (readable(fd_.get(), milliseconds)) {
     std::array<char, 65536> buffer;
     sockaddr_ll from{};
     socklen_t from_length = sizeof(from);

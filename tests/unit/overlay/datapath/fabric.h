@@ -181,8 +181,10 @@ class Fabric {
   std::vector<std::unique_ptr<App>> apps_;
 };
 
-/// Sends one raw Ethernet frame from an application's eth0.
+/// Sends one raw Ethernet frame from an application's eth0, or from a device of the caller's
+/// namespace.
 void send_frame(const App& app, const std::string& frame);
+void send_frame_at(const std::string& device, const std::string& frame);
 
 /// Sees every frame that reaches an application's eth0.
 class Sniffer {
@@ -190,8 +192,12 @@ class Sniffer {
   explicit Sniffer(const NetNamespace& inside, const std::string& device = "eth0");
   /// The next frame that satisfies `wanted`; nullopt when none came within 5 s.
   std::optional<std::string> next(const std::function<bool(const std::string&)>& wanted);
+  /// Whether such a frame has come by now. Those before it are gone.
+  bool pending(const std::function<bool(const std::string&)>& wanted);
 
  private:
+  std::optional<std::string> find(const std::function<bool(const std::string&)>& wanted,
+                                  int milliseconds);
   UniqueFd fd_;
 };
 

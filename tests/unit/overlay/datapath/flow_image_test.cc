@@ -137,9 +137,8 @@ TEST(FlowImage, OfContradictionsTheHigherGenerationIsCarried) {
   EXPECT_THAT(compiled.problems, ElementsAre(HasSubstr("listed twice"), HasSubstr("10.0.0.2")));
   EXPECT_THAT(flow_of(compiled.flows, kAddress, "dl_dst=02:00:00:00:00:02").body.actions,
               HasSubstr("192.0.2.3"));
-  EXPECT_THAT(
-      flow_of(compiled.flows, kNeighbor, "reg1=0x0/0x1,arp_op=1,arp_tpa=10.0.0.2,").body.actions,
-      HasSubstr("reg6"));  // the probe of its owner
+  EXPECT_THAT(flow_of(compiled.flows, kNeighbor, "arp_op=1,arp_tpa=10.0.0.2,arp_sha").body.actions,
+              HasSubstr("reg6"));  // the probe of its owner
   EXPECT_THAT(flow_of(compiled.flows, kNeighbor, "arp_tpa=10.0.0.2,arp_sha=").owner,
               HasSubstr("02:00:00:00:00:02"));
 }

@@ -1,5 +1,5 @@
 // Broadcast and multicast: to the members of a network, once each, wherever they are, also while
-// one of them moves. Over both underlay families.
+// one of them moves.
 #include "tests/unit/overlay/datapath/fabric.h"
 #include "tests/unit/overlay/datapath/frames.h"
 
@@ -18,9 +18,9 @@ const BpfFileSystem& bpf() {
   return file_system;
 }
 
-class Multicast : public testing::TestWithParam<Underlay> {
+class Multicast : public testing::TestWithParam<Fleet> {
  protected:
-  Fabric fabric_{bpf(), 3, GetParam()};
+  Fabric fabric_{bpf(), GetParam()};
   App& one_ = fabric_.app(1);
   App& two_ = fabric_.app(2);
   App& three_ = fabric_.app(3);
@@ -76,7 +76,7 @@ TEST_P(Multicast, ReachesEveryMemberOnceAndNobodyElse) {
   EXPECT_EQ(delivered(2, other.device), 0u);
   EXPECT_EQ(delivered(3, three_.device), sent.size());
   // No host of the network has sent on what it got.
-  EXPECT_EQ(fabric_.host(2).inside.run([] { return sent_packets("homeport0"); }), 0u);
+  EXPECT_EQ(fabric_.tunnelled(2), 0u);
 }
 
 TEST_P(Multicast, IsNotSentInAnothersName) {
@@ -123,23 +123,39 @@ TEST_P(Multicast, FollowsAnApplicationThatMovesOnceEach) {
   send();
   EXPECT_TRUE(eventually([&] { return delivered(3, held.device) == 3; }));
   EXPECT_EQ(delivered(2, two_.device), 3u);
-  EXPECT_EQ(destination.totals().delivered_held, 3u);
+  EXPECT_TRUE(eventually([&] { return destination.totals().delivered_held == 3; }));
   // The others have had each once.
-  EXPECT_TRUE(eventually([&] { return delivered(1, one_.device) == 4; }));
-  EXPECT_EQ(delivered(3, three_.device), 4u);
-  EXPECT_EQ(delivered(2, local.device), 4u);
+  EXPECT_TRUE(eventually([&] {
+    return delivered(1, one_.device) == 4 && delivered(3, three_.device) == 4 &&
+           delivered(2, local.device) == 4;
+  }));
+  // And no more of any, as the latest of all was counted: what the hosts have sent is all there.
+  EXPECT_EQ(delivered(2, two_.device), 3u);
+  EXPECT_EQ(delivered(3, held.device), 3u);
 }
 
 TEST_P(Multicast, OfANetworkWithANormalWayIsLeftToTheHost) {
   Host& host = fabric_.host(1);
   host.desired.networks[0].normal = true;
   host.apply().value();
-  host.inside.shell(
-      "ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && "
-      "ip link add uplink type veth peer name world && "
-      "ip link set uplink master br0 up && ip link set world up && "
-      "ip link set " +
-      one_.device + " master br0");
+  host.inside.shell("ip link add uplink type veth peer name world && ip link set world up");
+  if (host.kind == Kind::ebpf) {
+    host.inside.shell(
+        "ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up && "
+        "ip link set uplink master br0 up && ip link set " +
+        one_.device + " master br0");
+    // A bridge takes a port into service a moment after it has carrier.
+    for (const std::string& port : {std::string("uplink"), one_.device}) {
+      ASSERT_TRUE(eventually([&] {
+        return host.inside.succeeds("bridge link show dev " + port + " | grep -q forwarding");
+      }));
+    }
+  } else {
+    // The bridge that the port is in is the switch's, and has a way only if somebody gives it one.
+    host.inside.shell("ip link set uplink up");
+    host.open_vswitch->vsctl({"add-port", "br-int", "uplink"});
+    host.open_vswitch->ofctl({"add-flow", "br-int", "priority=0,actions=NORMAL"});
+  }
   Sniffer bridge(host.inside, "world");
   for (const std::string& frame : frames(one_)) {
     send_frame(one_, frame);
@@ -161,8 +177,7 @@ TEST_P(Multicast, OfANetworkWithANormalWayIsLeftToTheHost) {
   EXPECT_EQ(server.receive(), "hello");
 }
 
-INSTANTIATE_TEST_SUITE_P(Underlays, Multicast, testing::Values(Underlay::v4, Underlay::v6),
-                         [](const auto& info) { return info.param == Underlay::v4 ? "v4" : "v6"; });
+INSTANTIATE_TEST_SUITE_P(Fleets, Multicast, testing::ValuesIn(fleets()), fleet_name);
 
 }  // namespace
 }  // namespace homeport::overlay

@@ -267,6 +267,36 @@ TEST_P(SharedBridge, OtherPeoplesFlowsAndPortsStay) {
   EXPECT_THAT(host_.open_vswitch->vsctl({"list-ports", "br-int"}), HasSubstr("theirs"));
 }
 
+TEST_P(SharedBridge, WhatOthersSendToAllIsForNetworksWithANormalWayAlone) {
+  App& normal = fabric_.join(2, kVni + 1);
+  host_.desired.networks.push_back({.vni = kVni + 1, .normal = true});
+  host_.apply().value();
+  host_.settle();
+  host_.inside.shell("ip link add theirs type veth peer name world && ip link set theirs up");
+  host_.inside.run([] { set_link_up("world", true).value(); });
+  host_.open_vswitch->vsctl({"add-port", "br-int", "theirs"});
+  host_.open_vswitch->ofctl({"add-flow", "br-int", "priority=0,cookie=0x77,actions=NORMAL"});
+  const auto frame = ethernet(kBroadcast, {{6, 0, 0, 0, 0, 1}}, 0x88b5, std::string(64, 'b'));
+  auto broadcast = [&](const App& expected) {
+    Sniffer sniffer(expected.inside);
+    return eventually([&] {
+      host_.inside.run([&] { send_frame_at("world", frame); });
+      return sniffer.pending([&](const std::string& got) { return got == frame; });
+    });
+  };
+  Sniffer closed(two_.inside);
+  EXPECT_TRUE(broadcast(normal));
+  EXPECT_FALSE(closed.pending([&](const std::string& got) { return got == frame; }));
+  EXPECT_EQ(fabric_.tunnelled(2), 0u);
+  // Nor is it by hand.
+  host_.open_vswitch->ofctl10({"mod-port", "br-int", two_.device, "flood"});
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), ElementsAre("the flooding of the port app2 was changed"));
+  host_.settle();
+  EXPECT_TRUE(broadcast(normal));
+  EXPECT_FALSE(closed.pending([&](const std::string& got) { return got == frame; }));
+}
+
 TEST_P(SharedBridge, APlaceThatIsTakenIsNamedAndLeft) {
   // The very match and priority that the flow of an address has.
   host_.desired.addresses.pop_back();

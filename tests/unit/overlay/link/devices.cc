@@ -75,19 +75,6 @@ void remove_address(const std::string& name, const policy::IpAddress& address, i
   check(rtnl_addr_delete(socket.get(), object.get(), 0), "remove_address " + name);
 }
 
-void set_offloads_off(const std::string& name) {
-  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM, 0));
-  for (std::uint32_t command : {ETHTOOL_STXCSUM, ETHTOOL_SGSO}) {
-    ethtool_value value{command, 0};
-    ifreq request{};
-    name.copy(request.ifr_name, sizeof(request.ifr_name) - 1);
-    request.ifr_data = reinterpret_cast<char*>(&value);
-    if (::ioctl(fd.get(), SIOCETHTOOL, &request) < 0) {
-      throw std::runtime_error("set_offloads_off " + name);
-    }
-  }
-}
-
 namespace {
 
 std::uint64_t counter(const std::string& name, rtnl_link_stat_id_t which) {

@@ -21,10 +21,6 @@ void set_link_mac(const std::string& name, const policy::MacAddress& mac);
 void add_address(const std::string& name, const policy::IpAddress& address, int prefix_length);
 void remove_address(const std::string& name, const policy::IpAddress& address, int prefix_length);
 
-/// Has the device send whole packets with complete checksums, as a wire would: what reads frames
-/// from it by packet sockets, Open vSwitch's userspace datapath for one, sees nothing else of them.
-void set_offloads_off(const std::string& name);
-
 /// Packets the device has sent: for a tap, what its reader has taken out of the queue.
 std::uint64_t sent_packets(const std::string& name);
 /// For a tap: what its reader has put in.

@@ -113,7 +113,7 @@ TEST_F(BridgeTest, ABundleIsAllOrNothing) {
   const Flow refused = flow(200, 1, "in_port=2", "meter:7");  // There is no such meter.
   auto result = bridge_.change_flows({add(good), add(refused)});
   ASSERT_FALSE(result);
-  EXPECT_THAT(result.error().message, HasSubstr("refuses a flow"));
+  EXPECT_THAT(result.error().message, HasSubstr("refuses a change"));
   EXPECT_THAT(keys(), IsEmpty());
   bridge_.change_flows({add(good)}).value();
   EXPECT_THAT(keys(), ElementsAre(good.key));

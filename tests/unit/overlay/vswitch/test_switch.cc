@@ -121,7 +121,16 @@ std::string TestSwitch::vsctl(std::vector<std::string> arguments) const {
 }
 
 std::string TestSwitch::ofctl(std::vector<std::string> arguments) const {
-  arguments.insert(arguments.begin(), {"ovs-ofctl", "-OOpenFlow14"});
+  return ofctl("-OOpenFlow14", std::move(arguments));
+}
+
+std::string TestSwitch::ofctl10(std::vector<std::string> arguments) const {
+  return ofctl("-OOpenFlow10", std::move(arguments));
+}
+
+std::string TestSwitch::ofctl(const std::string& version,
+                              std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), {"ovs-ofctl", version});
   // The bridge is named by its socket.
   arguments.at(3) = "unix:" + file(arguments.at(3) + ".mgmt");
   return run(std::move(arguments));

@@ -28,6 +28,8 @@ class TestSwitch {
   std::string appctl(std::vector<std::string> arguments) const;
   /// The same of ovs-ofctl: a command, a bridge, what follows.
   std::string ofctl(std::vector<std::string> arguments) const;
+  /// By OpenFlow 1.0, which alone has some settings of ports.
+  std::string ofctl10(std::vector<std::string> arguments) const;
   /// Ends ovs-vswitchd (kill -9), and starts it again.
   void kill_daemon();
   void start_daemon();
@@ -39,6 +41,7 @@ class TestSwitch {
   std::string file(const std::string& name) const { return directory_.path() / name; }
   pid_t spawn(std::vector<std::string> command) const;
   std::string run(std::vector<std::string> command) const;
+  std::string ofctl(const std::string& version, std::vector<std::string> arguments) const;
 
   TemporaryDirectory directory_;
   int net_namespace_;
