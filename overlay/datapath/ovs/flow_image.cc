@@ -422,6 +422,11 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
     add(kArrived, 4, fmt::format("{},{}", to, known(kMarked)), hold);
     add(kArrived, 4, fmt::format("{},{}", to, tunnel_from(host->vtep)), hold);
   }
+  if (host && entry.relayed) {
+    add(kArrived, 2, to,
+        fmt::format("{},{},{},output:{}", count(Counter::forwarded), kForgetPort, kKeyMarked,
+                    ports.tunnel));
+  }
   add(kSource, 2, fmt::format("{},dl_src={}", in, mac), go(kArrived));
   add(kJudge, 2,
       fmt::format("rarp,{},{},dl_src={},arp_sha={},arp_tha={},arp_spa=0.0.0.0,arp_tpa=0.0.0.0", in,

@@ -36,9 +36,7 @@ void emit_unicast(const Emitter& add, std::int64_t tunnel) {
   add(kArrived, 6, known(kToMany), fmt::format("{},{}", learn(kOwn), go(kNeighbor)));
   add(kArrived, 5, known(0, kElsewhere), go(kDeliver));
   add(kArrived, 3, known(kMarked), count(Counter::drop_forwarded_twice));
-  add(kArrived, 2, "",
-      fmt::format("{},{},{},output:{}", count(Counter::forwarded), kForgetPort, kKeyMarked,
-                  tunnel));
+  add(kArrived, 1, "", count(Counter::drop_elsewhere));
 
   add(kSend, 1, "", fmt::format("{},output:{}", kKey, tunnel));
   // As if Homeport had no flows: the registers are as they were, but for the one bit.

@@ -78,6 +78,7 @@ inline constexpr unsigned kLongestAnnouncement = 86;
   X(routed)                      \
   X(probes)                      \
   X(drop_unknown_address)        \
+  X(drop_elsewhere)              \
   X(drop_unknown_neighbor)       \
   X(drop_forged_source)          \
   X(drop_forged_announcement)    \

@@ -65,6 +65,7 @@ std::optional<AddressEntry> read_address(std::istream& words) {
     entry.location = LocalPort{where};
   } else if (auto vtep = address(where)) {
     entry.location = RemoteHost{*vtep};
+    entry.relayed = kind == "left";
   } else {
     return std::nullopt;
   }
@@ -141,7 +142,7 @@ std::string record(const AddressEntry& entry) {
   std::string text =
       fmt::format("address {} {} {} ", entry.vni, entry.mac.to_string(), entry.generation);
   if (const auto* host = std::get_if<RemoteHost>(&entry.location)) {
-    text += "at " + host->vtep.to_string();
+    text += (entry.relayed ? "left " : "at ") + host->vtep.to_string();
   } else {
     text += "here " + std::get<LocalPort>(entry.location).device;
   }

@@ -81,6 +81,61 @@ TEST(FlowImage, IsReadBackAsWhatItWasCompiledFrom) {
   EXPECT_EQ(decompile(as_dump(compiled.flows)), state);
 }
 
+TEST(FlowImage, WhatHasLeftIsSentOnAndNothingElse) {
+  DesiredState state = small_state();
+  const FlowImage never = compile(state, bridge()).flows;
+  EXPECT_THROW(flow_of(never, kArrived, "dl_dst=02:00:00:00:00:02"), std::runtime_error);
+  state.addresses[1].relayed = true;
+  const CompiledFlows left = compile(state, bridge());
+  EXPECT_THAT(flow_of(left.flows, kArrived, "dl_dst=02:00:00:00:00:02").body.actions,
+              HasSubstr("load:0x1->NXM_NX_TUN_ID[23]"));
+  EXPECT_EQ(decompile(as_dump(left.flows)), state);
+}
+
+TEST(FlowImage, RoutersAndHostsAreReadBack) {
+  DesiredState state = small_state();
+  state.networks[0].gateways = {make_address("10.0.0.254"), make_address("fd00::fe")};
+  state.networks[0].normal = state.networks[0].host_access = true;
+  state.hosts = {{make_address("198.51.100.1"), std::nullopt},
+                 {make_address("2001:db8:1::2"), make_address("192.0.2.2")}};
+  normalize(state);
+  BridgePorts ports = bridge();
+  ports.host = 13;
+  const CompiledFlows compiled = compile(state, ports);
+  EXPECT_THAT(compiled.problems, IsEmpty());
+  EXPECT_EQ(decompile(as_dump(compiled.flows)), state);
+  EXPECT_THAT(flow_of(compiled.flows, kEntry, "in_port=13").body.actions, HasSubstr("221"));
+  std::vector<policy::IpAddress> routes;
+  for (const HostRoute& route : compiled.routes) routes.push_back(route.to);
+  EXPECT_THAT(routes, ElementsAre(make_address("10.0.0.1"), make_address("10.0.0.2"),
+                                  make_address("fd00::1")));
+}
+
+TEST(FlowImage, AGatewaysAddressIsNobodyElses) {
+  DesiredState state = small_state();
+  state.networks[0].gateways = {make_address("10.0.0.2")};
+  const CompiledFlows compiled = compile(state, bridge());
+  EXPECT_THAT(compiled.problems, ElementsAre(HasSubstr("is a gateway of it")));
+  EXPECT_THAT(flow_of(compiled.flows, kNeighbor, "arp_op=1,arp_tpa=10.0.0.2,arp_sha").body.actions,
+              HasSubstr("reg6"));
+  EXPECT_THAT(compiled.carried.addresses[1].ips, IsEmpty());
+}
+
+TEST(FlowImage, OfTwoNetworksWithTheSameAddressHostsReachTheLower) {
+  DesiredState state = small_state();
+  state.networks.push_back({.vni = 43, .host_access = true});
+  state.networks[0].host_access = true;
+  AddressEntry other = state.addresses[1];
+  other.vni = 43;
+  state.addresses.push_back(other);
+  state.hosts = {{make_address("10.0.0.1"), std::nullopt}};
+  const CompiledFlows compiled = compile(state, bridge());
+  EXPECT_THAT(compiled.problems,
+              ElementsAre(HasSubstr("10.0.0.1 in the network 42 is a host's own"),
+                          HasSubstr("10.0.0.2 is in the networks 42 and 43")));
+  EXPECT_EQ(compiled.routes.at(0).vni, 42u);
+}
+
 TEST(FlowImage, NotesOfOthersAreNoRecords) {
   std::vector<vswitch::Flow> flows;
   for (const char* actions :

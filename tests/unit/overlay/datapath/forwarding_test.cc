@@ -173,7 +173,7 @@ TEST_P(Forwarding, RedirectUnderTrafficLosesNothingAndIsInForceAtOnce) {
     }
   });
   EXPECT_TRUE(eventually([&] { return sent >= 100; }));
-  fabric_.host(2).set_address(fabric_.entry(two_, 2, 3)).value();
+  fabric_.host(2).set_address(fabric_.left(two_, 2, 3)).value();
   redirected = true;
   traffic.join();
 }
@@ -192,15 +192,18 @@ TEST_P(Forwarding, HeldPortGetsOnlyWhatItsOwnerRedirects) {
 
 TEST_P(Forwarding, HostThatHasNothingToDoWithAnApplicationForwardsNothing) {
   fabric_.host(1).set_address(fabric_.entry(two_, 1, 3)).value();
+  fabric_.host(1).settle();
   Socket client(one_.inside, false);
   client.send(two_.v4, 9, "who told you");
   EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_elsewhere == 1; }));
   // Nor when everybody knows that it has left.
   fabric_.desired_entry(3, two_) = fabric_.left(two_, 3, 2);
   fabric_.host(3).apply().value();
+  fabric_.host(3).settle();
   expect_talk(one_, two_);
   fabric_.desired_entry(3, two_) = fabric_.entry(two_, 3, 2);
   fabric_.host(3).apply().value();
+  fabric_.host(3).settle();
   client.send(two_.v4, 9, "you should know");
   EXPECT_TRUE(eventually([&] { return fabric_.host(3).totals().drop_elsewhere == 2; }));
   EXPECT_EQ(fabric_.host(3).totals().drop_forwarded_twice, 0u);

@@ -95,7 +95,7 @@ TEST_P(Upkeep, ReadBackIsWhatWasApplied) {
 
 TEST_P(Upkeep, SetAddressIsReadBack) {
   AddressEntry& entry = fabric_.desired_entry(2, two_);
-  entry = fabric_.entry(two_, 2, 1, 9);
+  entry = fabric_.left(two_, 2, 1, 9);
   host_.set_address(entry).value();
   EXPECT_EQ(host_.read_back().value(), desired());
   host_.apply().value();
@@ -123,7 +123,7 @@ TEST_P(Upkeep, NewAgentFindsEverythingAndKeepsTheCounters) {
 TEST_P(Upkeep, NewAgentRedirectsBeforeItsFirstApply) {
   host_.restart();
   AddressEntry& entry = fabric_.desired_entry(2, two_);
-  entry = fabric_.entry(two_, 2, 1, 2);
+  entry = fabric_.left(two_, 2, 1, 2);
   host_.set_address(entry).value();
   EXPECT_EQ(host_.read_back().value().addresses, desired().addresses);
 }
