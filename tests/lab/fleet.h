@@ -21,6 +21,7 @@ struct FleetOptions {
   unsigned database_servers = 1;  ///< more than one make a cluster
   std::vector<long> clocks_off_seconds = {};  ///< of the agents of A, B and C
   bool holdable = false;                      ///< moves can be held at a step, see Host::hold_at()
+  bool open_vswitch = false;  ///< host A's datapath is Open vSwitch's, those of the others eBPF
 };
 
 /// One task as `homeport task show --json` and `homeport move --json` print it.

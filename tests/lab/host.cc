@@ -3,7 +3,9 @@
 #include <sys/mount.h>
 
 #include <boost/algorithm/string/case_conv.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/udp.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -95,15 +97,22 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
   }
   underlay_ = &underlay.connect(inside_, "eth0", options.underlay);
   inside_.ip("addr add " + underlay_address_ + "/24 dev eth0");
+  if (options.open_vswitch) {
+    open_vswitch_ = std::make_unique<OpenVSwitch>(inside_, directory_ / "ovs", "eth0",
+                                                  underlay_address_ + "/24");
+  }
   management_ = &management.connect(inside_, "mgmt0", {});
-  inside_.ip("addr add 192.168.77." + std::to_string(number) + "/24 dev mgmt0");
+  const std::string management_address = "192.168.77." + std::to_string(number);
+  inside_.ip("addr add " + management_address + "/24 dev mgmt0");
   write_configuration(options.database.empty() ? database.remote() : options.database,
-                      database.issue(name_));
+                      database.issue(name_),
+                      options.lanes_apart ? management_address + ":6711" : "");
 }
 
 Host::~Host() = default;
 
-void Host::write_configuration(const std::string& database, const fs::path& certificates) {
+void Host::write_configuration(const std::string& database, const fs::path& certificates,
+                               const std::string& lanes) {
   auto quoted = [](const fs::path& path) { return "\"" + path.string() + "\"\n"; };
   std::ostringstream toml;
   toml << "host = " << quoted(name_)  //
@@ -113,12 +122,17 @@ void Host::write_configuration(const std::string& database, const fs::path& cert
        << "certificate = " << quoted(certificates / (name_ + ".pem"))
        << "private_key = " << quoted(certificates / (name_ + ".key"))
        << "\n[underlay]\nvtep = " << quoted(underlay_address_)
-       << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort << "\"]\n"
-       << "\n[directories]\nstate = " << quoted(directory_ / "state")
+       << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort << "\"]\n";
+  if (!lanes.empty()) toml << "lanes = [\"" << lanes << "\"]\n";
+  toml << "\n[directories]\nstate = " << quoted(directory_ / "state")
        << "runtime = " << quoted(runtime_directory()) << "memory = " << quoted(memory_directory())
        << "launch_profiles = " << quoted(profile_directory())
        << "bpf = " << quoted(directory_ / "bpf")  //
        << "guest_cgroup = " << quoted(cgroup_);
+  if (open_vswitch_) {
+    toml << "\n[datapath]\nkind = \"ovs\"\ndatapath_type = \"netdev\"\ndatabase = "
+         << quoted(open_vswitch_->directory() / "db.sock");
+  }
   write_text(directory_ / "homeportd.toml", toml.str());
 }
 
@@ -204,7 +218,22 @@ bool Host::signal_guest(const std::string& application, int signal) const {
   return pid > 0 && ::kill(pid, signal) == 0;
 }
 
+void Host::learn_neighbor(const std::string& address) {
+  if (!open_vswitch_) return;
+  wait_until(
+      [&] {
+        inside_.run([&] {
+          boost::asio::io_context io;
+          boost::asio::ip::udp::socket socket(io, boost::asio::ip::udp::v4());
+          socket.send_to(boost::asio::buffer("?", 1), {boost::asio::ip::make_address(address), 9});
+        });
+        return open_vswitch_->knows_neighbor(address);
+      },
+      10s, name_ + " to know the neighbor " + address);
+}
+
 bool Host::speaks(const std::string& device) const {
+  if (open_vswitch_) return open_vswitch_->takes(device);
   const auto filters =
       run_command(words("tc -n " + inside_.name() + " filter show dev " + device + " ingress"));
   return filters.out.find("hp_from_port") != std::string::npos;
@@ -260,7 +289,12 @@ std::vector<std::string> Host::leftovers() const {
   };
   std::istringstream links(inside_.ip("-o link show"));
   std::istringstream taps(inside_.ip("-o link show type tun"));
-  for (std::string line; std::getline(taps, line);) note("tap", line);
+  for (std::string line; std::getline(taps, line);) {
+    // "7: tap0: <...". Those of the userspace switch itself are taps, too.
+    const std::string device = words(line).at(1);
+    if (open_vswitch_ && (device.starts_with("br-") || device.starts_with("ovs-"))) continue;
+    note("tap", line);
+  }
   for (std::string line; std::getline(links, line);) {
     // "7: eth0@if6: <...": links of the lab itself must not be filtered.
     const auto device = words(line).at(1);

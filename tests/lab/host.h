@@ -11,6 +11,7 @@
 #include "tests/lab/cleanup.h"
 #include "tests/lab/database.h"
 #include "tests/lab/network.h"
+#include "tests/lab/open_vswitch.h"
 #include "tests/lab/process.h"
 
 namespace homeport::lab {
@@ -22,6 +23,8 @@ struct HostOptions {
   long clock_off_seconds = 0;       ///< how wrong the wall clock of its agent is
   bool watch_taps = true;           ///< records what passes them, which costs each packet a copy
   std::string database = {};        ///< how it reaches the control database; empty: by TLS
+  bool open_vswitch = false;        ///< its datapath is Open vSwitch's
+  bool lanes_apart = false;         ///< guest memory comes over the management network
 };
 
 class Host {
@@ -58,6 +61,11 @@ class Host {
   pid_t guest_pid(const std::string& application) const;
   /// Sends it a signal; false when there is none.
   bool signal_guest(const std::string& application, int signal) const;
+  /// Open vSwitch on this host, where its datapath is of that kind.
+  OpenVSwitch& open_vswitch() { return *open_vswitch_; }
+  /// Has a userspace switch ask for that underlay address: it drops what it has to send there
+  /// first.
+  void learn_neighbor(const std::string& address);
   /// Whether what is sent into that network device of the host enters the virtual network.
   bool speaks(const std::string& device) const;
   /// GET of the agent's REST endpoint from inside the namespace; the whole reply.
@@ -75,6 +83,7 @@ class Host {
   const std::string& name() const { return name_; }
   const Namespace& inside() const { return inside_; }
   Link& underlay() { return *underlay_; }
+  const std::string& underlay_address() const { return underlay_address_; }
   Link& management() { return *management_; }
   const std::filesystem::path& directory() const { return directory_; }
   std::filesystem::path memory_directory() const { return directory_ / "memory"; }
@@ -82,7 +91,8 @@ class Host {
   std::filesystem::path profile_directory() const { return directory_ / "launch.d"; }
 
  private:
-  void write_configuration(const std::string& database, const std::filesystem::path& certificates);
+  void write_configuration(const std::string& database, const std::filesystem::path& certificates,
+                           const std::string& lanes);
 
   std::string name_;
   bool holdable_;
@@ -94,6 +104,7 @@ class Host {
   Link* underlay_ = nullptr;
   Link* management_ = nullptr;
   std::filesystem::path cgroup_;
+  std::unique_ptr<OpenVSwitch> open_vswitch_;
   std::unique_ptr<Process> agent_;
 };
 

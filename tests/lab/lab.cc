@@ -2,6 +2,8 @@
 
 #include <boost/json/parse.hpp>
 
+#include "overlay/link/link.h"
+
 #include "tests/lab/failure.h"
 #include "tests/lab/programs.h"
 
@@ -54,22 +56,36 @@ void Lab::before_end(std::function<void(Lab&)> look) {
 }
 
 Command guest_arguments(const GuestOptions& guest, const GuestImage& image) {
-  Command arguments = {
-      "-nodefaults", "-no-user-config",
+  Command arguments = {"-nodefaults",
+                       "-no-user-config",
 
-      "-machine",    "pc-i440fx-7.2,memory-backend=ram",
-      "-accel",      "tcg,thread=single,tb-size=64",
-      "-cpu",        "max",
-      "-smp",        "{vcpus}",
-      "-m",          "{memory_mib}M",
-      "-vga",        "none",
-      "-display",    "none",
-      "-chardev",    "file,id=console,path={runtime_dir}/console.log,append=on",
-      "-serial",     "chardev:console",
-      "-netdev",     "tap,id=net0,fd={tap_fd}",
-      "-device",     "virtio-net-pci,netdev=net0,mac={mac},host_mtu={mtu},romfile=",
-      "-kernel",     image.kernel.string(),
-      "-initrd",     image.initrd.string()};
+                       "-machine",
+                       "pc-i440fx-7.2,memory-backend=ram",
+                       "-accel",
+                       "tcg,thread=single,tb-size=64",
+                       "-cpu",
+                       "max",
+                       "-smp",
+                       "{vcpus}",
+                       "-m",
+                       "{memory_mib}M",
+                       "-vga",
+                       "none",
+                       "-display",
+                       "none",
+                       "-chardev",
+                       "file,id=console,path={runtime_dir}/console.log,append=on",
+                       "-serial",
+                       "chardev:console",
+                       "-netdev",
+                       "tap,id=net0,fd={tap_fd}",
+                       "-device",
+                       "virtio-net-pci,netdev=net0,mac={mac},host_mtu={mtu},romfile=" +
+                           std::string(guest.offloads ? "" : ",csum=off,gso=off"),
+                       "-kernel",
+                       image.kernel.string(),
+                       "-initrd",
+                       image.initrd.string()};
   arguments.push_back("-object");
   arguments.push_back(
       "memory-backend-file,id=ram,size={memory_mib}M,mem-path={memory_path},share=" +
@@ -150,6 +166,19 @@ std::vector<Host*> Lab::hosts() {
   std::vector<Host*> all;
   for (auto& host : hosts_) all.push_back(host.get());
   return all;
+}
+
+void Lab::complete_packets() {
+  auto complete = [](const Namespace& inside) {
+    inside.run([] { overlay::set_offloads_off("eth0").value(); });
+  };
+  for (auto& host : hosts_) complete(host->inside());
+  for (auto& container : containers_) complete(*container);
+  for (auto& host : hosts_) {
+    for (auto& other : hosts_) {
+      if (other != host) host->learn_neighbor(other->underlay_address());
+    }
+  }
 }
 
 void Lab::start_agents() {

@@ -30,6 +30,7 @@ struct GuestOptions {
   std::filesystem::path disk;          ///< empty: diskless
   unsigned disk_bytes_per_second = 0;  ///< throttle of the disk, 0 for none
   bool shared_memory = true;           ///< false: a profile whose RAM cannot be captured
+  bool offloads = true;                ///< false: its virtual card completes what it sends
 };
 
 /// The host's end of the veth pair of a container that may move.
@@ -54,6 +55,10 @@ class Lab {
   Host& add_host(const std::string& name, HostOptions options = {});
   Host& host(const std::string& name);
   std::vector<Host*> hosts();
+  /// Has every device that is there now send whole packets with complete checksums, as a network
+  /// card would: a userspace switch reads them from the other end, and sees nothing else of them.
+  /// And has such switches learn where the other hosts are. After the agents' start.
+  void complete_packets();
   /// Starts every agent that does not run and waits until all are ready.
   void start_agents();
 
