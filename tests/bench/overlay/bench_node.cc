@@ -1,6 +1,8 @@
 // What the overlay bench runs inside its namespaces: setting up the datapath of one host, both ends
 // of a round-trip measurement, a flood of small frames and what takes them from a tap.
 #include "overlay/datapath/ebpf_datapath.h"
+#include "overlay/datapath/ovs_datapath.h"
+#include "overlay/link/link.h"
 
 #include <fmt/core.h>
 #include <sys/socket.h>
@@ -13,6 +15,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <vector>
 
 #include "tests/bench/overlay/flood.h"
@@ -26,7 +29,8 @@ using boost::asio::ip::udp;
 constexpr policy::Vni kVni = 42;
 
 struct HostArguments {
-  std::string pins, vtep, peer_vtep;
+  std::string pins, open_vswitch;  ///< a directory of one or the other
+  std::string vtep, peer_vtep;
   std::uint32_t underlay_mtu = 1500;
   std::string port, mac, remote_mac;
   std::vector<std::string> ips, remote_ips;
@@ -50,18 +54,34 @@ std::vector<policy::IpAddress> addresses(const std::vector<std::string>& texts) 
   return out;
 }
 
-/// Sets up one host with one application, which knows one on another host. The datapath stays
-/// when this process ends.
-void set_up(const HostArguments& arguments) {
+std::unique_ptr<overlay::Datapath> on_ebpf(const std::string& pins, const policy::IpAddress& vtep) {
   overlay::EbpfOptions options;
-  options.pin_directory = arguments.pins;
-  const policy::IpAddress vtep = make_address(arguments.vtep);
+  options.pin_directory = pins;
   if (vtep.is_v4()) {
     options.local_vtep_v4 = vtep.to_v4();
   } else {
     options.local_vtep_v6 = vtep.to_v6();
   }
-  auto datapath = overlay::make_ebpf_datapath(options).value();
+  return overlay::make_ebpf_datapath(options).value();
+}
+
+/// `directory`: of the sockets of ovs-vswitchd.
+std::unique_ptr<overlay::Datapath> on_ovs(const std::string& directory,
+                                          const policy::IpAddress& vtep) {
+  overlay::OvsOptions options;
+  options.bridge.database = "unix:" + directory + "/db.sock";
+  options.bridge.management = "unix:" + directory + "/br-int.mgmt";
+  options.bridge.datapath_type = "netdev";
+  options.local_vtep = vtep;
+  return overlay::make_ovs_datapath(options).value();
+}
+
+/// Sets up one host with one application, which knows one on another host. The datapath stays
+/// when this process ends.
+void set_up(const HostArguments& arguments) {
+  const policy::IpAddress vtep = make_address(arguments.vtep);
+  auto datapath = arguments.open_vswitch.empty() ? on_ebpf(arguments.pins, vtep)
+                                                 : on_ovs(arguments.open_vswitch, vtep);
   const policy::IpAddress peer = make_address(arguments.peer_vtep);
   const auto mac = policy::MacAddress::parse(arguments.mac).value();
   const auto remote_mac = policy::MacAddress::parse(arguments.remote_mac).value();
@@ -126,7 +146,10 @@ int main(int argc, char** argv) {
 
   HostArguments host;
   CLI::App* datapath = app.add_subcommand("datapath", "Set up the datapath of this namespace");
-  datapath->add_option("--pins", host.pins)->required();
+  auto* by = datapath->add_option_group("by", "What carries the frames");
+  by->add_option("--pins", host.pins, "eBPF, pinned there");
+  by->add_option("--open-vswitch", host.open_vswitch, "Open vSwitch with its sockets there");
+  by->require_option(1);
   datapath->add_option("--vtep", host.vtep)->required();
   datapath->add_option("--peer-vtep", host.peer_vtep)->required();
   datapath->add_option("--underlay-mtu", host.underlay_mtu);
@@ -162,6 +185,10 @@ int main(int argc, char** argv) {
   flood->add_option("--seconds", frames.seconds);
   flood->add_option("--cpu", frames.cpu);
 
+  std::string incapable;
+  CLI::App* offloads = app.add_subcommand("offloads-off", "Have a device send complete packets");
+  offloads->add_option("device", incapable)->required();
+
   std::string tap;
   int tap_cpu = 0;
   CLI::App* drain = app.add_subcommand("drain-tap", "Take what arrives at a tap");
@@ -179,6 +206,7 @@ int main(int argc, char** argv) {
       const bench::FloodResult result = bench::flood(frames);
       fmt::print("{} {} {}\n", result.sent, result.seconds, result.busy_seconds);
     }
+    if (*offloads) overlay::set_offloads_off(incapable).value();
     if (*drain) bench::drain_tap(tap, tap_cpu);
   } catch (const std::exception& error) {
     fmt::print(stderr, "bench_node: {}\n", error.what());
