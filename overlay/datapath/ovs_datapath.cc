@@ -115,7 +115,7 @@ class OvsDatapath final : public Datapath {
   Result<FlowImage> own_flows();
   Result<void> spare_others(FlowImage& wanted, const FlowImage& current, Problems& problems);
   Result<Programmed> found();
-  Result<void> leave_local(const FlowImage& flows);
+  Result<void> in_force(const FlowImage& flows);
 
   const OvsOptions options_;
   Bridge bridge_;
@@ -390,6 +390,15 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   // Of the words, those of flows that have gone are forgotten now and then.
   if (words_.size() > 2 * compiled.flows.size() + 1000) words_.clear();
 
+  // Before another host is told to send here what waits there.
+  const bool holds = std::ranges::any_of(compiled.carried.ports, [&](const Port& port) {
+    return port.held && !(left_ && std::ranges::count(left_->carried.ports, port) > 0);
+  });
+  if (holds) {
+    if (auto settled = in_force(*wanted); !settled) {
+      problems.push_back(settled.error().message + ".");
+    }
+  }
   left_.reset();
   if (problems.size() == left_out) {
     left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers};
@@ -432,8 +441,9 @@ Result<DesiredState> OvsDatapath::read_back() {
   return std::move(programmed->carried);
 }
 
-/// After a change that leaves a port of this host: returns when no packet is on its way to it.
-Result<void> OvsDatapath::leave_local(const FlowImage& flows) {
+/// Returns when what has been changed, of which `flows` are, holds for every packet: none is on its
+/// way any more to a port that has been left, and none is sent on from here that has been taken.
+Result<void> OvsDatapath::in_force(const FlowImage& flows) {
   const auto& [key, flow] = *flows.begin();
   return bridge_.wait_revalidated({key, flow.body, {}});
 }
@@ -458,15 +468,14 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
   }
   // It takes its IP addresses from whoever has them.
   FlowImage before, after;
-  bool leaves = false;
+  bool moves = true;
   DesiredState state = now.carried;
   state.addresses.clear();
   for (const AddressEntry& other : now.carried.addresses) {
     AddressEntry rest = other;
     const bool same = other.vni == entry.vni && other.mac == entry.mac;
     if (same) {
-      leaves =
-          std::holds_alternative<LocalPort>(other.location) && other.location != entry.location;
+      moves = other.location != entry.location;
       rest = entry;
     } else if (other.vni == entry.vni) {
       std::erase_if(rest.ips, [&](const policy::IpAddress& ip) {
@@ -494,7 +503,7 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
   for (const auto& [key, flow] : *old_flows) now.flows.erase(key);
   for (const auto& [key, flow] : *new_flows) now.flows[key] = flow;
   now.carried = std::move(state);
-  return leaves ? leave_local(*new_flows) : Result<void>();
+  return moves ? in_force(*new_flows) : Result<void>();
 }
 
 Result<PortCounters> OvsDatapath::counters(const std::string& device) {

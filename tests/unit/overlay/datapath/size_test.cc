@@ -1,4 +1,5 @@
-// Packets as big as the tunnel carries, and bigger ones: nothing disappears in silence.
+// Packets as big as the tunnel carries, and bigger ones: nothing disappears in silence, but for
+// what an application on Open vSwitch sends (neighbor_test.cc).
 #include "tests/unit/overlay/datapath/fabric.h"
 #include "tests/unit/overlay/datapath/frames.h"
 
@@ -21,9 +22,10 @@ const BpfFileSystem& bpf() {
   return file_system;
 }
 
-class Size : public testing::TestWithParam<Underlay> {
+/// From application 1 to application 2.
+class Size : public testing::TestWithParam<Fleet> {
  protected:
-  Fabric fabric_{bpf(), 2, GetParam()};
+  Fabric fabric_{bpf(), GetParam()};
   App& one_ = fabric_.app(1);
   App& two_ = fabric_.app(2);
 
@@ -78,6 +80,13 @@ class Size : public testing::TestWithParam<Underlay> {
   }
 };
 
+/// Of senders on hosts that answer.
+class Answers : public Size {
+ protected:
+  /// A userspace switch at the other end does not put the fragments of outer packets together.
+  const bool reassembles_ = !GetParam().has(Kind::ovs) || GetParam().underlay == Underlay::v6;
+};
+
 TEST_P(Size, FullSizeDatagramsOfBothFamiliesArrive) {
   for (bool v6 : {false, true}) {
     Socket server(two_.inside, v6), client(one_.inside, v6);
@@ -90,8 +99,16 @@ TEST_P(Size, FullSizeDatagramsOfBothFamiliesArrive) {
   EXPECT_EQ(fabric_.host(1).totals().fragmented, 0u);
 }
 
-TEST_P(Size, BulkKeepsItsSegmentationOffload) {
+TEST_P(Size, BulkArrives) {
   for (const auto& to : {two_.v4, two_.v6}) expect_bulk(to);
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 0u);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 0u);
+}
+
+TEST_P(Answers, BulkKeepsItsSegmentationOffload) {
+  for (const auto& to : {two_.v4, two_.v6}) expect_bulk(to);
+  // Where a switch is about, the devices are set to complete their packets.
+  if (GetParam().has(Kind::ovs)) return;
   const PortCounters counters = fabric_.host(2).port(two_);
   // 32 MiB in packets of 1430 bytes would be 23,000; in GSO packets it is far fewer.
   EXPECT_LT(counters.delivered_packets, 8000u);
@@ -100,14 +117,14 @@ TEST_P(Size, BulkKeepsItsSegmentationOffload) {
   EXPECT_EQ(fabric_.host(1).totals().fragmented, 0u);
 }
 
-TEST_P(Size, BulkFromAnApplicationThatBelievesIn1500) {
+TEST_P(Answers, BulkFromAnApplicationThatBelievesIn1500) {
   believe_in_1500();
   for (const auto& to : {two_.v4, two_.v6}) expect_bulk(to);
   EXPECT_GE(fabric_.host(1).totals().too_big_answers, 2u);
   EXPECT_EQ(fabric_.host(1).totals().fragmented, 0u);
 }
 
-TEST_P(Size, DatagramThatMustNotBeFragmentedIsAnswered) {
+TEST_P(Answers, DatagramThatMustNotBeFragmentedIsAnswered) {
   believe_in_1500();
   for (bool v6 : {false, true}) {
     Socket client(one_.inside, v6);
@@ -127,38 +144,54 @@ TEST_P(Size, DatagramThatMustNotBeFragmentedIsAnswered) {
   EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 2u);
 }
 
-TEST_P(Size, DatagramThatMayBeFragmentedArrives) {
+TEST_P(Answers, DatagramThatMayBeFragmentedArrives) {
   believe_in_1500();
   Socket server(two_.inside, false), client(one_.inside, false);
   set_discovery(client, false, IP_PMTUDISC_DONT);
   const std::string data(1472, 'x');
   client.send(two_.v4, server.port(), data);
-  if (GetParam() == Underlay::v6) {
+  if (GetParam().underlay == Underlay::v6) {
     // The kernel does not fragment outer IPv6: the sender is told, and fragments the next itself.
     ASSERT_TRUE(eventually([&] { return fabric_.host(1).totals().too_big_answers == 1; }));
     client.send(two_.v4, server.port(), data);
   }
+  if (!reassembles_) {
+    client.send(two_.v4, server.port(), "alone");
+    EXPECT_EQ(server.receive(), "alone");
+    EXPECT_EQ(fabric_.host(1).totals().fragmented, 1u);
+    return;
+  }
   EXPECT_EQ(server.receive(), data);
-  EXPECT_EQ(fabric_.host(1).totals().fragmented, GetParam() == Underlay::v4 ? 1u : 0u);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, GetParam().underlay == Underlay::v4 ? 1u : 0u);
 }
 
-TEST_P(Size, WhatCannotBeAnsweredIsFragmentedOrCounted) {
+TEST_P(Answers, WhatCannotBeAnsweredIsFragmentedOrCounted) {
   believe_in_1500();
   Sniffer sniffer(two_.inside);
   send_frame(one_, ethernet(two_.mac, one_.mac, 0x88b5, std::string(1500, 'x')));
-  if (GetParam() == Underlay::v6) {
+  if (GetParam().underlay == Underlay::v6) {
     EXPECT_TRUE(eventually([&] { return fabric_.host(1).totals().drop_too_big == 1; }));
     return;
   }
+  const std::string small = ethernet(two_.mac, one_.mac, 0x88b5, std::string(64, 's'));
+  if (!reassembles_) send_frame(one_, small);
   auto frame = sniffer.next([](const std::string& bytes) { return read16(bytes, 12) == 0x88b5; });
   ASSERT_TRUE(frame);
+  if (!reassembles_) {
+    EXPECT_EQ(*frame, small);
+    return;
+  }
   EXPECT_EQ(frame->size(), 1514u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Underlays, Size, testing::Values(Underlay::v4, Underlay::v6),
-                         [](const auto& info) {
-                           return info.param == Underlay::v4 ? "OverIpv4" : "OverIpv6";
-                         });
+INSTANTIATE_TEST_SUITE_P(Fleets, Size, testing::ValuesIn(fleets()), fleet_name);
+INSTANTIATE_TEST_SUITE_P(
+    Fleets, Answers,
+    testing::Values(Fleet{"EbpfOverIpv4", Underlay::v4, {Kind::ebpf, Kind::ebpf}},
+                    Fleet{"EbpfOverIpv6", Underlay::v6, {Kind::ebpf, Kind::ebpf}},
+                    Fleet{"EbpfToOvsOverIpv4", Underlay::v4, {Kind::ebpf, Kind::ovs}},
+                    Fleet{"EbpfToOvsOverIpv6", Underlay::v6, {Kind::ebpf, Kind::ovs}}),
+    fleet_name);
 
 }  // namespace
 }  // namespace homeport::overlay
