@@ -127,6 +127,7 @@ class OvsDatapath final : public Datapath {
   /// Flows and how the switch words them, of the last apply(): most stay.
   std::map<std::pair<vswitch::FlowKey, std::string>, std::pair<std::string, std::string>> words_;
   std::vector<std::string> mended_;
+  std::set<std::string> left_ports_;  ///< What the last apply() left in the bridge.
   /// By port, whether the last apply() left it to what other people's flows send to all.
   std::map<std::string, bool> flooded_;
   bool took_over_ = false;  ///< What an earlier agent left on the host has been dealt with.
@@ -198,21 +199,15 @@ void OvsDatapath::keep_routes(const DesiredState& desired, const std::vector<Hos
 /// Names the ports that this object left in the bridge, and that somebody has taken out of it
 /// although their devices are there.
 Result<void> OvsDatapath::tell_missing_ports(const DesiredState& desired, Problems& missing) {
-  if (!left_) return {};
+  if (left_ports_.empty()) return {};
   auto ports = bridge_.ports();
   if (!ports) return ports.error();
-  auto look_for = [&](const std::string& name) {
-    if (find_port(*ports, name)) return;
+  const std::vector<BridgePort> wanted = wanted_ports(desired);
+  for (const std::string& name : left_ports_) {
+    const bool is_wanted = name == options_.tunnel_port || find_port(wanted, name);
+    if (!is_wanted || find_port(*ports, name)) continue;
     missing.push_back(fmt::format("the port {} was missing", name));
     flooded_.erase(name);
-  };
-  look_for(options_.tunnel_port);
-  for (const BridgePort& port : wanted_ports(desired)) {
-    const bool left = port.owner == kHostOwner
-                          ? left_->ports.host != 0
-                          : std::ranges::find(left_->carried.ports, port.name, &Port::device) !=
-                                left_->carried.ports.end();
-    if (left) look_for(port.name);
   }
   return {};
 }
@@ -362,6 +357,12 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   }
   auto ports = add_ports(desired, problems);
   if (!ports) return ports.error();
+  left_ports_.clear();
+  for (const BridgePort& port : *ports) {
+    if (port.name == options_.tunnel_port || find_port(wanted_ports(desired), port.name)) {
+      left_ports_.insert(port.name);
+    }
+  }
   auto current = own_flows();
   if (!current) return current.error();
   keep_apart(*ports, desired, problems);
