@@ -1,5 +1,6 @@
 #include "overlay/ovsdb/replica.h"
 
+#include "overlay/log/log.h"
 #include "overlay/ovsdb/shim.h"
 
 #include <fmt/format.h>
@@ -119,20 +120,20 @@ Replica::Replica(const SessionOptions& options, Events events)
           hp_session_create(options.leader_only, static_cast<int>(options.probe_interval.count()))),
       events_(std::move(events)),
       slice_rows_(std::max<std::size_t>(options.slice_rows, 1)) {
-  std::vector<std::string> tables = options.tables;
+  tables_ = options.tables;
   for (std::size_t i = 0; options.tables.empty() && i < hp_schema_tables(); ++i) {
-    tables.emplace_back(hp_schema_table(i));
+    tables_.emplace_back(hp_schema_table(i));
   }
   std::string problem;
-  for (const auto& table : tables) {
+  for (const auto& table : tables_) {
     if (!hp_session_monitor(session_, table.c_str())) {
       problem = fmt::format("the schema has no table \"{}\" to monitor", table);
     }
   }
   for (const auto& [table, clauses] : options.conditions) {
-    CString why(hp_session_set_condition(session_, table.c_str(), clauses_text(clauses).c_str()));
-    if (why) problem = fmt::format("the condition for table {} is wrong: {}", table, why.get());
+    conditions_[table] = clauses_text(clauses);
   }
+  send_conditions(problem);
   if (problem.empty()) return;
   hp_session_destroy(session_);
   refuse_options(problem);
@@ -151,16 +152,66 @@ void Replica::connect(const std::string& remotes) {
   hp_session_connect(session_, remotes.c_str());
 }
 
+bool Replica::send_conditions(std::string& problem) {
+  bool pending = false;
+  for (const auto& [table, clauses] : conditions_) {
+    bool waits = false;
+    CString why(hp_session_set_condition(session_, table.c_str(), clauses.c_str(), &waits));
+    if (why) problem = fmt::format("the condition for table {} is wrong: {}", table, why.get());
+    pending = pending || waits;
+  }
+  return pending;
+}
+
+void Replica::set_conditions(std::uint64_t number, const Conditions& conditions) {
+  for (const auto& table : tables_) {
+    auto clauses = conditions.find(table);
+    conditions_[table] = clauses == conditions.end() ? "[true]" : clauses_text(clauses->second);
+  }
+  conditions_number_ = number;
+  conditions_told_ = false;
+  std::string problem;
+  send_conditions(problem);
+  if (!problem.empty()) log::error("control database: {}", problem);
+}
+
+/// What the library numbers its conditions by does not go through a reconnection as one would
+/// think. Asking for them again costs nothing and says whether they are in force.
+void Replica::poll_conditions() {
+  std::string problem;
+  if (conditions_told_ || !pending_.empty() || send_conditions(problem)) return;
+  conditions_told_ = true;
+  events_.conditions(conditions_number_);
+}
+
 void Replica::note_change(void* self, const char* table, const char* uuid) {
   auto* replica = static_cast<Replica*>(self);
   Key key(table, uuid);
   if (replica->pending_.insert(key).second) replica->queue_.push_back(std::move(key));
 }
 
-RowChange Replica::read_row(const Key& key) const {
+/// When a server does not know where this replica left off, the library empties the replica and
+/// fills it anew, and does not tell of rows that do not come again.
+void Replica::find_gone() {
+  for (const auto& [table, uuids] : told_) {
+    for (const Uuid& uuid : uuids) {
+      const std::string text = to_string(uuid);
+      if (!hp_session_has_row(session_, table.data(), text.c_str())) {
+        note_change(this, table.data(), text.c_str());
+      }
+    }
+  }
+}
+
+RowChange Replica::read_row(const Key& key) {
   RowChange change{std::string(key.first), boost::uuids::string_generator()(key.second), {}};
   CString text(hp_session_row(session_, key.first.data(), key.second.c_str()));
-  if (text) change.row = Row{change.uuid, json::parse(text.get()).get_object()};
+  if (text) {
+    change.row = Row{change.uuid, json::parse(text.get()).get_object()};
+    told_[key.first].insert(change.uuid);
+  } else {
+    told_[key.first].erase(change.uuid);
+  }
   return change;
 }
 
@@ -182,6 +233,8 @@ void Replica::acknowledge_slice() {
 bool Replica::run() {
   hp_session_run(session_, note_change, this);
   bool in_sync = hp_session_in_sync(session_);
+  if (in_sync && !compared_) find_gone();
+  compared_ = in_sync;
   if (!in_sync && announced_) {
     announced_ = false;
     events_.state(false);
@@ -192,6 +245,7 @@ bool Replica::run() {
     announced_ = true;
     events_.state(true);
   }
+  if (in_sync) poll_conditions();
   // With enough slices under way, the next acknowledgement wakes the thread.
   return !pending_.empty() && slices_under_way_ < kSlicesUnderWay;
 }

@@ -6,6 +6,7 @@
 #include "overlay/ovsdb/thread.h"
 
 #include <boost/functional/hash.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <boost/uuid/uuid_hash.hpp>
 
 #include <cstdint>
@@ -32,6 +33,8 @@ class Replica : public LoopClient {
     std::function<void(std::vector<RowChange>, bool more)> changes;
     std::function<void(bool synced)> state;
     std::function<void(TransactionId, policy::Result<TransactResult>)> outcome;
+    /// Everything that the conditions of that number ask for has been told.
+    std::function<void(std::uint64_t number)> conditions;
   };
 
   /// On the OVS thread. Throws boost::system::system_error for tables or conditions that the schema
@@ -41,6 +44,8 @@ class Replica : public LoopClient {
 
   void connect(const std::string& remotes);
   void transact(TransactionId id, const Transaction& transaction);
+  /// Wrong ones are logged, and leave the table as it was.
+  void set_conditions(std::uint64_t number, const Conditions& conditions);
   /// A slice has been taken in. More than kSlicesUnderWay are under way only by rows that
   /// transactions name.
   void acknowledge_slice();
@@ -60,8 +65,13 @@ class Replica : public LoopClient {
   static constexpr std::size_t kSlicesUnderWay = 4;
 
   static void note_change(void* self, const char* table, const char* uuid);
-  RowChange read_row(const Key& key) const;
+  RowChange read_row(const Key& key);
+  /// Notes the rows that are gone without the library having said so.
+  void find_gone();
   void deliver_slice();
+  /// True while the server has not answered to some of them.
+  bool send_conditions(std::string& problem);
+  void poll_conditions();
   void poll_transactions();
   /// True when it is over, and told.
   bool poll(TransactionId id, Outstanding& transaction);
@@ -69,7 +79,14 @@ class Replica : public LoopClient {
   hp_session* session_;
   Events events_;
   std::size_t slice_rows_;
+  std::vector<std::string> tables_;                ///< Monitored.
+  std::map<std::string, std::string> conditions_;  ///< The clauses of each of them, as JSON.
+  std::uint64_t conditions_number_ = 0;
+  bool conditions_told_ = true;
   bool announced_ = false;  ///< The last state told.
+  bool compared_ = false;   ///< find_gone(), since the last connection.
+  /// The rows that have been told and not been told to be gone, by table.
+  std::map<std::string_view, boost::unordered_flat_set<Uuid, boost::hash<Uuid>>> told_;
   std::size_t slices_under_way_ = 0;
   // Rows that changed and have not been told: bounded by the rows there are, since a row waits at
   // most once and is read when its turn comes. The set rules; the queue may name rows told since.

@@ -132,11 +132,19 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
                                  "transaction may have happened");
   }
 
+  void set_conditions(Conditions conditions) {
+    thread_->post(
+        [replica = replica_, number = ++conditions_number_, conditions = std::move(conditions)] {
+          replica->set_conditions(number, conditions);
+        });
+  }
+
   bool synced() const { return synced_; }
   std::string problem() const { return synced_ ? std::string() : OvsThread::complaint(); }
 
   std::function<void(std::vector<RowChange>, bool)> on_changes;
   std::function<void(bool)> on_state;
+  std::function<void()> on_conditions;
 
  private:
   /// Runs `action(impl)` on the executor, unless the session is closed by then.
@@ -167,6 +175,12 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
                 auto found = self.transactions_.find(id);
                 if (found != self.transactions_.end()) found->second->tell(std::move(result));
               });
+            },
+            [weak, executor](std::uint64_t number) {
+              deliver(weak, executor, [number](Impl& self) {
+                // Others may have been set since.
+                if (number == self.conditions_number_ && self.on_conditions) self.on_conditions();
+              });
             }};
   }
 
@@ -186,6 +200,7 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
   bool synced_ = false;
   bool closed_ = false;
   Replica::TransactionId next_id_ = 1;
+  std::uint64_t conditions_number_ = 0;
   std::map<Replica::TransactionId, std::shared_ptr<Waiter<policy::Result<TransactResult>>>>
       transactions_;
   std::list<std::shared_ptr<Waiter<policy::Result<void>>>> sync_waiters_;
@@ -206,6 +221,14 @@ void Session::set_on_changes(std::function<void(std::vector<RowChange>, bool)> c
 
 void Session::set_on_state(std::function<void(bool)> callback) {
   impl_->on_state = std::move(callback);
+}
+
+void Session::set_on_conditions(std::function<void()> callback) {
+  impl_->on_conditions = std::move(callback);
+}
+
+void Session::set_conditions(Conditions conditions) {
+  impl_->set_conditions(std::move(conditions));
 }
 
 void Session::start() {

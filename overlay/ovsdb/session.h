@@ -114,8 +114,10 @@ struct Clause {
   std::string column;
   std::string function;  ///< "==", "!=", "includes", "excludes", ...
   boost::json::value value;
+  bool operator==(const Clause&) const = default;
 };
-using Conditions = std::map<std::string, std::vector<Clause>>;  ///< Tables left out: every row.
+/// By table. Tables left out: every row; without a clause: none.
+using Conditions = std::map<std::string, std::vector<Clause>>;
 
 struct SessionOptions {
   /// One or more of ssl:ADDRESS:PORT, tcp:ADDRESS:PORT, unix:PATH, separated by commas.
@@ -149,7 +151,12 @@ class Session {
   void set_on_changes(std::function<void(std::vector<RowChange>, bool more)> callback);
   /// True: connected, and everything the server had has been delivered. Set before start().
   void set_on_state(std::function<void(bool synced)> callback);
+  /// The rows of the conditions last set, and only they, have been delivered. Set before start().
+  void set_on_conditions(std::function<void()> callback);
   void start();
+  /// Takes the place of all conditions before. Rows that fit no more are reported as gone. A
+  /// condition that the schema does not allow is logged as an error and left out.
+  void set_conditions(Conditions conditions);
 
   bool synced() const;
   /// Why it is not, as far as the library has said: "ssl:192.0.2.1:6642: connection attempt failed

@@ -112,6 +112,10 @@ bool hp_session_monitor(struct hp_session* session, const char* name) {
 
 static char* add_clause(struct ovsdb_idl_condition* condition,
                         const struct ovsdb_idl_table_class* table, const struct json* clause) {
+  if (clause->type == JSON_TRUE) {
+    ovsdb_idl_condition_add_clause_true(condition);
+    return NULL;
+  }
   if (clause->type != JSON_ARRAY || clause->array.n != 3 ||
       clause->array.elems[0]->type != JSON_STRING || clause->array.elems[1]->type != JSON_STRING) {
     return xstrdup("a clause is [column, function, value]");
@@ -136,7 +140,8 @@ static char* add_clause(struct ovsdb_idl_condition* condition,
   return why;
 }
 
-char* hp_session_set_condition(struct hp_session* session, const char* name, const char* clauses) {
+char* hp_session_set_condition(struct hp_session* session, const char* name, const char* clauses,
+                               bool* pending) {
   const struct ovsdb_idl_table_class* table = hp_find_table(name);
   if (!table) {
     return xasprintf("the schema has no table \"%s\"", name);
@@ -151,7 +156,8 @@ char* hp_session_set_condition(struct hp_session* session, const char* name, con
       why = add_clause(&condition, table, json->array.elems[i]);
     }
     if (!why) {
-      ovsdb_idl_set_condition(session->idl, table, &condition);
+      unsigned int due = ovsdb_idl_set_condition(session->idl, table, &condition);
+      *pending = due != ovsdb_idl_get_condition_seqno(session->idl);
     }
     ovsdb_idl_condition_destroy(&condition);
   }
@@ -198,6 +204,12 @@ const struct ovsdb_idl_row* hp_find_row(struct hp_session* session,
   const struct ovsdb_idl_row* row =
       uuid_from_string(&uuid, text) ? ovsdb_idl_get_row_for_uuid(session->idl, table, &uuid) : NULL;
   return row && !ovsdb_idl_row_is_synthetic(row) ? row : NULL;
+}
+
+bool hp_session_has_row(struct hp_session* session, const char* name, const char* uuid) {
+  const struct ovsdb_idl_table_class* table = hp_find_table(name);
+  const struct ovsdb_idl_row* row = table ? hp_find_row(session, table, uuid) : NULL;
+  return row && row->new_datum;
 }
 
 char* hp_session_row(struct hp_session* session, const char* name, const char* uuid) {

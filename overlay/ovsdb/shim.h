@@ -38,9 +38,11 @@ struct hp_session* hp_session_create(bool leader_only, int probe_interval_ms);
 void hp_session_destroy(struct hp_session*);
 /* Replicates all columns of a table; false when the schema has none of that name. */
 bool hp_session_monitor(struct hp_session*, const char* table);
-/* `clauses`: a JSON array of [column, function, value]; rows that fulfil any are replicated.
- * Returns NULL, or what is wrong with it. */
-char* hp_session_set_condition(struct hp_session*, const char* table, const char* clauses);
+/* `clauses`: a JSON array of [column, function, value], or of true; rows that fulfil any are
+ * replicated. Returns NULL, or what is wrong with it. May be set anew at any time, and costs
+ * nothing when it is as it was: `*pending` then says whether the server has still to answer. */
+char* hp_session_set_condition(struct hp_session*, const char* table, const char* clauses,
+                               bool* pending);
 void hp_session_connect(struct hp_session*, const char* remotes);
 
 /* Processes what has arrived and calls `changed` for each row that was inserted, modified or
@@ -50,6 +52,7 @@ void hp_session_run(struct hp_session*, hp_changed* changed, void* aux);
 void hp_session_wait(struct hp_session*);
 /* Connected, and the replica holds what the server had. */
 bool hp_session_in_sync(struct hp_session*);
+bool hp_session_has_row(struct hp_session*, const char* table, const char* uuid);
 /* The row as a JSON object of all its columns; NULL when there is none. */
 char* hp_session_row(struct hp_session*, const char* table, const char* uuid);
 

@@ -31,6 +31,10 @@ struct Observer {
       if (on_slice) on_slice();
       changed.notify();
     });
+    session.set_on_conditions([this] {
+      ++conditions;
+      changed.notify();
+    });
     session.set_on_state([this](bool synced) {
       states.push_back(synced);
       changed.notify();
@@ -56,6 +60,7 @@ struct Observer {
   std::map<std::string, std::map<Uuid, boost::json::object>> rows;
   std::vector<bool> states;
   std::size_t slices = 0;
+  std::size_t conditions = 0;  ///< How often those set last have come into force.
   bool more = false;
   std::function<void()> on_slice;
   test::Condition changed;

@@ -48,6 +48,48 @@ TEST_F(SessionTest, DeliversWhatIsThereAndWhatChanges) {
   test::run(io, observer.changed.wait([&] { return !observer.named("Storage", "a"); }));
 }
 
+TEST_F(SessionTest, ConditionsMayBeChanged) {
+  server.transact(R"({"op":"insert","table":"Storage","row":{"name":"a","kind":"nfs"}},)"
+                  R"({"op":"insert","table":"Storage","row":{"name":"b","kind":"iscsi"}})");
+  SessionOptions options;
+  options.remotes = server.remote();
+  options.conditions["Storage"] = {};
+  Observer observer(io, options);
+  test::run(io, observer.changed.wait([&] { return observer.session.synced(); }));
+  EXPECT_TRUE(observer.rows["Storage"].empty()) << "no clause, no row";
+
+  observer.session.set_conditions({{"Storage", {{"name", "==", "a"}, {"name", "==", "x"}}}});
+  test::run(io, observer.changed.wait([&] { return observer.conditions == 1; }));
+  EXPECT_EQ(observer.rows["Storage"].size(), 1u);
+  EXPECT_NE(observer.named("Storage", "a"), nullptr);
+
+  // One after the other: only the last is reported.
+  observer.session.set_conditions({{"Storage", {}}});
+  observer.session.set_conditions({{"Storage", {{"kind", "==", "iscsi"}}}});
+  test::run(io, observer.changed.wait([&] { return observer.conditions == 2; }));
+  EXPECT_EQ(observer.rows["Storage"].size(), 1u);
+  EXPECT_NE(observer.named("Storage", "b"), nullptr);
+
+  observer.session.set_conditions({});
+  test::run(io, observer.changed.wait([&] { return observer.conditions == 3; }));
+  EXPECT_EQ(observer.rows["Storage"].size(), 2u) << "without a condition, every row";
+}
+
+TEST_F(SessionTest, ConditionsAreKeptThroughAnInterruption) {
+  server.transact(R"({"op":"insert","table":"Storage","row":{"name":"a","kind":"nfs"}},)"
+                  R"({"op":"insert","table":"Storage","row":{"name":"b","kind":"iscsi"}})");
+  Observer observer(io, server.remote());
+  test::run(io, observer.changed.wait([&] { return observer.session.synced(); }));
+  server.kill();
+  test::run(io, observer.changed.wait([&] { return !observer.session.synced(); }));
+  observer.session.set_conditions({{"Storage", {{"name", "==", "b"}}}});
+  server.start();
+  test::run(io, observer.changed.wait([&] { return observer.conditions == 1; }));
+  EXPECT_TRUE(observer.session.synced());
+  EXPECT_EQ(observer.rows["Storage"].size(), 1u);
+  EXPECT_NE(observer.named("Storage", "b"), nullptr);
+}
+
 TEST_F(SessionTest, MonitorsOnlyWhatFitsTheCondition) {
   server.transact(R"({"op":"insert","table":"Storage","row":{"name":"a","kind":"nfs"}},)"
                   R"({"op":"insert","table":"Storage","row":{"name":"b","kind":"iscsi"}})");
