@@ -18,9 +18,31 @@ class BpfMap {
  public:
   BpfMap(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
 
-  /// All entries, read in batches.
-  Result<MapContents<Key, Value>> read() const {
-    MapContents<Key, Value> contents;
+  /// All entries into `contents`, a map of any kind.
+  template <class Contents>
+  Result<void> read(Contents& contents) const {
+    contents.clear();
+    return for_each([&](const Key& key, const Value& value) { contents[key] = value; });
+  }
+
+  /// Whether its entries are exactly those of `contents`.
+  template <class Contents>
+  Result<bool> equals(const Contents& contents) const {
+    std::size_t found = 0;
+    bool same = true;
+    auto read = for_each([&](const Key& key, const Value& value) {
+      auto place = contents.find(key);
+      same = same && place != contents.end() &&
+             std::memcmp(&place->second, &value, sizeof(Value)) == 0;
+      ++found;
+    });
+    if (!read) return read.error();
+    return same && found == contents.size();
+  }
+
+  /// Calls `visit(key, value)` for all entries, read in batches.
+  template <class Visit>
+  Result<void> for_each(const Visit& visit) const {
     std::uint32_t capacity = 4096;
     std::vector<Key> keys(capacity);
     std::vector<Value> values(capacity);
@@ -40,8 +62,8 @@ class BpfMap {
       if (result < 0 && result != -ENOENT) {
         return policy::errno_error("The map " + name_ + " cannot be read", -result);
       }
-      for (std::uint32_t i = 0; i < count; ++i) contents[keys[i]] = values[i];
-      if (result == -ENOENT) return contents;
+      for (std::uint32_t i = 0; i < count; ++i) visit(keys[i], values[i]);
+      if (result == -ENOENT) return {};
       position = std::move(next);
       begun = true;
     }
@@ -60,6 +82,33 @@ class BpfMap {
       return policy::errno_error("The map " + name_ + " cannot be written", -result);
     }
     return {};
+  }
+
+  /// The same for many, in one system call where all of them can be written. Goes on where one
+  /// cannot; the error is then that of the first, and says how many there were.
+  Result<void> write(const std::vector<std::pair<Key, Value>>& entries) const {
+    std::vector<Key> keys;
+    std::vector<Value> values;
+    keys.reserve(entries.size());
+    values.reserve(entries.size());
+    for (const auto& [key, value] : entries) {
+      keys.push_back(key);
+      values.push_back(value);
+    }
+    std::size_t begin = 0, failed = 0;
+    int first_error = 0;
+    while (begin < entries.size()) {
+      auto count = static_cast<std::uint32_t>(entries.size() - begin);
+      // `count` becomes how many were written before the one that could not be.
+      const int result =
+          bpf_map_update_batch(fd_, keys.data() + begin, values.data() + begin, &count, nullptr);
+      if (result == 0) break;
+      if (failed++ == 0) first_error = result;
+      begin += count + 1;
+    }
+    if (failed == 0) return {};
+    const std::string which = failed == 1 ? "An entry" : std::to_string(failed) + " entries";
+    return policy::errno_error(which + " of the map " + name_ + " cannot be written", -first_error);
   }
 
   Result<void> remove(const Key& key) const {

@@ -17,4 +17,12 @@ void normalize(DesiredState& state) {
   std::sort(state.hosts.begin(), state.hosts.end());
 }
 
+Result<bool> Datapath::update(const RemoteChange&) {
+  return false;
+}
+
+Result<bool> Datapath::untouched() {
+  return false;
+}
+
 }  // namespace homeport::overlay

@@ -96,6 +96,16 @@ struct DesiredState {
   bool operator==(const DesiredState&) const = default;
 };
 
+/// How a state differs from the one before in what other hosts have. Ports, networks that come or
+/// go, and hosts that do are no such change.
+struct RemoteChange {
+  /// As they were: every entry that is not any more, or is another now.
+  std::vector<AddressEntry> before;
+  std::vector<AddressEntry> now;
+  /// Those of the state's networks that have other `hosts` now, as they are now.
+  std::vector<NetworkEntry> networks;
+};
+
 /// Sorts everything, so that equal states compare equal.
 void normalize(DesiredState& state);
 
@@ -146,6 +156,15 @@ class Datapath {
   /// Makes the datapath be `desired`. Everything that can be done is done even when something
   /// cannot (a port whose device is missing, say); the error then names all that could not.
   virtual Result<void> apply(const DesiredState& desired) = 0;
+
+  /// Changes the state last applied, at the cost of the change. False, with nothing done, where
+  /// that cannot be told from the change alone (an address that two applications claim, say):
+  /// apply() it then.
+  virtual Result<bool> update(const RemoteChange& change);
+
+  /// Whether everything still is as this object left it: the cheap way to find out that apply() has
+  /// nothing to mend. False too when it does not know what it left.
+  virtual Result<bool> untouched();
 
   /// What the last apply() found different from what this object had left, and has mended:
   /// somebody else deleted or wrote it. One clause each, "the filter of tap1 was missing".

@@ -2,6 +2,7 @@
 
 #include "overlay/datapath/ebpf_object.h"
 #include "overlay/datapath/host_port.h"
+#include "overlay/datapath/map_patch.h"
 #include "overlay/datapath/tampering.h"
 #include "overlay/datapath/tc_filter.h"
 #include "overlay/link/link.h"
@@ -65,6 +66,8 @@ class EbpfDatapath final : public Datapath {
         host_port_(options_.host_device) {}
 
   Result<void> apply(const DesiredState& desired) override;
+  Result<bool> update(const RemoteChange& change) override;
+  Result<bool> untouched() override;
   const std::vector<std::string>& mended() const override { return mended_; }
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
@@ -81,6 +84,8 @@ class EbpfDatapath final : public Datapath {
               tc_filter::Hook hook = tc_filter::Hook::ingress);
   Result<void> keep_host_port(const DesiredState& desired, const MapImage& image,
                               Problems& problems);
+  Route route_of(const MapImage& image, const hp_ip& to, const hp_route& route) const;
+  Result<bool> filters_untouched() const;
   void detach_strays(const std::vector<Link>& links, const MapImage& desired,
                      std::uint32_t vxlan_ifindex, Problems& problems) const;
 
@@ -91,6 +96,7 @@ class EbpfDatapath final : public Datapath {
   const std::uint32_t from_host_id_;
   HostPort host_port_;
   std::uint32_t host_ifindex_ = 0;  ///< of the host port's device; 0: it is not needed
+  std::optional<policy::IpAddress> source_v4_, source_v6_;  ///< that its routes give to processes
   /// What this object left in the maps, and the devices it left filtered; none before it has
   /// written anything, or when it could not write everything.
   std::optional<MapImage> left_;
@@ -103,28 +109,19 @@ void note(const Result<void>& result, std::vector<std::string>& problems) {
   if (!result) problems.push_back(result.error().message + ".");
 }
 
-template <class Key, class Value>
-void write_updates(const BpfMap<Key, Value>& map, const MapContents<Key, Value>& current,
-                   const MapContents<Key, Value>& desired, std::vector<std::string>& problems) {
-  for (const auto& [key, value] : difference(current, desired).updates) {
-    note(map.write(key, value), problems);
-  }
+template <class Map, class Changes>
+void write_updates(const Map& map, const Changes& changes, std::vector<std::string>& problems) {
+  note(map.write(changes.updates), problems);
 }
 
-template <class Key, class Value>
-void write_removals(const BpfMap<Key, Value>& map, const MapContents<Key, Value>& current,
-                    const MapContents<Key, Value>& desired, std::vector<std::string>& problems) {
-  for (const Key& key : difference(current, desired).removals) note(map.remove(key), problems);
+template <class Map, class Changes>
+void write_removals(const Map& map, const Changes& changes, std::vector<std::string>& problems) {
+  for (const auto& key : changes.removals) note(map.remove(key), problems);
 }
 
 Result<MapImage> EbpfDatapath::read_image() const {
   MapImage image;
-  auto read = [](const auto& map, auto& into) -> Result<void> {
-    auto contents = map.read();
-    if (!contents) return contents.error();
-    into = std::move(*contents);
-    return {};
-  };
+  auto read = [](const auto& map, auto& into) { return map.read(into); };
   for (auto done :
        {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
         read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
@@ -146,30 +143,34 @@ void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
     }
   }
   // What others refer to first: a frame never finds an address before its port.
-  write_updates(object_.network_hosts(), current.network_hosts, desired.network_hosts, problems);
-  write_updates(object_.network_ports(), current.network_ports, desired.network_ports, problems);
-  write_updates(object_.networks(), current.networks, desired.networks, problems);
-  write_updates(object_.vteps(), current.vteps, desired.vteps, problems);
-  write_updates(object_.ports(), current.ports, desired.ports, problems);
-  write_updates(object_.held(), current.held, desired.held, problems);
-  write_updates(object_.addresses(), current.addresses, desired.addresses, problems);
-  write_updates(object_.neighbors(), current.neighbors, desired.neighbors, problems);
-  write_updates(object_.hosts(), current.hosts, desired.hosts, problems);
-  write_updates(object_.routes(), current.routes, desired.routes, problems);
+  write_updates(object_.network_hosts(), difference(current.network_hosts, desired.network_hosts),
+                problems);
+  write_updates(object_.network_ports(), difference(current.network_ports, desired.network_ports),
+                problems);
+  write_updates(object_.networks(), difference(current.networks, desired.networks), problems);
+  write_updates(object_.vteps(), difference(current.vteps, desired.vteps), problems);
+  write_updates(object_.ports(), difference(current.ports, desired.ports), problems);
+  write_updates(object_.held(), difference(current.held, desired.held), problems);
+  write_updates(object_.addresses(), difference(current.addresses, desired.addresses), problems);
+  write_updates(object_.neighbors(), difference(current.neighbors, desired.neighbors), problems);
+  write_updates(object_.hosts(), difference(current.hosts, desired.hosts), problems);
+  write_updates(object_.routes(), difference(current.routes, desired.routes), problems);
 }
 
 void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
                               Problems& problems) const {
-  write_removals(object_.routes(), current.routes, desired.routes, problems);
-  write_removals(object_.hosts(), current.hosts, desired.hosts, problems);
-  write_removals(object_.neighbors(), current.neighbors, desired.neighbors, problems);
-  write_removals(object_.addresses(), current.addresses, desired.addresses, problems);
-  write_removals(object_.held(), current.held, desired.held, problems);
-  write_removals(object_.ports(), current.ports, desired.ports, problems);
-  write_removals(object_.vteps(), current.vteps, desired.vteps, problems);
-  write_removals(object_.networks(), current.networks, desired.networks, problems);
-  write_removals(object_.network_hosts(), current.network_hosts, desired.network_hosts, problems);
-  write_removals(object_.network_ports(), current.network_ports, desired.network_ports, problems);
+  write_removals(object_.routes(), difference(current.routes, desired.routes), problems);
+  write_removals(object_.hosts(), difference(current.hosts, desired.hosts), problems);
+  write_removals(object_.neighbors(), difference(current.neighbors, desired.neighbors), problems);
+  write_removals(object_.addresses(), difference(current.addresses, desired.addresses), problems);
+  write_removals(object_.held(), difference(current.held, desired.held), problems);
+  write_removals(object_.ports(), difference(current.ports, desired.ports), problems);
+  write_removals(object_.vteps(), difference(current.vteps, desired.vteps), problems);
+  write_removals(object_.networks(), difference(current.networks, desired.networks), problems);
+  write_removals(object_.network_hosts(), difference(current.network_hosts, desired.network_hosts),
+                 problems);
+  write_removals(object_.network_ports(), difference(current.network_ports, desired.network_ports),
+                 problems);
 }
 
 void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t id,
@@ -182,6 +183,11 @@ void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t i
                                   *present == 0 ? "missing" : "replaced"));
   }
   note(tc_filter::attach(ifindex, program_fd, hook), problems);
+}
+
+Route EbpfDatapath::route_of(const MapImage& image, const hp_ip& to, const hp_route& route) const {
+  const policy::IpAddress address = ip_address(to);
+  return {address, address.is_v6() ? source_v6_ : source_v4_, image.networks.at(route.vni).mtu};
 }
 
 /// The device, the program and the routes of the host's own processes, where a network needs them.
@@ -204,12 +210,10 @@ Result<void> EbpfDatapath::keep_host_port(const DesiredState& desired, const Map
   attach(ifindex, object_.from_host_fd(), from_host_id_, problems, tc_filter::Hook::egress);
 
   std::vector<Route> routes;
-  const auto v4 = own_address(desired, options_.local_vtep_v4, false);
-  const auto v6 = own_address(desired, options_.local_vtep_v6, true);
-  for (const auto& [to, route] : image.routes) {
-    const policy::IpAddress address = ip_address(to);
-    routes.push_back({address, address.is_v6() ? v6 : v4, image.networks.at(route.vni).mtu});
-  }
+  source_v4_ = own_address(desired, options_.local_vtep_v4, false);
+  source_v6_ = own_address(desired, options_.local_vtep_v6, true);
+  routes.reserve(image.routes.size());
+  for (const auto& [to, route] : image.routes) routes.push_back(route_of(image, to, route));
   const auto mended = host_port_.set_routes(device->index, std::move(routes), problems);
   mended_.insert(mended_.end(), mended.begin(), mended.end());
   return {};
@@ -278,6 +282,80 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
                               boost::algorithm::join(problems, " "));
   }
   return {};
+}
+
+Result<bool> EbpfDatapath::update(const RemoteChange& change) {
+  if (!left_) return false;
+  auto patch = patch_of(*left_, change);
+  if (!patch) return false;
+  std::vector<Route> routes;
+  std::vector<policy::IpAddress> without;
+  for (const auto& [to, route] : patch->routes.updates) {
+    routes.push_back(route_of(*left_, to, route));
+  }
+  for (const hp_ip& to : patch->routes.removals) without.push_back(ip_address(to));
+  const bool has_routes = !routes.empty() || !without.empty();
+  if (has_routes && host_ifindex_ == 0) return false;
+
+  Problems problems;
+  write_updates(object_.network_hosts(), patch->network_hosts, problems);
+  write_updates(object_.networks(), patch->networks, problems);
+  write_updates(object_.addresses(), patch->addresses, problems);
+  write_updates(object_.neighbors(), patch->neighbors, problems);
+  write_updates(object_.routes(), patch->routes, problems);
+  if (has_routes) {
+    host_port_.change_routes(static_cast<int>(host_ifindex_), routes, without, problems);
+  }
+  write_removals(object_.routes(), patch->routes, problems);
+  write_removals(object_.neighbors(), patch->neighbors, problems);
+  write_removals(object_.addresses(), patch->addresses, problems);
+  write_removals(object_.network_hosts(), patch->network_hosts, problems);
+  if (!problems.empty()) {
+    left_.reset();
+    return policy::make_error(boost::system::errc::invalid_argument,
+                              boost::algorithm::join(problems, " "));
+  }
+  apply_patch(*left_, *patch);
+  return true;
+}
+
+Result<bool> EbpfDatapath::filters_untouched() const {
+  auto vxlan = ensure_vxlan(options_);
+  if (!vxlan) return vxlan.error();
+  const auto vxlan_ifindex = static_cast<std::uint32_t>(vxlan->index);
+  if (!filtered_.contains(vxlan_ifindex)) return false;
+  for (const auto& [ifindex, name] : filtered_) {
+    const bool host = ifindex == host_ifindex_;
+    auto present =
+        tc_filter::program_id(ifindex, host ? tc_filter::Hook::egress : tc_filter::Hook::ingress);
+    const std::uint32_t own = host                       ? from_host_id_
+                              : ifindex == vxlan_ifindex ? from_tunnel_id_
+                                                         : from_port_id_;
+    if (!present || *present != own) return false;
+  }
+  return true;
+}
+
+Result<bool> EbpfDatapath::untouched() {
+  if (!left_) return false;
+  auto same = filters_untouched();
+  if (same && *same && host_ifindex_ != 0) {
+    same = host_port_.untouched(static_cast<int>(host_ifindex_));
+  }
+  auto check = [&](const auto& map, const auto& left) {
+    if (same && *same) same = map.equals(left);
+  };
+  check(object_.addresses(), left_->addresses);
+  check(object_.held(), left_->held);
+  check(object_.ports(), left_->ports);
+  check(object_.neighbors(), left_->neighbors);
+  check(object_.networks(), left_->networks);
+  check(object_.network_hosts(), left_->network_hosts);
+  check(object_.network_ports(), left_->network_ports);
+  check(object_.vteps(), left_->vteps);
+  check(object_.routes(), left_->routes);
+  check(object_.hosts(), left_->hosts);
+  return same;
 }
 
 Result<DesiredState> EbpfDatapath::read_back() {

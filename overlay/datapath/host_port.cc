@@ -101,6 +101,41 @@ std::vector<std::string> HostPort::set_routes(int device, std::vector<Route> rou
   return mended;
 }
 
+void HostPort::change_routes(int device, const std::vector<Route>& set,
+                             const std::vector<policy::IpAddress>& without,
+                             std::vector<std::string>& problems) {
+  auto forget = [&](const policy::IpAddress& to) {
+    auto route = std::ranges::lower_bound(left_, to, {}, &Route::to);
+    if (route != left_.end() && route->to == to) left_.erase(route);
+  };
+  for (const Route& route : set) {
+    if (auto done = set_route(kTable, device, route); !done) {
+      problems.push_back(done.error().message + ".");
+      continue;
+    }
+    forget(route.to);
+    left_.insert(std::ranges::lower_bound(left_, route.to, {}, &Route::to), route);
+  }
+  for (const policy::IpAddress& to : without) {
+    if (auto done = remove_route(kTable, device, to); !done) {
+      problems.push_back(done.error().message + ".");
+      continue;
+    }
+    forget(to);
+  }
+}
+
+Result<bool> HostPort::untouched(int device) const {
+  auto link = find_link(device_);
+  if (!link || link->index != device || !link->up) return false;
+  auto rules = has_rules(kTable);
+  if (!rules || !*rules) return rules;
+  auto routes = list_routes(kTable, device);
+  if (!routes) return routes.error();
+  std::sort(routes->begin(), routes->end());
+  return *routes == left_;
+}
+
 Result<void> HostPort::remove() {
   left_.clear();
   rules_left_ = false;

@@ -36,6 +36,12 @@ class HostPort {
   /// somebody else has changed: one clause each.
   std::vector<std::string> set_routes(int device, std::vector<Route> routes,
                                       std::vector<std::string>& problems);
+  /// The same for a part: sets some routes, removes those to the addresses `without`.
+  void change_routes(int device, const std::vector<Route>& set,
+                     const std::vector<policy::IpAddress>& without,
+                     std::vector<std::string>& problems);
+  /// Whether the device, the rules and the routes are as the last call left them.
+  Result<bool> untouched(int device) const;
   /// Removes all of it. It is not an error if nothing is there.
   Result<void> remove();
 

@@ -1,10 +1,21 @@
 #include "overlay/datapath/map_image.h"
 
+#include "overlay/datapath/map_members.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 namespace homeport::overlay {
 
 namespace asio_ip = boost::asio::ip;
+
+std::size_t BytesHash::hash(const void* bytes, std::size_t size) {
+  return XXH3_64bits(bytes, size);
+}
 
 hp_address_key address_key(policy::Vni vni, const policy::MacAddress& mac) {
   hp_address_key key{};
@@ -80,10 +91,6 @@ static_assert(HP_VNI_MARK == policy::kVniForwardedBit);
 constexpr policy::MacAddress kRouterOfPrograms{HP_ROUTER_MAC};
 static_assert(kRouterOfPrograms.bytes == kRouterMac.bytes);
 
-bool valid(policy::Vni vni) {
-  return vni >= 1 && vni <= policy::kVniMax;
-}
-
 /// One compilation: the tables it looks things up in, and its result.
 class Compiler {
  public:
@@ -92,14 +99,17 @@ class Compiler {
     for (const auto& [ifindex, port] : current.ports) used_slots_.insert(port.slot);
   }
 
+  void expect(std::size_t addresses) {
+    result_.image.addresses.reserve(addresses);
+    result_.image.neighbors.reserve(addresses);
+  }
+
   void network(const NetworkEntry& network) {
-    if (!valid(network.vni)) {
+    if (!is_carried(network.vni)) {
       return problem("A network has the VNI " + std::to_string(network.vni) +
                      ", which is not from 1 to " + std::to_string(policy::kVniMax) + ".");
     }
-    const __u32 flags =
-        (network.normal ? HP_NORMAL : 0) | (network.host_access ? HP_HOST_ACCESS : 0);
-    result_.image.networks[network.vni] = {network.mtu, hosts(network), 0, flags};
+    result_.image.networks[network.vni] = {network.mtu, hosts(network), 0, flags_of(network)};
     for (const policy::IpAddress& gateway : network.gateways) {
       result_.image.neighbors[neighbor_key(network.vni, gateway)] = mac_value(kRouterMac);
     }
@@ -117,7 +127,7 @@ class Compiler {
     if (device == devices_.end()) {
       return problem("The port " + port.device + " is not carried: there is no such device.");
     }
-    if (!valid(port.vni)) {
+    if (!is_carried(port.vni)) {
       return problem("The port " + port.device + " is not carried: its VNI " +
                      std::to_string(port.vni) + " is not from 1 to " +
                      std::to_string(policy::kVniMax) + ".");
@@ -145,9 +155,11 @@ class Compiler {
   }
 
   void address(const AddressEntry& entry) {
-    const std::string name = entry.mac.to_string() + " in the network " + std::to_string(entry.vni);
-    if (!valid(entry.vni) || entry.mac.multicast() || entry.mac == kRouterMac) {
-      return problem("The address " + name +
+    auto name = [&] {
+      return entry.mac.to_string() + " in the network " + std::to_string(entry.vni);
+    };
+    if (!is_carried(entry)) {
+      return problem("The address " + name() +
                      " is left out: it is not one an application can have.");
     }
     hp_address value{};
@@ -160,7 +172,7 @@ class Compiler {
       const std::string& device = std::get<LocalPort>(entry.location).device;
       auto delivery = deliveries_.find(device);
       if (delivery == deliveries_.end()) {
-        return problem("The address " + name + " is left out: its device " + device +
+        return problem("The address " + name() + " is left out: its device " + device +
                        " is not a port.");
       }
       value.local = delivery->second;
@@ -168,7 +180,8 @@ class Compiler {
     const hp_address_key key = address_key(entry.vni, entry.mac);
     auto [place, is_new] = result_.image.addresses.emplace(key, value);
     if (!is_new) {
-      problem("The address " + name + " is listed twice; the higher generation is carried.");
+      result_.image.contested_addresses.insert(key);
+      problem("The address " + name() + " is listed twice; the higher generation is carried.");
       if (place->second.generation >= value.generation) return;
       place->second = value;
     }
@@ -180,34 +193,45 @@ class Compiler {
     std::map<policy::Vni, std::set<__u32>> ports;
     for (const auto& [ifindex, port] : result_.image.ports) ports[port.vni].insert(ifindex);
     for (auto& [vni, network] : result_.image.networks) {
-      network.ports = place_members(vni, current_.network_ports, std::move(ports[vni]),
-                                    HP_MAX_PORTS, result_.image.network_ports);
+      network.ports = place_members(vni, current_.network_ports, ports[vni], HP_MAX_PORTS,
+                                    result_.image.network_ports);
     }
   }
 
   /// What the host's own processes send goes to whoever answers for the address in its network.
   /// After all addresses.
   void routes() {
+    struct Candidate {
+      policy::Vni vni;
+      policy::IpAddress ip;
+      hp_mac owner;
+    };
+    std::vector<Candidate> candidates;
     for (const auto& [key, owner] : result_.image.neighbors) {
       auto network = result_.image.networks.find(key.vni);
       if (network == result_.image.networks.end() || !(network->second.flags & HP_HOST_ACCESS) ||
           mac_address(owner.mac) == kRouterMac) {
         continue;
       }
-      const policy::IpAddress ip = neighbor_address(key);
+      candidates.push_back({key.vni, neighbor_address(key), owner});
+    }
+    // Of two networks with an address the one with the lower VNI has it.
+    std::ranges::sort(candidates, [](const Candidate& a, const Candidate& b) {
+      return std::tie(a.vni, a.ip) < std::tie(b.vni, b.ip);
+    });
+    for (const auto& [vni, ip, owner] : candidates) {
       const hp_ip to = ip_key(ip);
       if (result_.image.hosts.contains(to)) {
-        problem("The address " + ip.to_string() + " in the network " + std::to_string(key.vni) +
+        result_.image.contested_routes.insert(to);
+        problem("The address " + ip.to_string() + " in the network " + std::to_string(vni) +
                 " is a host's own: hosts do not reach the application by it.");
         continue;
       }
-      hp_route route{};
-      route.vni = key.vni;
-      std::copy_n(owner.mac, sizeof(route.mac), route.mac);
-      auto [place, is_new] = result_.image.routes.emplace(to, route);
+      auto [place, is_new] = result_.image.routes.emplace(to, route_value(vni, owner));
       if (!is_new) {
+        result_.image.contested_routes.insert(to);
         problem("The address " + ip.to_string() + " is in the networks " +
-                std::to_string(place->second.vni) + " and " + std::to_string(key.vni) +
+                std::to_string(place->second.vni) + " and " + std::to_string(vni) +
                 ", which hosts have access to: they reach it in the first.");
       }
     }
@@ -222,63 +246,33 @@ class Compiler {
 
   /// Where the network's announcements go. Returns how many indexes the programs look at.
   std::uint32_t hosts(const NetworkEntry& network) {
-    std::set<hp_vtep, BytesLess> wanted;
-    for (const policy::IpAddress& host : network.hosts) wanted.insert(vtep_value(host));
+    const auto wanted = hosts_of(network);
     if (wanted.size() > HP_MAX_NETWORK_HOSTS) {
       problem("The network " + std::to_string(network.vni) + " has applications on " +
               std::to_string(wanted.size()) + " other hosts; announcements reach only " +
               std::to_string(HP_MAX_NETWORK_HOSTS) + " of them.");
     }
-    return place_members(network.vni, current_.network_hosts, std::move(wanted),
-                         HP_MAX_NETWORK_HOSTS, result_.image.network_hosts);
-  }
-
-  /// Gives each of `wanted` an index of the network in `entries`: the one it has in `current`, if
-  /// it has one. Returns how many indexes there are to look at.
-  template <class Value, class Less>
-  static std::uint32_t place_members(policy::Vni vni,
-                                     const MapContents<hp_member_key, Value>& current,
-                                     std::set<Value, Less> wanted, std::uint32_t limit,
-                                     MapContents<hp_member_key, Value>& entries) {
-    std::uint32_t count = 0;
-    auto place = [&](std::uint32_t index, const Value& value) {
-      entries[{vni, index}] = value;
-      count = std::max(count, index + 1);
-    };
-    // The VNI comes first in the order of the keys.
-    for (auto entry = current.lower_bound({vni, 0});
-         entry != current.end() && entry->first.vni == vni; ++entry) {
-      const auto& [key, value] = *entry;
-      if (key.index < limit && wanted.erase(value) == 1) place(key.index, value);
-    }
-    std::uint32_t index = 0;
-    for (const Value& value : wanted) {
-      while (entries.contains({vni, index})) ++index;
-      if (index >= limit) break;
-      place(index, value);
-    }
-    return count;
+    return place_members(network.vni, current_.network_hosts, wanted, HP_MAX_NETWORK_HOSTS,
+                         result_.image.network_hosts);
   }
 
   void neighbor(const AddressEntry& entry, const policy::IpAddress& ip) {
     const hp_neighbor_key key = neighbor_key(entry.vni, ip);
     auto [place, is_new] = result_.image.neighbors.emplace(key, mac_value(entry.mac));
-    if (!is_new && mac_address(place->second.mac) == kRouterMac) {
+    if (is_new || mac_address(place->second.mac) == entry.mac) return;
+    result_.image.contested_neighbors.insert(key);
+    if (mac_address(place->second.mac) == kRouterMac) {
       return problem("The address " + ip.to_string() + " in the network " +
                      std::to_string(entry.vni) + " of " + entry.mac.to_string() +
                      " is a gateway of it, and answered as such.");
     }
-    auto [owner, first] = owners_.emplace(key, entry.generation);
-    if (is_new || mac_address(place->second.mac) == entry.mac) {
-      owner->second = std::max(owner->second, entry.generation);
-      return;
-    }
     problem("The address " + ip.to_string() + " in the network " + std::to_string(entry.vni) +
             " belongs to " + mac_address(place->second.mac).to_string() + " and to " +
             entry.mac.to_string() + "; the higher generation is answered with.");
-    if (owner->second >= entry.generation) return;
+    auto owner =
+        result_.image.addresses.find(address_key(entry.vni, mac_address(place->second.mac)));
+    if (owner->second.generation >= entry.generation) return;
     place->second = mac_value(entry.mac);
-    owner->second = entry.generation;
   }
 
   std::optional<std::uint32_t> slot_of(std::uint32_t ifindex) {
@@ -301,7 +295,6 @@ class Compiler {
   const MapImage& current_;
   std::set<std::uint32_t> used_slots_;
   std::map<std::string, hp_delivery> deliveries_;
-  MapContents<hp_neighbor_key, policy::Generation> owners_;
   CompiledState result_;
 };
 
@@ -310,6 +303,7 @@ class Compiler {
 CompiledState compile(const DesiredState& desired, const PortDevices& devices,
                       const MapImage& current) {
   Compiler compiler(devices, current);
+  compiler.expect(desired.addresses.size());
   for (const NetworkEntry& network : desired.networks) compiler.network(network);
   for (const Port& port : desired.ports) compiler.port(port);
   compiler.members();

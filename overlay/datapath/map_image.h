@@ -5,11 +5,14 @@
 #include "overlay/datapath/datapath.h"
 #include "overlay/datapath/ebpf/layout.h"
 
+#include <boost/unordered/unordered_flat_map.hpp>
+
 #include <cstring>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace homeport::overlay {
@@ -25,17 +28,42 @@ struct BytesLess {
 template <class Key, class Value>
 using MapContents = std::map<Key, Value, BytesLess>;
 
+struct BytesEqual {
+  template <class T>
+  bool operator()(const T& a, const T& b) const {
+    return std::memcmp(&a, &b, sizeof(T)) == 0;
+  }
+};
+
+struct BytesHash {
+  using is_avalanching = void;
+  template <class T>
+  std::size_t operator()(const T& key) const {
+    static_assert(sizeof(T) % 2 == 0);
+    return hash(&key, sizeof(T));
+  }
+  static std::size_t hash(const void* bytes, std::size_t size);
+};
+
+/// Of a map that may have an entry for each application of the fleet: not sorted, one block.
+template <class Key, class Value>
+using BigMapContents = boost::unordered_flat_map<Key, Value, BytesHash, BytesEqual>;
+
 struct MapImage {
-  MapContents<hp_address_key, hp_address> addresses;
+  BigMapContents<hp_address_key, hp_address> addresses;
   MapContents<hp_address_key, hp_delivery> held;
   MapContents<__u32, hp_port> ports;  ///< By ifindex.
-  MapContents<hp_neighbor_key, hp_mac> neighbors;
+  BigMapContents<hp_neighbor_key, hp_mac> neighbors;
   MapContents<__u32, hp_network> networks;  ///< By VNI.
   MapContents<hp_member_key, hp_vtep> network_hosts;
   MapContents<hp_member_key, __u32> network_ports;  ///< The ifindex.
   MapContents<hp_vtep, __u32> vteps;
-  MapContents<hp_ip, hp_route> routes;
+  BigMapContents<hp_ip, hp_route> routes;
   MapContents<hp_ip, hp_host> hosts;
+  /// In no map: the keys that more than one application claims. Only compile() knows them.
+  std::set<hp_address_key, BytesLess> contested_addresses;
+  std::set<hp_neighbor_key, BytesLess> contested_neighbors;
+  std::set<hp_ip, BytesLess> contested_routes;
 };
 
 /// What turns `current` into `desired`: entries to write, then keys to remove.
@@ -45,9 +73,10 @@ struct MapChanges {
   std::vector<Key> removals;
 };
 
-template <class Key, class Value>
-MapChanges<Key, Value> difference(const MapContents<Key, Value>& current,
-                                  const MapContents<Key, Value>& desired) {
+template <class Map>
+auto difference(const Map& current, const Map& desired) {
+  using Key = typename Map::key_type;
+  using Value = typename Map::mapped_type;
   MapChanges<Key, Value> changes;
   for (const auto& [key, value] : desired) {
     auto found = current.find(key);

@@ -32,14 +32,13 @@ std::string name_of(__u32 number) {
 
 class Comparison {
  public:
-  template <class Key, class Value>
-  void add(const char* what, const MapContents<Key, Value>& left,
-           const MapContents<Key, Value>& found) {
+  template <class Map>
+  void add(const char* what, const Map& left, const Map& found) {
     const auto changes = difference(found, left);
     for (const auto& [key, value] : changes.updates) {
       tell(what, name_of(key), found.contains(key) ? "changed" : "missing");
     }
-    for (const Key& key : changes.removals) tell(what, name_of(key), "added");
+    for (const auto& key : changes.removals) tell(what, name_of(key), "added");
   }
 
   std::vector<std::string> result() && {

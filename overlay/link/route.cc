@@ -154,6 +154,28 @@ Result<bool> add_rules(const RouteTable& table) {
   return added;
 }
 
+Result<bool> has_rules(const RouteTable& table) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  for (const int family : kFamilies) {
+    nl_cache* raw = nullptr;
+    if (int result = rtnl_rule_alloc_cache(socket->get(), family, &raw); result < 0) {
+      return netlink::error("The kernel's routing rules cannot be listed", result);
+    }
+    const netlink::Cache rules(raw);
+    bool found = false;
+    for (nl_object* it = nl_cache_get_first(raw); it && !found; it = nl_cache_get_next(it)) {
+      auto* rule = reinterpret_cast<rtnl_rule*>(it);  // as libnl's own casts between objects
+      // The kernel lists those of every family.
+      found = rtnl_rule_get_family(rule) == family &&
+              rtnl_rule_get_table(rule) == table.number &&
+              rtnl_rule_get_prio(rule) == table.rule_priority;
+    }
+    if (!found) return false;
+  }
+  return true;
+}
+
 Result<void> remove_rules(const RouteTable& table) {
   auto socket = netlink::connect();
   if (!socket) return socket.error();

@@ -37,6 +37,8 @@ Result<void> remove_route(const RouteTable& table, int device, const policy::IpA
 
 /// Makes the kernel look in the table, of both families. True if that was new.
 Result<bool> add_rules(const RouteTable& table);
+/// Whether add_rules() would find them there.
+Result<bool> has_rules(const RouteTable& table);
 /// It is not an error if there are none.
 Result<void> remove_rules(const RouteTable& table);
 

@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <atomic>
 
 namespace homeport::overlay {
@@ -262,6 +263,36 @@ TEST_F(Restart, DeviceThatComesBackIsAPortAgain) {
   host_.apply().value();
   EXPECT_EQ(host_.read_back().value(), desired());
   EXPECT_EQ(host_.port(two_).received_packets, 0u);  // Another device: counted from 0.
+}
+
+TEST_F(Restart, UpdateChangesWhatOtherHostsHaveAndLooksUntouched) {
+  auto update = [&](const RemoteChange& change) {
+    return host_.inside.run([&] { return host_.datapath->update(change); });
+  };
+  auto untouched = [&] { return host_.inside.run([&] { return host_.datapath->untouched(); }); };
+  EXPECT_TRUE(untouched().value());
+  DesiredState wanted = desired();
+  auto other = std::ranges::find_if(wanted.addresses, [](const AddressEntry& entry) {
+    return std::holds_alternative<RemoteHost>(entry.location);
+  });
+  ASSERT_NE(other, wanted.addresses.end());
+  RemoteChange change;
+  change.before = {*other};
+  ++other->generation;
+  other->location = RemoteHost{boost::asio::ip::make_address("192.0.2.77")};
+  change.now = {*other};
+  EXPECT_TRUE(update(change).value());
+  EXPECT_EQ(host_.read_back().value(), wanted);
+  EXPECT_TRUE(untouched().value());
+  EXPECT_FALSE(update(change).value()) << "it is not as it is said to have been";
+  EXPECT_EQ(host_.read_back().value(), wanted);
+
+  delete_by_hand("hp_addresses", address_key(other->vni, other->mac));
+  EXPECT_FALSE(untouched().value());
+  host_.apply().value();
+  EXPECT_TRUE(untouched().value());
+  host_.inside.run([&] { tc_filter::detach(::if_nametoindex("app2")).value(); });
+  EXPECT_FALSE(untouched().value());
 }
 
 TEST_F(Restart, AddressOfADeviceThatIsNoPortIsRefused) {

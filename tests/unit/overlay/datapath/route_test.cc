@@ -278,6 +278,48 @@ TEST_P(Routing, RoutesSurviveTheAgentAndAreMended) {
   for (const auto& to : {v4, v6}) expect_answer(host.inside, two_.inside, to);
 }
 
+/// update() leaves in the kernel what apply() of the new state would, routes included.
+TEST_P(Routing, ApplicationThatComesElsewhereIsReachedAtOnce) {
+  give_access();
+  Host& host = fabric_.host(1);
+  auto update = [&](const RemoteChange& change) {
+    return host.inside.run([&] { return host.datapath->update(change).value(); });
+  };
+  auto untouched = [&] {
+    return host.inside.run([&] { return host.datapath->untouched().value(); });
+  };
+  EXPECT_TRUE(untouched());
+  const auto [v4, v6] = add_prior(two_);  // by apply()
+  const AddressEntry with = fabric_.desired_entry(1, two_);
+  AddressEntry without = with;
+  std::erase_if(without.ips,
+                [&, v4 = v4, v6 = v6](const auto& ip) { return ip == v4 || ip == v6; });
+  for (const auto& [before, now] : {std::pair{with, without}, std::pair{without, with}}) {
+    ASSERT_TRUE(update({{before}, {now}, {}}));
+    EXPECT_TRUE(untouched());
+    fabric_.desired_entry(1, two_) = now;
+    DesiredState wanted = host.desired;
+    normalize(wanted);
+    EXPECT_EQ(host.read_back().value(), wanted);
+    for (const auto& ip : {v4, v6}) {
+      EXPECT_EQ(host.inside.succeeds("ip route get " + ip.to_string() + " | grep -q homeport1"),
+                now == with)
+          << ip;
+    }
+    host.apply().value();
+    EXPECT_THAT(host.datapath->mended(), IsEmpty());
+  }
+  for (const auto& to : {v4, v6}) expect_answer(host.inside, two_.inside, to);
+
+  for (const char* deed : {"ip route del 203.0.113.2 table 18544", "ip -6 rule del pref 18544",
+                           "tc qdisc del dev homeport1 clsact", "ip link del homeport1"}) {
+    host.inside.shell(deed);
+    EXPECT_FALSE(untouched()) << deed;
+    host.apply().value();
+    EXPECT_TRUE(untouched()) << deed;
+  }
+}
+
 TEST_P(Routing, AMovedApplicationIsStillReachedByHosts) {
   give_access();
   App& destination = fabric_.app(3);
