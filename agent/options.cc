@@ -2,6 +2,7 @@
 
 #include "overlay/datapath/ebpf_datapath.h"
 #include "overlay/datapath/ovs_datapath.h"
+#include "overlay/log/log.h"
 #include "policy/version.h"
 
 #include <fmt/format.h>
@@ -103,8 +104,16 @@ migration::QemuDriverOptions driver_options(const Config& config) {
   return options;
 }
 
-DatabaseOptions database_options(const Config& config) {
+DatabaseOptions database_options(const Config& config, overlay::Datapath& datapath) {
   DatabaseOptions options;
+  options.host = config.host;
+  if (auto programmed = datapath.read_back()) {
+    for (const overlay::AddressEntry& entry : programmed->addresses) {
+      options.carried.insert(entry.vni);
+    }
+  } else {
+    overlay::log::warn("what the datapath carries cannot be read: {}", programmed.error().message);
+  }
   options.session.remotes = config.database.remotes;
   options.session.probe_interval = config.database.probe_interval;
   options.session.tls = overlay::ovsdb::TlsFiles{config.tls.private_key, config.tls.certificate,

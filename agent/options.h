@@ -25,6 +25,7 @@ HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls);
 /// The datapath of the kind that is configured. Errors: see overlay/datapath.
 policy::Result<std::unique_ptr<overlay::Datapath>> make_datapath(const Config& config);
 migration::QemuDriverOptions driver_options(const Config& config);
-DatabaseOptions database_options(const Config& config);
+/// `datapath` tells which networks this host carries already.
+DatabaseOptions database_options(const Config& config, overlay::Datapath& datapath);
 
 }  // namespace homeport::agent

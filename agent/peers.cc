@@ -4,17 +4,21 @@
 
 namespace homeport::agent {
 
-void Peers::follow(const Contents& contents) {
-  auto fingerprints = std::make_shared<Fingerprints>();
-  for (const auto& [name, host] : contents.hosts) {
-    if (!host.certificate_sha256.empty()) fingerprints->emplace(name, host.certificate_sha256);
-  }
-  {
+void Peers::follow(const ControlDatabase& database) {
+  const Changes& changes = database.changes();
+  auto changed = [&](const char* table) { return changes.all || changes.tables.contains(table); };
+  if (changed(Host::kTable)) {
+    auto fingerprints = std::make_shared<Fingerprints>();
+    for (const auto& [name, host] : database.hosts()) {
+      if (!host.certificate_sha256.empty()) fingerprints->emplace(name, host.certificate_sha256);
+    }
     std::lock_guard lock(shared_->mutex);
     shared_->fingerprints = std::move(fingerprints);
   }
-  std::erase_if(signs_, [&](const auto& it) { return !contents.host_status.contains(it.first); });
-  for (const auto& [name, status] : contents.host_status) {
+  if (!changed(HostStatus::kTable)) return;
+  const auto& statuses = database.host_status();
+  std::erase_if(signs_, [&](const auto& it) { return !statuses.contains(it.first); });
+  for (const auto& [name, status] : statuses) {
     auto [sign, is_new] = signs_.try_emplace(name, Sign{status.last_seen, std::nullopt});
     if (is_new || sign->second.said == status.last_seen) continue;
     sign->second = {status.last_seen, std::chrono::steady_clock::now()};

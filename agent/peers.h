@@ -17,7 +17,8 @@ namespace homeport::agent {
 /// agent: it is held for the copy of a pointer, once per connection.
 class Peers {
  public:
-  void follow(const Contents& contents);
+  /// For ControlDatabase::on_change().
+  void follow(const ControlDatabase& database);
   overlay::PeerCheck check() const;
   /// Whether a host has given a sign of life lately: since when is taken by the clock here as soon
   /// as one has come, because that of the host may be wrong.

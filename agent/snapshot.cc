@@ -1,5 +1,6 @@
 #include "agent/snapshot.h"
 
+#include "agent/control/interest.h"
 #include "agent/process_figures.h"
 #include "agent/task_snapshot.h"
 #include "overlay/log/log.h"
@@ -147,7 +148,10 @@ std::vector<PeerSnapshot> peers(const SnapshotSources& sources) {
     if (auto status = contents.host_status.find(name); status != contents.host_status.end()) {
       peer.last_seen = known(status->second.last_seen);
     }
-    peer.alive = sources.peers.alive(contents, name);
+    // In a large fleet nobody follows the signs of life of all.
+    if (contents.hosts.size() <= kSmallFleet) {
+      peer.alive = sources.peers.alive(contents, name);
+    }
     peers.push_back(std::move(peer));
   }
   return peers;

@@ -28,6 +28,7 @@ namespace {
 constexpr auto kRepublishInterval = 5s;
 /// The same for the datapath: what was deleted by hand is there again within 5 s.
 constexpr auto kRepairInterval = 3s;
+constexpr unsigned kRepairsPerReconcile = 20;
 /// How long another agent of this host's name is listened for: longer than it is between two signs
 /// of life.
 constexpr auto kAloneAfter = 12s;
@@ -123,10 +124,17 @@ asio::awaitable<void> tell_ready(ControlDatabase& database, const HostIdentity& 
 }
 
 asio::awaitable<void> keep_in_order(AgentParts parts) {
+  unsigned rounds = 0;
   while (true) {
     co_await overlay::pause(kRepairInterval);
     parts.teller.settle();
-    parts.network.reconcile();
+    parts.database.review_interest();
+    // All of it now and then, for what only a look at everything finds.
+    if (++rounds % kRepairsPerReconcile == 0) {
+      parts.network.reconcile();
+    } else {
+      parts.network.repair();
+    }
     log::program_log().tell_left_out();
     // What moves have left in the heap. Not while one is under way: to get it again from the kernel
     // is time for which a guest would be stopped.
@@ -200,6 +208,21 @@ std::unique_ptr<overlay::ChannelServer> serve_channels(
   return overlay::ChannelServer::listen(std::move(executor), tls, std::move(options),
                                         std::move(check), std::move(handler))
       .value();
+}
+
+std::set<std::string> applications_here(const ControlDatabase& database, const Guests& guests,
+                                        const VirtualNetwork& network,
+                                        const migration::Destination& destination) {
+  std::set<std::string> applications = guests.known();
+  for (const auto& [application, move] : network.moves()) applications.insert(application);
+  for (const auto& incoming : destination.incoming()) applications.insert(incoming.application);
+  for (const std::string& name : network.been_here()) {
+    auto binding = database.contents().bindings.find(name);
+    if (binding != database.contents().bindings.end()) {
+      applications.insert(binding->second.application);
+    }
+  }
+  return applications;
 }
 
 void report_state(const ControlDatabase& database, bool synced) {

@@ -8,6 +8,7 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,12 @@ std::unique_ptr<overlay::ChannelServer> serve_channels(
     boost::asio::any_io_executor executor, const overlay::TlsContext& tls, overlay::Purpose purpose,
     std::vector<boost::asio::ip::tcp::endpoint> endpoints, const overlay::Timeouts& timeouts,
     overlay::PeerCheck check, overlay::ChannelServer::Handler handler);
+
+/// The applications that are here whatever the control database says: guests, those of moves, and
+/// those that have left and for which others may still send here.
+std::set<std::string> applications_here(const ControlDatabase& database, const Guests& guests,
+                                        const VirtualNetwork& network,
+                                        const migration::Destination& destination);
 
 /// Tells the log that the control database has come or gone.
 void report_state(const ControlDatabase& database, bool synced);

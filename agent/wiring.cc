@@ -44,7 +44,7 @@ struct Agent::Parts {
         journal(migration::Journal::open(config.directories.state / "moves").value()),
         datapath(make_datapath(config).value()),
         driver(driver_options(config)),
-        database(executor, database_options(config)),
+        database(executor, database_options(config, *datapath)),
         network(database, *datapath, config.host, mtu_limit),
         teller({.executor = executor,
                 .host = config.host,
@@ -92,12 +92,15 @@ struct Agent::Parts {
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
                            network.on_link_event(event);
                          }).value());
+    // what is here whatever it says -> ControlDatabase
+    database.follow_too(
+        [this] { return applications_here(database, guests, network, destination); });
     // ControlDatabase -> the log
     database.on_state([this](bool synced) { report_state(database, synced); });
     // ControlDatabase -> everything that follows it
     database.on_change([this] {
-      peers.follow(database.contents());
-      network.reconcile();
+      peers.follow(database);
+      network.follow(database.changes());
       teller.follow();
       report_owners(database.contents(), destination);
       guests.obey();

@@ -1,4 +1,4 @@
-// The bindings of the control database by name, and by application.
+// The bindings of the control database by name, by application, and those of one host.
 #pragma once
 
 #include "agent/control/records.h"
@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace homeport::agent {
@@ -37,9 +38,18 @@ class Bindings {
   /// In the order of their names.
   std::vector<const Binding*> of(std::string_view application) const;
 
+  /// The host whose bindings at_home() lists. Set while there is no binding yet.
+  void set_home(std::string host) { home_ = std::move(host); }
+  /// Those located at that host, in the order of their names.
+  std::vector<const Binding*> at_home() const;
+
  private:
   Map by_name_;
-  std::map<std::string, std::set<std::string>, std::less<>> of_application_;  ///< Names.
+  /// Names of those that are not called as their application, as most are: an index of all would
+  /// take as much memory again as what it leads to.
+  std::map<std::string, std::set<std::string>, std::less<>> of_application_;
+  std::string home_;
+  std::set<std::string> at_home_;  ///< Names.
 };
 
 }  // namespace homeport::agent

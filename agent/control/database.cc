@@ -43,6 +43,11 @@ ControlDatabase::Impl::Impl(asio::any_io_executor the_executor, DatabaseOptions 
     : executor(std::move(the_executor)), options(std::move(the_options)) {
   // Not the tables that carry the server's own settings.
   if (options.session.tables.empty()) options.session.tables = tables.names();
+  if (options.host.empty()) return;
+  tables.set_home(options.host);
+  interest_.emplace(options.host, options.linger, options.carried);
+  conditions_ = conditions_of({}, options.host, kSmallFleet + 1);
+  options.session.conditions = conditions_;
 }
 
 void ControlDatabase::Impl::connect_session() {
@@ -53,6 +58,9 @@ void ControlDatabase::Impl::connect_session() {
   });
   session->set_on_state([weak](bool synced) {
     if (auto self = weak.lock()) self->on_state(synced);
+  });
+  session->set_on_conditions([weak] {
+    if (auto self = weak.lock()) self->on_conditions();
   });
 }
 
@@ -67,10 +75,56 @@ void ControlDatabase::Impl::on_changes(std::vector<overlay::ovsdb::RowChange> ch
     if (const auto* problem = tables.apply(change)) overlay::log::warn("{}", problem->message);
   }
   changed_ = true;
-  if (!more && session->synced()) announce_change();
+  if (more) return;
+  if (interest_ &&
+      may_concern(tables.changes(), tables.contents(), interest_->host(), interest_->concern())) {
+    follow_interest();
+  }
+  if (synced()) announce_change();
 }
 
-void ControlDatabase::Impl::on_state(bool synced) {
+void ControlDatabase::Impl::on_state(bool connected) {
+  if (!connected) {
+    if (complete_) tell_state(false);
+    return;
+  }
+  follow_interest();
+  if (complete_) {
+    tell_state(true);
+  } else {
+    complete();
+  }
+}
+
+void ControlDatabase::Impl::on_conditions() {
+  settled_ = true;
+  in_force_ = conditions_;
+  follow_interest();                             // The rows that came may be about more.
+  if (complete_ && settled_) announce_change();  // Somebody may have waited for this.
+  complete();
+}
+
+void ControlDatabase::Impl::follow_interest() {
+  if (!interest_) return;
+  auto conditions =
+      step_of(in_force_, interest_->follow(tables.contents(),
+                                           follow_too ? follow_too() : std::set<std::string>(),
+                                           Interest::Clock::now()));
+  if (conditions == conditions_) return;
+  conditions_ = std::move(conditions);
+  settled_ = false;
+  session->set_conditions(conditions_);
+}
+
+/// Nobody is told of contents before they are all there: a datapath that follows half of them would
+/// forget the other half, which it may be carrying.
+void ControlDatabase::Impl::complete() {
+  if (complete_ || !settled_ || !session->synced()) return;
+  complete_ = true;
+  tell_state(true);
+}
+
+void ControlDatabase::Impl::tell_state(bool synced) {
   if (synced) {
     for (auto* timer : pauses_) timer->cancel();
   }
@@ -88,6 +142,7 @@ void ControlDatabase::Impl::announce_change() {
     self->change_posted_ = false;
     self->changed_ = false;
     self->change_callback();
+    self->tables.forget_changes();
   });
 }
 
@@ -99,6 +154,26 @@ asio::awaitable<bool> ControlDatabase::Impl::pause(milliseconds duration) {
   pauses_.erase(&timer);
   auto state = co_await asio::this_coro::cancellation_state;
   co_return !closed_ && state.cancelled() == asio::cancellation_type::none;
+}
+
+asio::awaitable<policy::Result<void>> ControlDatabase::Impl::wait_synced(milliseconds timeout) {
+  auto self = shared_from_this();
+  const auto deadline = Clock::now() + timeout;
+  auto connected = co_await session->wait_synced(timeout);
+  while (connected && !closed_ && !synced()) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) {
+      co_return policy::make_error(
+          errc::timed_out,
+          fmt::format("the control database at {} did not send what concerns {} in time",
+                      options.session.remotes, options.host));
+    }
+    const bool go_on = co_await pause(left);  // ends when they are complete
+    if (!go_on) co_return cancelled();
+    if (!session->synced()) connected = co_await session->wait_synced(left);
+  }
+  if (closed_) co_return cancelled();
+  co_return connected;
 }
 
 asio::awaitable<policy::Result<void>> ControlDatabase::Impl::until_done(Plan plan) {
@@ -114,7 +189,7 @@ asio::awaitable<policy::Result<void>> ControlDatabase::Impl::until_done(Plan pla
           fmt::format("the control database did not take the change within {} s: {}",
                       options.operation_timeout.count() / 1000.0, reason));
     }
-    auto synced = co_await session->wait_synced(left);
+    auto synced = co_await wait_synced(left);
     if (closed_) co_return cancelled();
     if (!synced) co_return synced.error();
     auto transaction = plan(tables.contents());
@@ -209,16 +284,33 @@ std::string ControlDatabase::problem() const {
   return impl_->session->problem();
 }
 
+void ControlDatabase::follow_too(std::function<std::set<std::string>()> applications) {
+  impl_->follow_too = std::move(applications);
+}
+
 void ControlDatabase::start() {
   impl_->session->start();
 }
 
+void ControlDatabase::review_interest() {
+  // Nothing is given up while nobody hears of moves.
+  if (impl_->synced()) impl_->follow_interest();
+}
+
+const Changes& ControlDatabase::changes() const {
+  return impl_->tables.changes();
+}
+
 bool ControlDatabase::synced() const {
-  return impl_->session->synced();
+  return impl_->synced();
+}
+
+bool ControlDatabase::settled() const {
+  return impl_->settled();
 }
 
 asio::awaitable<policy::Result<void>> ControlDatabase::wait_synced(milliseconds timeout) {
-  return impl_->session->wait_synced(timeout);
+  return impl_->wait_synced(timeout);
 }
 
 const Contents& ControlDatabase::contents() const {

@@ -16,6 +16,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -43,6 +44,15 @@ struct Contents {
   std::vector<const Binding*> bindings_of(std::string_view application) const {
     return bindings.of(application);
   }
+};
+
+/// What a batch of changes was about.
+struct Changes {
+  /// Too much to name: everything may have changed, and the rest says nothing.
+  bool all = true;
+  /// Bindings that came, changed or went, by name, as they were before; nullopt: there was none.
+  std::map<std::string, std::optional<Binding>> bindings;
+  std::set<std::string, std::less<>> tables;  ///< Those of which any row changed.
 };
 
 /// Who owns an application, judged by all of its bindings together.
@@ -94,6 +104,14 @@ MoveTruth read_move(const Contents& contents, std::string_view application, std:
 
 struct DatabaseOptions {
   overlay::ovsdb::SessionOptions session;
+  /// The host that has to do with what is followed (interest.h); empty: everything is followed, as
+  /// the command line does.
+  std::string host;
+  /// How long what has concerned the host is followed after it has left. Hosts that have not heard
+  /// of a move send here that long, and it is sent on.
+  std::chrono::seconds linger{300};
+  /// VNIs of the networks that this host's datapath carries when the agent starts.
+  std::set<policy::Vni> carried;
   /// How long an operation waits for the database to be in sync, and in doubt for it to come back.
   std::chrono::milliseconds operation_timeout{30000};
 };
@@ -111,9 +129,18 @@ class ControlDatabase {
   void on_change(std::function<void()> callback);
   /// Called when the database comes into sync or is lost; set before start().
   void on_state(std::function<void(bool synced)> callback);
+  /// Asked for the applications that are here whatever the database says; set before start().
+  void follow_too(std::function<std::set<std::string>()> applications);
   void start();
+  /// To be called now and then: asks follow_too() again, and gives up what has left long ago.
+  void review_interest();
 
+  /// For on_change(): what has changed since it was last called.
+  const Changes& changes() const;
+  /// True once everything that concerns the host has been read, while the connection stands.
   bool synced() const;
+  /// Synced, and nothing that the rows at hand say is of concern is still on its way.
+  bool settled() const;
   /// Like overlay::ovsdb::Session.
   std::string problem() const;
   /// How often synced() has become false.

@@ -2,12 +2,14 @@
 #pragma once
 
 #include "agent/control/database.h"
+#include "agent/control/interest.h"
 #include "agent/control/tables.h"
 
 #include <boost/asio/steady_timer.hpp>
 
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -36,8 +38,15 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
   boost::asio::awaitable<bool> pause(std::chrono::milliseconds duration);
 
   void on_changes(std::vector<overlay::ovsdb::RowChange> changes, bool more);
-  void on_state(bool synced);
+  void on_state(bool connected);
+  void on_conditions();
   void announce_change();
+  /// Asks for the rows that those at hand make a matter of this host.
+  void follow_interest();
+  bool synced() const { return complete_ && session->synced(); }
+  bool settled() const { return synced() && settled_; }
+  /// Like Session::wait_synced(), for synced().
+  boost::asio::awaitable<policy::Result<void>> wait_synced(std::chrono::milliseconds timeout);
 
   boost::asio::any_io_executor executor;
   DatabaseOptions options;
@@ -45,9 +54,18 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
   std::unique_ptr<overlay::ovsdb::Session> session;
   std::function<void()> change_callback;
   std::function<void(bool)> state_callback;
+  std::function<std::set<std::string>()> follow_too;
   std::uint64_t disconnections = 0;
 
  private:
+  void tell_state(bool synced);
+  void complete();
+
+  std::optional<Interest> interest_;       ///< None: everything is followed.
+  overlay::ovsdb::Conditions conditions_;  ///< Asked for; a step to what is wanted.
+  overlay::ovsdb::Conditions in_force_;    ///< Those whose rows have been here.
+  bool settled_ = true;                    ///< The rows of conditions_ are here.
+  bool complete_ = false;                  ///< They have been once, since the start.
   bool closed_ = false;
   bool was_synced_ = false;
   bool change_posted_ = false;

@@ -1,28 +1,75 @@
 #include "agent/control/tables.h"
 
 #include <fmt/format.h>
+#include <boost/functional/hash.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
+#include <boost/uuid/uuid_hash.hpp>
 
+#include <optional>
 #include <utility>
 
 namespace homeport::agent {
 
 using overlay::ovsdb::RowChange;
 
+namespace {
+
+/// Records by the UUID of their row, without another copy of it.
+struct UuidHash {
+  using is_transparent = void;
+  std::size_t operator()(const Uuid& uuid) const { return boost::hash<Uuid>{}(uuid); }
+  template <class Record>
+  std::size_t operator()(const Record* record) const {
+    return boost::hash<Uuid>{}(record->uuid);
+  }
+};
+struct UuidEqual {
+  using is_transparent = void;
+  template <class Record>
+  bool operator()(const Record* a, const Record* b) const {
+    return a->uuid == b->uuid;
+  }
+  template <class Record>
+  bool operator()(const Uuid& a, const Record* b) const {
+    return a == b->uuid;
+  }
+};
+
+}  // namespace
+
 template <class Rows, class Record, class Key>
 void Tables::keep(Rows& rows, Key Record::*key) {
-  tables_[Record::kTable] = [&rows, key, keys = std::map<Uuid, Key>()](
+  using ByUuid = boost::unordered_flat_set<const Record*, UuidHash, UuidEqual>;
+  tables_[Record::kTable] = [this, &rows, key, by_uuid = ByUuid()](
                                 const RowChange& change) mutable -> policy::Result<void> {
-    if (auto known = keys.find(change.uuid); known != keys.end()) {
-      auto row = rows.find(known->second);
-      if (row != rows.end() && row->second.uuid == change.uuid) rows.erase(row);
-      keys.erase(known);
+    auto known = by_uuid.find(change.uuid);
+    const Record* before = known == by_uuid.end() ? nullptr : *known;
+    std::optional<policy::Result<Record>> record;
+    if (change.row) {
+      record = parse<Record>(*change.row);
+      if (*record) {
+        if (auto newer = compare_with_seen(**record, before); !newer) return newer;
+      }
     }
-    if (!change.row) return {};
-    auto record = parse<Record>(*change.row);
-    if (!record) return record.error();
-    Key name = (*record).*key;
-    keys.emplace(change.uuid, name);
-    rows.insert_or_assign(std::move(name), *std::move(record));
+    if (before) {
+      note(*before, before);
+      forget(*before);
+      by_uuid.erase(known);
+      rows.erase(rows.find(before->*key));
+    }
+    if (!change.row) seen_.erase(change.uuid);
+    if (!record) return {};
+    if (!*record) return record->error();
+    seen_.erase(change.uuid);
+    auto other = rows.find((**record).*key);
+    note(**record, other == rows.end() ? nullptr : &other->second);
+    if (other != rows.end()) {
+      forget(other->second);
+      by_uuid.erase(&other->second);
+    }
+    Key name = (**record).*key;
+    rows.insert_or_assign(name, **std::move(record));
+    by_uuid.insert(&rows.find(name)->second);
     return {};
   };
 }
@@ -37,38 +84,47 @@ Tables::Tables() {
   keep(contents_.policies, &Policy::name);
   keep(contents_.tasks, &Task::uuid);
   keep(contents_.task_status, &TaskStatus::task);
-  keep_highest_generation();
 }
 
 /// A server that lags (a relay, an older copy that was restored) may know less than has been seen
 /// here. Bindings do not go back.
-void Tables::keep_highest_generation() {
-  tables_[Binding::kTable] = [apply = std::move(tables_[Binding::kTable]),
-                              seen = std::map<Uuid, policy::Generation>()](
-                                 const RowChange& change) mutable -> policy::Result<void> {
-    if (!change.row) {
-      seen.erase(change.uuid);
-      return apply(change);
-    }
-    auto binding = parse<Binding>(*change.row);
-    if (!binding) return apply(change);
-    auto& highest = seen[change.uuid];
-    if (binding->generation < highest) {
-      return policy::make_error(
-          boost::system::errc::protocol_error,
-          fmt::format("this server of the control database has generation {} of binding {}, and "
-                      "generation {} was seen before, which is kept: it lags, or an older copy was "
-                      "restored, and then restart the agent",
-                      binding->generation, binding->name, highest));
-    }
-    highest = binding->generation;
-    return apply(change);
-  };
+policy::Result<void> Tables::compare_with_seen(const Binding& binding, const Binding* known) const {
+  auto seen = seen_.find(binding.uuid);
+  const policy::Generation highest = known                 ? known->generation
+                                     : seen == seen_.end() ? 0
+                                                           : seen->second;
+  if (binding.generation < highest) {
+    return policy::make_error(
+        boost::system::errc::protocol_error,
+        fmt::format("this server of the control database has generation {} of binding {}, and "
+                    "generation {} was seen before, which is kept: it lags, or an older copy was "
+                    "restored, and then restart the agent",
+                    binding.generation, binding.name, highest));
+  }
+  return {};
+}
+
+/// What a binding was before the first of several changes counts.
+void Tables::note(const Binding& binding, const Binding* before) {
+  constexpr std::size_t kMostNamed = 1000;
+  if (changes_.all) return;
+  if (changes_.bindings.size() >= kMostNamed) {
+    changes_ = {};
+    return;
+  }
+  changes_.bindings.try_emplace(binding.name,
+                                before ? std::optional<Binding>(*before) : std::nullopt);
+}
+
+void Tables::forget_changes() {
+  changes_ = {};
+  changes_.all = false;
 }
 
 const policy::Error* Tables::apply(const RowChange& change) {
   auto table = tables_.find(change.table);
   if (table == tables_.end()) return nullptr;
+  if (!changes_.all) changes_.tables.insert(change.table);
   auto applied = table->second(change);
   std::pair key(change.table, change.uuid);
   if (applied) {

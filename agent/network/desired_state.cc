@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
 
 namespace homeport::agent {
 
@@ -37,15 +40,46 @@ Standing standing_of(const LocalView& view, const Binding& binding) {
   return binding.location == view.host ? Standing::here : Standing::elsewhere;
 }
 
-std::optional<Location> remote(const Contents& contents, const std::string& host,
-                               const Binding& binding, std::vector<std::string>& problems) {
-  auto row = contents.hosts.find(host);
-  if (row == contents.hosts.end() || row->second.vteps.empty()) {
+/// Rows by name, for as many look-ups as there are bindings.
+class Lookup {
+ public:
+  explicit Lookup(const Contents& contents) : contents_(contents) {}
+
+  const Network* network(const std::string& name) {
+    return find(contents_.networks, networks_, name);
+  }
+  const Host* host(const std::string& name) { return find(contents_.hosts, hosts_, name); }
+
+ private:
+  template <class Row>
+  using Known = std::unordered_map<std::string_view, const Row*>;
+
+  /// `name` stays as long as this does: it is in a binding of the contents, or in the view.
+  template <class Row>
+  static const Row* find(const std::map<std::string, Row>& rows, Known<Row>& known,
+                         const std::string& name) {
+    auto [place, is_new] = known.try_emplace(name, nullptr);
+    if (is_new) {
+      auto row = rows.find(name);
+      if (row != rows.end()) place->second = &row->second;
+    }
+    return place->second;
+  }
+
+  const Contents& contents_;
+  Known<Network> networks_;
+  Known<Host> hosts_;
+};
+
+std::optional<Location> remote(Lookup& lookup, const std::string& host, const Binding& binding,
+                               std::vector<std::string>& problems) {
+  const Host* row = lookup.host(host);
+  if (!row || row->vteps.empty()) {
     problems.push_back(fmt::format("{} is at host {}, which has no VTEP in the control database",
                                    binding.name, host));
     return std::nullopt;
   }
-  return RemoteHost{row->second.vteps.front()};
+  return RemoteHost{row->vteps.front()};
 }
 
 std::optional<Location> local(const LocalView& view, const std::string& device,
@@ -60,10 +94,10 @@ std::optional<Location> local(const LocalView& view, const std::string& device,
 
 /// Without its tap a VM does not run, which is no problem: it has not been started, or is stopped.
 bool is_off(const Contents& contents, const LocalView& view, const Binding& binding) {
+  if (binding.location != view.host) return false;
   auto application = contents.applications.find(binding.application);
   return application != contents.applications.end() && application->second.driver == Driver::qemu &&
-         binding.location == view.host && !move_of(view, binding) &&
-         !view.devices.contains(tap_name(binding.name)) &&
+         !move_of(view, binding) && !view.devices.contains(tap_name(binding.name)) &&
          contents.networks.contains(binding.network);
 }
 
@@ -91,6 +125,46 @@ std::vector<overlay::HostAddress> host_addresses(const Contents& contents, const
   return addresses;
 }
 
+/// The other hosts of a network, in the order in which normalize() puts them.
+std::vector<policy::IpAddress> hosts_in(const HostCounts& counts, policy::Vni vni) {
+  std::vector<policy::IpAddress> hosts;
+  if (auto found = counts.find(vni); found != counts.end()) {
+    for (const auto& [vtep, count] : found->second) hosts.push_back(vtep);
+  }
+  return hosts;
+}
+
+/// The networks whose VNI is that of one before them, by name, with which they would be mixed up.
+/// The server lets none be, as long as its schema is the agent's.
+std::map<std::string, std::string> overlapping(const Contents& contents) {
+  std::map<std::string, std::string> refused;
+  std::map<policy::Vni, const std::string*> first;
+  for (const auto& [name, network] : contents.networks) {
+    auto [place, is_new] = first.emplace(network.vni, &name);
+    if (!is_new) refused.emplace(name, *place->second);
+  }
+  return refused;
+}
+
+/// Those that its network's subnets contain.
+std::vector<policy::IpAddress> prior_addresses(const Network& network, const Binding& binding,
+                                               std::vector<std::string>& problems) {
+  if (network.subnets.empty()) return binding.prior_addresses;
+  std::vector<policy::IpAddress> inside;
+  for (const policy::IpAddress& address : binding.prior_addresses) {
+    if (std::ranges::any_of(network.subnets,
+                            [&](const Subnet& it) { return it.contains(address); })) {
+      inside.push_back(address);
+    } else {
+      problems.push_back(
+          fmt::format("{}, a prior address of {}, is outside the subnets of network {}: it is not "
+                      "carried",
+                      address.to_string(), binding.name, network.name));
+    }
+  }
+  return inside;
+}
+
 }  // namespace
 
 std::string tap_name(const std::string& binding) {
@@ -110,21 +184,23 @@ std::uint32_t mtu_of(const Network& network, std::uint32_t mtu_limit) {
   return std::min(static_cast<std::uint32_t>(*network.mtu), mtu_limit);
 }
 
-std::optional<overlay::AddressEntry> address_of(const Contents& contents, const LocalView& view,
-                                                const Binding& binding,
-                                                std::vector<std::string>& problems) {
-  auto network = contents.networks.find(binding.network);
-  if (network == contents.networks.end()) {
+namespace {
+
+std::optional<overlay::AddressEntry> entry_of(const Contents& contents, Lookup& lookup,
+                                              const LocalView& view, const Binding& binding,
+                                              std::vector<std::string>& problems) {
+  const Network* network = lookup.network(binding.network);
+  if (!network) {
     problems.push_back(fmt::format("{} is in network {}, which is not in the control database",
                                    binding.name, binding.network));
     return std::nullopt;
   }
   std::optional<Location> location;
-  std::string host = binding.location;
+  const std::string* host = &binding.location;
   policy::Generation generation = binding.generation;
   auto told = view.told.find(binding.name);
   if (told != view.told.end() && told->second.generation > generation) {
-    host = told->second.host;
+    host = &told->second.host;
     generation = told->second.generation;
   }
   switch (standing_of(view, binding)) {
@@ -132,20 +208,20 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
       location = local(view, device_of(contents, binding), binding, problems);
       break;
     case Standing::leaving:
-      location = remote(contents, move_of(view, binding)->host, binding, problems);
+      location = remote(lookup, move_of(view, binding)->host, binding, problems);
       break;
     case Standing::elsewhere:
     case Standing::arriving:
-      if (!host.empty() && host != view.host) {
-        location = remote(contents, host, binding, problems);
+      if (!host->empty() && *host != view.host) {
+        location = remote(lookup, *host, binding, problems);
       }
       break;
   }
   if (!location) return std::nullopt;
   overlay::AddressEntry entry;
-  entry.vni = network->second.vni;
+  entry.vni = network->vni;
   entry.mac = binding.mac;
-  entry.ips = binding.prior_addresses;
+  entry.ips = prior_addresses(*network, binding, problems);
   entry.ips.insert(entry.ips.end(), binding.current_addresses.begin(),
                    binding.current_addresses.end());
   std::sort(entry.ips.begin(), entry.ips.end());
@@ -157,16 +233,31 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
   return entry;
 }
 
+}  // namespace
+
+std::optional<overlay::AddressEntry> address_of(const Contents& contents, const LocalView& view,
+                                                const Binding& binding,
+                                                std::vector<std::string>& problems) {
+  Lookup lookup(contents);
+  return entry_of(contents, lookup, view, binding, problems);
+}
+
 Desired desired_state(const Contents& contents, const LocalView& view) {
   Desired desired;
   std::set<policy::Vni> vnis_here;
-  std::map<policy::Vni, std::set<policy::IpAddress>> hosts_of;
+  const auto refused = overlapping(contents);
+  for (const auto& [name, other] : refused) {
+    desired.problems.push_back(
+        fmt::format("network {} has the VNI of network {}: it is not carried", name, other));
+  }
+  Lookup lookup(contents);
+  desired.state.addresses.reserve(contents.bindings.size());
   for (const auto& [name, binding] : contents.bindings) {
-    if (is_off(contents, view, binding)) continue;
-    auto entry = address_of(contents, view, binding, desired.problems);
+    if (refused.contains(binding.network) || is_off(contents, view, binding)) continue;
+    auto entry = entry_of(contents, lookup, view, binding, desired.problems);
     if (entry) {
       if (const auto* host = std::get_if<RemoteHost>(&entry->location)) {
-        hosts_of[entry->vni].insert(host->vtep);
+        ++desired.hosts[entry->vni][host->vtep];
       } else {
         desired.here.insert(name);
       }
@@ -174,12 +265,10 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
     }
 
     const Standing standing = standing_of(view, binding);
+    if (standing == Standing::elsewhere) continue;
     const std::string device = device_of(contents, binding);
     auto network = contents.networks.find(binding.network);
-    if (standing == Standing::elsewhere || !view.devices.contains(device) ||
-        network == contents.networks.end()) {
-      continue;
-    }
+    if (!view.devices.contains(device) || network == contents.networks.end()) continue;
     // The device stays a port while its guest is on the way out: what the guest still sends, and
     // what is read back out of its queue, enters the network there.
     desired.state.ports.push_back(
@@ -188,14 +277,11 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
   }
   bool host_access = false;
   for (const auto& [name, network] : contents.networks) {
+    if (refused.contains(name)) continue;
     if (!vnis_here.contains(network.vni) && !network.host_access) continue;
-    const auto& hosts = hosts_of[network.vni];
-    desired.state.networks.push_back({network.vni,
-                                      mtu_of(network, view.mtu_limit),
-                                      {hosts.begin(), hosts.end()},
-                                      network.gateways,
-                                      network.unknown == UnknownDestination::normal,
-                                      network.host_access});
+    desired.state.networks.push_back(
+        {network.vni, mtu_of(network, view.mtu_limit), hosts_in(desired.hosts, network.vni),
+         network.gateways, network.unknown == UnknownDestination::normal, network.host_access});
     host_access = host_access || network.host_access;
   }
   if (host_access) desired.state.hosts = host_addresses(contents, view);
@@ -205,6 +291,54 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
   }
   overlay::normalize(desired.state);
   return desired;
+}
+
+std::optional<overlay::RemoteChange> remote_change(const Contents& contents, const LocalView& view,
+                                                   const Changes& changes, Desired& desired) {
+  if (changes.all) return std::nullopt;
+  for (const char* table : {Host::kTable, Network::kTable, Application::kTable}) {
+    if (changes.tables.contains(table)) return std::nullopt;
+  }
+  const bool host_access = std::ranges::any_of(
+      desired.state.networks, [](const auto& network) { return network.host_access; });
+  if (host_access && changes.tables.contains(Interface::kTable)) return std::nullopt;
+  overlay::RemoteChange change;
+  std::set<policy::Vni> other_hosts;
+  const auto refused =
+      changes.bindings.empty() ? std::map<std::string, std::string>{} : overlapping(contents);
+  // False where it is not for here to tell.
+  auto add = [&](const Binding& binding, std::vector<overlay::AddressEntry>& to) {
+    std::vector<std::string> problems;
+    if (standing_of(view, binding) != Standing::elsewhere || refused.contains(binding.network)) {
+      return false;
+    }
+    auto entry = address_of(contents, view, binding, problems);
+    if (entry) to.push_back(std::move(*entry));
+    return problems.empty();
+  };
+  for (const auto& [name, before] : changes.bindings) {
+    auto now = contents.bindings.find(name);
+    if (before && !add(*before, change.before)) return std::nullopt;
+    if (now != contents.bindings.end() && !add(now->second, change.now)) return std::nullopt;
+  }
+  for (const overlay::AddressEntry& entry : change.now) {
+    const auto& vtep = std::get<RemoteHost>(entry.location).vtep;
+    if (++desired.hosts[entry.vni][vtep] == 1) other_hosts.insert(entry.vni);
+  }
+  for (const overlay::AddressEntry& entry : change.before) {
+    auto& counts = desired.hosts[entry.vni];
+    auto count = counts.find(std::get<RemoteHost>(entry.location).vtep);
+    if (count == counts.end()) return std::nullopt;
+    if (--count->second > 0) continue;
+    counts.erase(count);
+    other_hosts.insert(entry.vni);
+  }
+  for (overlay::NetworkEntry& network : desired.state.networks) {
+    if (!other_hosts.contains(network.vni)) continue;
+    network.hosts = hosts_in(desired.hosts, network.vni);
+    change.networks.push_back(network);
+  }
+  return change;
 }
 
 }  // namespace homeport::agent

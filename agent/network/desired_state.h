@@ -50,14 +50,25 @@ std::string device_of(const Contents& contents, const Binding& binding);
 /// The MTU of ports in this network.
 std::uint32_t mtu_of(const Network& network, std::uint32_t mtu_limit);
 
-/// Bindings that cannot be programmed (their host has no VTEP, their network is unknown, their
-/// device is missing) are left out and named in `problems`.
+/// How many bindings of a network are at each of the other hosts, by VTEP.
+using HostCounts = std::map<policy::Vni, std::map<policy::IpAddress, std::size_t>>;
+
+/// Bindings that cannot be programmed (their host has no VTEP, their network is unknown or has the
+/// VNI of another, their device is missing), and prior addresses outside their network, are left
+/// out and named in `problems`.
 struct Desired {
   overlay::DesiredState state;
   std::set<std::string> here;  ///< Bindings that have a port of this host.
+  HostCounts hosts;
   std::vector<std::string> problems;
 };
 Desired desired_state(const Contents& contents, const LocalView& view);
+
+/// What `changes` does to a desired state, where only other hosts' bindings changed. Brings
+/// `desired.hosts` and the networks of `desired.state` up to date; its other lists are not looked
+/// at and may be empty. nullopt, with `desired` in between, where it takes desired_state() to tell.
+std::optional<overlay::RemoteChange> remote_change(const Contents& contents, const LocalView& view,
+                                                   const Changes& changes, Desired& desired);
 
 /// The one entry of `binding`; nullopt where it has none (with a sentence added to `problems` if
 /// that is not as it should be).

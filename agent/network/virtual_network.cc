@@ -17,18 +17,30 @@ using migration::PortSpec;
 using migration::Result;
 using overlay::UniqueFd;
 
-VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath,
-                               std::string host, std::uint32_t mtu_limit)
-    : database_(database), datapath_(datapath), host_(std::move(host)), mtu_limit_(mtu_limit) {}
+namespace {
 
-LocalView VirtualNetwork::view() const {
-  LocalView view{host_, {}, mtu_limit_, moves_, been_here_, hearsay_.told()};
+std::set<std::string> devices_here() {
+  std::set<std::string> devices;
   if (auto links = overlay::list_links()) {
-    for (const overlay::Link& link : *links) view.devices.insert(link.name);
+    for (const overlay::Link& link : *links) devices.insert(link.name);
   } else {
     overlay::log::error("cannot list network devices: {}", links.error().message);
   }
-  return view;
+  return devices;
+}
+
+}  // namespace
+
+VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath,
+                               std::string host, std::uint32_t mtu_limit, Devices devices)
+    : database_(database),
+      datapath_(datapath),
+      host_(std::move(host)),
+      mtu_limit_(mtu_limit),
+      devices_(devices ? std::move(devices) : devices_here) {}
+
+LocalView VirtualNetwork::view() const {
+  return {host_, devices_(), mtu_limit_, moves_, been_here_, hearsay_.told()};
 }
 
 /// A move's word on where an application is gives way once the database says the same.
@@ -65,8 +77,7 @@ void VirtualNetwork::reconcile() {
   if (!database_.synced() && !programmed_) return;
   if (!programmed_) adopt();
   settle_views();
-  hearsay_.follow(database_.contents(), database_.synced(), std::chrono::steady_clock::now());
-  report_alarms();
+  settle_hearsay();
   Desired desired = desired_state(database_.contents(), view());
   been_here_.insert(desired.here.begin(), desired.here.end());
   std::erase_if(been_here_, [&](const std::string& name) {
@@ -80,11 +91,22 @@ void VirtualNetwork::reconcile() {
                        fmt::join(mended, "; "));
   }
   desired.problems.insert(desired.problems.end(), alarms_.begin(), alarms_.end());
-  if (desired.problems != problems_ && !desired.problems.empty()) {
+  if (desired.problems != desired_.problems && !desired.problems.empty()) {
     overlay::log::info("virtual network: {}", fmt::join(desired.problems, "; "));
   }
-  problems_ = std::move(desired.problems);
+  desired.state.addresses = {};
+  desired_ = std::move(desired);
   programmed_ = true;
+  due_ = false;
+}
+
+/// What others told gives way in the same manner. True if that changed anything.
+bool VirtualNetwork::settle_hearsay() {
+  const auto told = hearsay_.told();
+  const auto alarms = alarms_;
+  hearsay_.follow(database_.contents(), database_.synced(), std::chrono::steady_clock::now());
+  report_alarms();
+  return told != hearsay_.told() || alarms != alarms_;
 }
 
 Result<std::vector<std::string>> VirtualNetwork::differences() const {
@@ -106,7 +128,9 @@ std::string VirtualNetwork::hear(const std::string& from, const Moved& moved) {
   if (!programmed_) return "this host does not know the control database yet";
   const auto now = std::chrono::steady_clock::now();
   Hearsay::Judgement judgement = hearsay_.hear(database_.contents(), from, moved, now);
+  const auto alarms = alarms_;
   report_alarms();
+  due_ = due_ || alarms != alarms_;
   if (judgement.verdict == Hearsay::Verdict::news) {
     const std::string application = database_.contents().bindings.at(moved.binding).application;
     if (auto done = program(application); !done) return done.error().message;
@@ -121,6 +145,36 @@ void VirtualNetwork::settled(const std::string& binding) {
   if (auto done = program(row->second.application); !done) {
     overlay::log::error("{}", done.error().message);
   }
+}
+
+void VirtualNetwork::follow(const Changes& changes) {
+  if (!programmed_ || due_ || settle_hearsay() || !follow_remote(changes)) reconcile();
+}
+
+/// False where the whole state has to be looked at.
+bool VirtualNetwork::follow_remote(const Changes& changes) {
+  // A move of which the database has come to say the same leaves other hosts' bindings behind.
+  const std::size_t moves = moves_.size();
+  settle_views();
+  if (moves_.size() != moves) return false;
+  // Devices say nothing about what is elsewhere.
+  const LocalView view{host_, {}, mtu_limit_, moves_, been_here_, hearsay_.told()};
+  auto change = remote_change(database_.contents(), view, changes, desired_);
+  if (!change) return false;
+  if (!change->before.empty() || !change->now.empty()) {
+    auto updated = datapath_.update(*change);
+    if (!updated || !*updated) return false;
+  }
+  for (const auto& [name, before] : changes.bindings) {
+    if (!database_.contents().bindings.contains(name)) been_here_.erase(name);
+  }
+  return true;
+}
+
+void VirtualNetwork::repair() {
+  if (!programmed_ || due_ || settle_hearsay()) return reconcile();
+  auto untouched = datapath_.untouched();
+  if (!untouched || !*untouched) reconcile();
 }
 
 void VirtualNetwork::on_link_event(const overlay::LinkEvent& event) {
@@ -167,6 +221,7 @@ Result<void> VirtualNetwork::hold(const std::string& application, const PortSpec
 }
 
 Result<void> VirtualNetwork::program(const std::string& application) {
+  due_ = true;
   const LocalView now = view();
   for (const Binding* binding : database_.contents().bindings_of(application)) {
     std::vector<std::string> problems;

@@ -9,6 +9,7 @@
 #include "overlay/datapath/datapath.h"
 #include "overlay/link/monitor.h"
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -19,24 +20,34 @@ namespace homeport::agent {
 /// Used on the control executor only.
 class VirtualNetwork : public migration::Traffic {
  public:
-  /// `mtu_limit`: see LocalView.
-  VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath, std::string host,
-                 std::uint32_t mtu_limit);
+  /// The names of the network devices of this host.
+  using Devices = std::function<std::set<std::string>()>;
 
-  /// Makes the datapath follow the database again: after a change of contents, when devices come
-  /// or go, and now and then to repair what somebody else changed. Does nothing before the first
-  /// contents are there, so that an agent that starts leaves what is programmed as it is.
+  /// `mtu_limit`: see LocalView. `devices`: those of this network namespace, unless given.
+  VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath, std::string host,
+                 std::uint32_t mtu_limit, Devices devices = {});
+
+  /// Makes the datapath follow the database again, whatever has changed: when devices come or go,
+  /// and now and then. Does nothing before the first contents are there, so that an agent that
+  /// starts leaves what is programmed as it is.
   void reconcile();
+  /// The same after a change of the database, at the cost of the change where only other hosts are
+  /// concerned.
+  void follow(const Changes& changes);
+  /// The same to repair what somebody else changed; looks for that first, which is cheaper.
+  void repair();
   void on_link_event(const overlay::LinkEvent& event);
 
   /// What the last reconcile() could not do, as sentences; empty when all is well.
-  const std::vector<std::string>& problems() const { return problems_; }
+  const std::vector<std::string>& problems() const { return desired_.problems; }
   /// How what is programmed differs from what a recompute from all of the database would program:
   /// a sentence each; empty, as it should be, but for the moment until the next reconcile(). Looks
   /// and changes nothing.
   migration::Result<std::vector<std::string>> differences() const;
   /// True once the datapath has followed the database.
   bool programmed() const { return programmed_; }
+  /// What applications are to moves here.
+  const std::map<std::string, MoveView>& moves() const { return moves_; }
   /// What the application is to a move here, if there is one.
   const MoveView* move_of(const std::string& application) const;
 
@@ -68,7 +79,9 @@ class VirtualNetwork : public migration::Traffic {
   /// Programs the addresses of `application` at once, ahead of the next reconcile().
   migration::Result<void> program(const std::string& application);
   LocalView view() const;
+  bool follow_remote(const Changes& changes);
   void settle_views();
+  bool settle_hearsay();
   void adopt();
   void report_alarms();
 
@@ -83,7 +96,9 @@ class VirtualNetwork : public migration::Traffic {
   std::set<std::string> been_here_;
   Hearsay hearsay_;
   std::vector<std::string> alarms_;  ///< that were told to the log
-  std::vector<std::string> problems_;
+  Devices devices_;
+  Desired desired_;   ///< What was last applied, without the long lists of its state.
+  bool due_ = false;  ///< Something was programmed that desired_ does not have.
   bool programmed_ = false;
 };
 

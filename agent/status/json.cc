@@ -57,7 +57,7 @@ json::object to_json(const DatabaseSnapshot& database) {
 
 json::object to_json(const PeerSnapshot& peer) {
   return {{"host", peer.host},
-          {"alive", peer.alive},
+          {"alive", peer.alive ? json::value(*peer.alive) : json::value()},
           {"vteps", addresses(peer.vteps)},
           {"last_seen", optional_time(peer.last_seen)}};
 }

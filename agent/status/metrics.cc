@@ -92,8 +92,9 @@ void write_agent(Exposition& out, const StatusModel& model) {
              model.log.suppressed);
 
   out.family("homeport_peer_up", "gauge", "1 when the database says that the peer host is alive.");
-  for (const PeerSnapshot& peer : model.peers)
-    out.sample({{"peer", peer.host}}, peer.alive ? 1 : 0);
+  for (const PeerSnapshot& peer : model.peers) {
+    if (peer.alive) out.sample({{"peer", peer.host}}, *peer.alive ? 1 : 0);
+  }
 }
 
 /// By the names that Prometheus' own client libraries give them.

@@ -31,7 +31,7 @@ struct DatabaseSnapshot {
 
 struct PeerSnapshot {
   std::string host;
-  bool alive = false;
+  std::optional<bool> alive;  ///< None where its signs of life are not followed.
   std::vector<policy::IpAddress> vteps;
   std::optional<SystemTime> last_seen;
 };

@@ -20,8 +20,9 @@ using policy::Result;
 
 namespace {
 
-/// How long a destination's copy of the database may lag behind the source's.
-constexpr auto kAdmissionPatience = 3s;
+/// How long a destination's copy of the database may lag behind the source's, and reading the rest
+/// of a network may take.
+constexpr auto kAdmissionPatience = 5s;
 
 policy::Error refuse(std::string message) {
   return policy::make_error(errc::permission_denied, std::move(message));
@@ -134,6 +135,12 @@ asio::awaitable<Result<std::vector<PortSpec>>> admit_when_known(const ControlDat
   const auto deadline = std::chrono::steady_clock::now() + kAdmissionPatience;
   while (true) {
     auto ports = admit(database.contents(), host, mtu_limit, source, request);
+    // From the redirect on, frames come from all of its networks: who may send them has to be
+    // known.
+    if (ports && !database.settled()) {
+      ports = not_yet(
+          fmt::format("{} has not read the networks of {} yet", host, request.application()));
+    }
     if (ports || ports.error().code != errc::resource_unavailable_try_again ||
         std::chrono::steady_clock::now() > deadline) {
       co_return ports;

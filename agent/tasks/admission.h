@@ -23,7 +23,8 @@ policy::Result<std::vector<migration::PortSpec>> admit(const Contents& contents,
                                                        const std::string& source,
                                                        const migration::Prepare& request);
 
-/// admit(), tried again for a moment while the database here may lag behind the source's.
+/// admit(), tried again for a moment while the database here may lag behind the source's, and until
+/// everything about the networks of the application has been read.
 boost::asio::awaitable<policy::Result<std::vector<migration::PortSpec>>> admit_when_known(
     const ControlDatabase& database, std::string host, std::uint32_t mtu_limit, std::string source,
     const migration::Prepare& request);

@@ -224,6 +224,13 @@ asio::awaitable<Result<std::shared_ptr<Vm>>> Guests::find(std::string applicatio
   co_return guest;
 }
 
+std::set<std::string> Guests::known() const {
+  std::set<std::string> names;
+  for (std::string& name : driver_.known()) names.insert(std::move(name));
+  for (const auto& [name, vm] : guests_) names.insert(name);
+  return names;
+}
+
 void Guests::add(const std::string& application, std::shared_ptr<Vm> vm) {
   guests_[application] = vm;
   watch(application, std::move(vm));

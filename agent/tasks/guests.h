@@ -44,6 +44,8 @@ class Guests {
   bool running(const std::string& application) const { return guests_.contains(application); }
   /// The same for what lives behind a device of its own, and is where the control database says.
   bool present(const std::string& application) const;
+  /// Those that run here, and those that an earlier agent started here.
+  std::set<std::string> known() const;
   /// Drops a lost connection and waits as settle() does; nullptr when the guest has ended.
   boost::asio::awaitable<std::shared_ptr<migration::Vm>> reconnect(std::string application);
 

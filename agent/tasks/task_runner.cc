@@ -116,6 +116,8 @@ void TaskRunner::on_database_change() {
     if (task.resolution == Resolution::source) give_back(task);
     if (ending_ || taken_.contains(uuid) || database_.task_status().contains(uuid)) continue;
     if (ownership(database_.contents(), task.application).location != host_) continue;
+    // What another host wrote of it may be on its way still.
+    if (!database_.settled()) continue;
     waiting.push_back(&task);
   }
   std::sort(waiting.begin(), waiting.end(), [](const Task* a, const Task* b) {
@@ -145,6 +147,8 @@ bool TaskRunner::busy() const {
 
 /// Who asked for a task deletes it when they no longer care; what was written about it goes too.
 void TaskRunner::forget_deleted() {
+  // A task that has not been read yet is not gone.
+  if (!database_.settled()) return;
   if (forgetting_ || abandoned_status(database_.contents(), host_).empty()) return;
   forgetting_ = true;
   auto forget = [this]() -> asio::awaitable<void> {

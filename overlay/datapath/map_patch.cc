@@ -129,6 +129,7 @@ class Patcher {
     value.generation = entry.generation;
     value.remote = 1;
     value.vtep = vtep_value(host->vtep);
+    value.relayed = entry.relayed;
     return value;
   }
 

@@ -54,7 +54,7 @@ Fleet::Fleet(FleetOptions options)
     host.open_vswitch = options_.open_vswitch && place == &a_;
     *place = &lab_.add_host(std::string("host") + static_cast<char>('A' + number), host);
   }
-  lab_.add_network();
+  lab_.add_network(options_.host_access);
   lab_.start_agents();
   const Namespace& client = lab_.add_client(*c_);
   if (options_.containers) {

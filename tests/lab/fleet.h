@@ -20,6 +20,7 @@ struct FleetOptions {
   bool containers = false;        ///< one on A and one on B instead of the guest, by its name
   unsigned database_servers = 1;  ///< more than one make a cluster
   std::vector<long> clocks_off_seconds = {};  ///< of the agents of A, B and C
+  bool host_access = true;                    ///< hosts' own processes reach the applications
   bool holdable = false;                      ///< moves can be held at a step, see Host::hold_at()
   bool open_vswitch = false;  ///< host A's datapath is Open vSwitch's, those of the others eBPF
 };

@@ -188,10 +188,11 @@ void Lab::start_agents() {
   for (auto& host : hosts_) host->wait_ready();
 }
 
-void Lab::add_network() {
+void Lab::add_network(bool host_access) {
   homeport_checked(
-      "network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64 --gateway 10.1.0.254 "
-      "--gateway fd01::fe --host-access");
+      std::string("network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64 --gateway "
+                  "10.1.0.254 --gateway fd01::fe") +
+      (host_access ? " --host-access" : ""));
 }
 
 const Namespace& Lab::add_client(Host& host) {

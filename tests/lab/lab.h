@@ -63,8 +63,8 @@ class Lab {
   void start_agents();
 
   /// `homeport network add net1 ...`: VNI 100, 10.1.0.0/24, fd01::/64, with routers
-  /// 10.1.0.254 and fd01::fe, and reached by the hosts' own processes.
-  void add_network();
+  /// 10.1.0.254 and fd01::fe, and reached by the hosts' own processes if they are given access.
+  void add_network(bool host_access = true);
   /// A container-style port: a namespace joined to `host` by a veth pair whose host end is the
   /// application's device. Returns the client's namespace.
   const Namespace& add_client(Host& host);

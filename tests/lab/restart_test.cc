@@ -75,7 +75,7 @@ class Restart : public testing::Test {
     const auto shown =
         run_checked(fleet_->lab().homeport_command("status"), {.inside = &host.inside()}, 10s);
     EXPECT_THAT(shown, AllOf(HasSubstr(host.name()), HasSubstr(version)));
-    EXPECT_THAT(host.get("/v1/applications/vm1"), AllOf(HasSubstr(" 200 "), HasSubstr("vm1")));
+    EXPECT_THAT(host.get("/v1/status"), AllOf(HasSubstr(" 200 "), HasSubstr(host.name())));
   }
 
   static std::unique_ptr<Fleet> fleet_;

@@ -1,4 +1,5 @@
 #include "agent/network/desired_state.h"
+#include "overlay/datapath/map_image.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,6 +10,7 @@ namespace {
 using overlay::LocalPort;
 using overlay::Location;
 using overlay::RemoteHost;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -189,6 +191,42 @@ TEST_F(DesiredStateTest, SaysWhatCannotBeProgrammedAndGoesOn) {
   set_network("vm1", "nowhere");
   EXPECT_THAT(desired_state(contents, view).problems,
               testing::Contains(HasSubstr("network nowhere")));
+}
+
+TEST_F(DesiredStateTest, AddressOutsideItsNetworkIsLeftOutAndTheRestIsCarried) {
+  contents.networks["net1"].subnets = {*Subnet::parse("10.1.0.0/24"), *Subnet::parse("fd01::/64")};
+  Binding binding = contents.bindings.at("client");
+  binding.prior_addresses = {ip("10.1.0.2"), ip("198.51.100.2"), ip("fd01::2")};
+  contents.bindings.insert_or_assign("client", binding);
+  Desired desired = desired_state(contents, view);
+  EXPECT_THAT(desired.problems,
+              ElementsAre(AllOf(HasSubstr("198.51.100.2"), HasSubstr("client"),
+                                HasSubstr("outside the subnets of network net1"))));
+  ASSERT_EQ(desired.state.addresses.size(), 2u);
+  EXPECT_THAT(desired.state.addresses[1].ips, ElementsAre(ip("10.1.0.2"), ip("fd01::2")));
+}
+
+TEST_F(DesiredStateTest, OfTwoNetworksWithOneVniTheFirstIsCarried) {
+  Network other;
+  other.name = "net2";
+  other.vni = 100;
+  contents.networks["net2"] = other;
+  set_network("client", "net2");
+  Desired desired = desired_state(contents, view);
+  EXPECT_THAT(desired.problems, ElementsAre("network net2 has the VNI of network net1: it is not "
+                                            "carried"));
+  ASSERT_EQ(desired.state.addresses.size(), 1u);
+  EXPECT_EQ(desired.state.networks.size(), 1u);
+}
+
+TEST_F(DesiredStateTest, AddressThatTwoHaveIsNamedOnceAndTheRestIsCarried) {
+  add("twin", "hostB", "02:00:00:00:00:07", "10.1.0.2", Driver::netdev);
+  Desired desired = desired_state(contents, view);
+  EXPECT_THAT(desired.problems, IsEmpty()) << "the datapath sees it";
+  const auto compiled =
+      overlay::compile(desired.state, {{tap_name("vm1"), {11, false}}}, overlay::MapImage{});
+  EXPECT_THAT(compiled.problems, ElementsAre(HasSubstr("10.1.0.2")));
+  EXPECT_EQ(compiled.image.addresses.size(), 3u);
 }
 
 TEST_F(DesiredStateTest, AGuestThatDoesNotRunIsNoProblem) {

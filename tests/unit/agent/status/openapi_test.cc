@@ -28,7 +28,7 @@ StatusModel model_of(bool known) {
   if (!known) {
     model.not_ready = {"The control database is away."};
     model.database = {};
-    model.peers = {{"hostB", false, {}, std::nullopt}};
+    model.peers = {{"hostB", std::nullopt, {}, std::nullopt}};
     model.networks = {{"net1", 100, {}, std::nullopt}};
     model.applications.front().location = "";
     model.applications.front().state = "nowhere";

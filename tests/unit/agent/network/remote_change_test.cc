@@ -1,0 +1,419 @@
+// What one change of the database does to the datapath, against the whole recomputed.
+#include "agent/network/desired_state.h"
+#include "overlay/datapath/map_patch.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iterator>
+#include <random>
+#include <set>
+#include <utility>
+
+namespace homeport::agent {
+namespace {
+
+using overlay::MapImage;
+using overlay::RemoteChange;
+
+policy::IpAddress ip(const std::string& text) {
+  return boost::asio::ip::make_address(text);
+}
+
+template <class Map>
+bool same(const Map& a, const Map& b) {
+  auto changes = overlay::difference(a, b);
+  return changes.updates.empty() && changes.removals.empty();
+}
+
+bool equal(const MapImage& a, const MapImage& b) {
+  return same(a.addresses, b.addresses) && same(a.neighbors, b.neighbors) &&
+         same(a.networks, b.networks) && same(a.network_hosts, b.network_hosts) &&
+         same(a.network_ports, b.network_ports) && same(a.ports, b.ports) && same(a.held, b.held) &&
+         same(a.vteps, b.vteps) && same(a.routes, b.routes) && same(a.hosts, b.hosts);
+}
+
+template <class Key>
+bool equal(const std::set<Key, overlay::BytesLess>& a, const std::set<Key, overlay::BytesLess>& b) {
+  return std::ranges::equal(a, b, overlay::BytesEqual{});
+}
+
+/// Eight hosts, three networks, twenty applications; seen from host0, which has the first two.
+/// net2 has host access, and this host no application of it.
+class RemoteChangeTest : public testing::Test {
+ protected:
+  RemoteChangeTest() {
+    for (int i = 0; i < 8; ++i) {
+      Host host;
+      host.name = fmt::format("host{}", i);
+      host.vteps = {ip(fmt::format("192.0.2.{}", i + 1))};
+      contents.hosts[host.name] = host;
+    }
+    for (int i = 0; i < 3; ++i) {
+      Network network;
+      network.name = fmt::format("net{}", i);
+      network.vni = 100 + static_cast<policy::Vni>(i);
+      network.subnets = {*Subnet::parse(fmt::format("10.{}.0.0/16", i))};
+      network.gateways = {ip(fmt::format("10.{}.255.1", i))};
+      network.host_access = i == 2;
+      contents.networks[network.name] = network;
+    }
+    view.host = "host0";
+    view.mtu_limit = 1430;
+    for (int i = 0; i < 20; ++i) {
+      put(i, i < 2 ? 0 : 1 + i % 7, 1);
+      if (i >= 2) continue;
+      view.devices.insert(tap_name(name(i)));
+      devices[tap_name(name(i))] = {static_cast<std::uint32_t>(10 + i), false};
+    }
+    desired = desired_state(contents, view);
+    auto compiled = overlay::compile(desired.state, devices, {});
+    EXPECT_TRUE(compiled.problems.empty());
+    image = std::move(compiled.image);
+  }
+
+  static std::string name(int number) { return fmt::format("vm{}", number); }
+
+  void put(int number, int host, policy::Generation generation) {
+    Binding binding;
+    binding.name = binding.application = name(number);
+    binding.network = fmt::format("net{}", number % 3);
+    binding.mac = {{2, 0, 0, 0, 0, static_cast<std::uint8_t>(number)}};
+    binding.prior_addresses = {ip(fmt::format("10.{}.0.{}", number % 3, number + 1))};
+    binding.location = host < 0 ? "" : fmt::format("host{}", host);
+    binding.generation = generation;
+    write(binding);
+  }
+
+  void write(const Binding& binding) {
+    note(binding.name);
+    contents.applications[binding.application].name = binding.application;
+    contents.bindings.insert_or_assign(binding.name, binding);
+  }
+
+  void erase(int number) {
+    auto found = contents.bindings.find(name(number));
+    if (found == contents.bindings.end()) return;
+    note(name(number));
+    contents.bindings.erase(found);
+  }
+
+  void note(const std::string& binding) {
+    auto found = contents.bindings.find(binding);
+    changes.bindings.try_emplace(binding, found == contents.bindings.end()
+                                              ? std::nullopt
+                                              : std::optional<Binding>(found->second));
+  }
+
+  void begin() {
+    changes = {};
+    changes.all = false;
+  }
+
+  std::optional<overlay::MapPatch> patch() {
+    auto change = remote_change(contents, view, changes, desired);
+    if (!change) return std::nullopt;
+    return overlay::patch_of(image, *change);
+  }
+
+  /// Follows the changes as VirtualNetwork does. True where they did not take a look at everything.
+  bool follow() {
+    if (auto changed = patch()) {
+      overlay::apply_patch(image, *changed);
+      return true;
+    }
+    desired = desired_state(contents, view);
+    image = overlay::compile(desired.state, devices, image).image;
+    return false;
+  }
+
+  /// `before`: the image that the last changes were made to.
+  void expect_as_recomputed(const MapImage& before) {
+    const Desired whole = desired_state(contents, view);
+    EXPECT_EQ(whole.state.networks, desired.state.networks);
+    const MapImage anew = overlay::compile(whole.state, devices, before).image;
+    EXPECT_TRUE(equal(anew, image));
+    EXPECT_TRUE(equal(anew.contested_addresses, image.contested_addresses));
+    EXPECT_TRUE(equal(anew.contested_neighbors, image.contested_neighbors));
+    EXPECT_TRUE(equal(anew.contested_routes, image.contested_routes));
+  }
+
+  Contents contents;
+  LocalView view;
+  overlay::PortDevices devices;
+  Desired desired;
+  MapImage image;
+  Changes changes;
+};
+
+TEST_F(RemoteChangeTest, AnyRowOfOthersIsAsIfAllWereRecomputed) {
+  std::mt19937 random(7);
+  auto any = [&](int below) { return static_cast<int>(random() % static_cast<unsigned>(below)); };
+  for (int round = 0; round < 500; ++round) {
+    begin();
+    for (int rows = 1 + any(3); rows > 0; --rows) {
+      const int number = 2 + any(25);
+      if (any(5) == 0) {
+        erase(number);
+      } else {
+        put(number, any(9) == 0 ? -1 : 1 + any(7), static_cast<policy::Generation>(round));
+      }
+    }
+    const MapImage before = image;
+    ASSERT_TRUE(follow()) << "round " << round;
+    ASSERT_NO_FATAL_FAILURE(expect_as_recomputed(before)) << "round " << round;
+    ASSERT_FALSE(HasFailure()) << "round " << round;
+  }
+}
+
+/// Whatever may change: also what comes or goes here, moves, hosts, their interfaces, what networks
+/// are like, and addresses that contradict each other.
+class AnyChangeTest : public RemoteChangeTest {
+ protected:
+  explicit AnyChangeTest(unsigned seed = 11) : random_(seed) {}
+
+  int any(int below) { return static_cast<int>(random_() % static_cast<unsigned>(below)); }
+
+  void change_something(policy::Generation generation) {
+    const int number = any(26);
+    switch (any(14)) {
+      case 0:
+        return change_network(*std::next(contents.networks.begin(), any(3)));
+      case 1:
+        changes.tables.insert(Host::kTable);
+        contents.hosts.at(fmt::format("host{}", 1 + any(7))).vteps = {
+            ip(fmt::format("192.0.2.{}", 100 + any(40)))};
+        return;
+      case 2: {
+        changes.tables.insert(Interface::kTable);
+        Interface interface;
+        interface.host = fmt::format("host{}", any(8));
+        interface.address = ip(fmt::format("10.2.0.{}", 1 + any(30)));
+        contents.interfaces[Uuid{{static_cast<std::uint8_t>(any(4))}}] = interface;
+        return;
+      }
+      case 3:
+        return put(number, 0, generation);
+      case 4: {
+        // With an address of another, of a gateway, or of another network.
+        put(number, 1 + any(7), generation);
+        Binding binding = contents.bindings.at(name(number));
+        binding.prior_addresses.push_back(any(3) == 0
+                                              ? ip(fmt::format("10.{}.255.1", any(3)))
+                                              : ip(fmt::format("10.{}.0.{}", any(3), 1 + any(26))));
+        binding.current_addresses = {ip(fmt::format("10.{}.0.{}", any(3), 1 + any(26)))};
+        return write(binding);
+      }
+      case 5: {
+        // With the MAC address of another.
+        put(number, 1 + any(7), generation);
+        Binding binding = contents.bindings.at(name(number));
+        binding.mac.bytes[5] = static_cast<std::uint8_t>(any(26));
+        return write(binding);
+      }
+      case 6:
+        return move(name(number));
+      case 7:
+      case 8:
+        return erase(number);
+      default:
+        return put(number, any(9) == 0 ? -1 : 1 + any(7), generation);
+    }
+  }
+
+  void change_network(std::pair<const std::string, Network>& row) {
+    changes.tables.insert(Network::kTable);
+    Network& network = row.second;
+    switch (any(4)) {
+      case 0:
+        network.host_access = !network.host_access;
+        return;
+      case 1:
+        network.unknown = any(2) ? UnknownDestination::normal : UnknownDestination::drop;
+        return;
+      case 2:
+        network.gateways = {ip(fmt::format("10.{}.0.{}", any(3), 1 + any(26)))};
+        return;
+      default:
+        network.mtu = 1200 + any(200);
+        return;
+    }
+  }
+
+  /// A move of the application begins, goes on or ends here, it has been here, or another host
+  /// tells where it is: what was left follows from a look at everything
+  /// (VirtualNetwork::reconcile()).
+  void move(const std::string& application) {
+    switch (any(4)) {
+      case 0:
+        view.moves.erase(application);
+        view.been_here.erase(application);
+        view.told.erase(application);
+        break;
+      case 1:
+        view.been_here.insert(application);
+        break;
+      case 2:
+        view.told[application] = {
+            fmt::format("host{}", 1 + any(7)), static_cast<policy::Generation>(any(4000)), {}};
+        break;
+      default:
+        view.moves[application] = {static_cast<MoveView::Place>(any(3)), "host3"};
+        break;
+    }
+    changes.all = true;
+  }
+
+ private:
+  std::mt19937 random_;
+};
+
+TEST_F(AnyChangeTest, LeavesWhatALookAtEverythingWould) {
+  for (int i = 0; i < 26; ++i) {
+    // Every application has a device here, should it come.
+    view.devices.insert(tap_name(name(i)));
+    devices[tap_name(name(i))] = {static_cast<std::uint32_t>(10 + i), i % 2 == 0};
+  }
+  begin();
+  changes.all = true;
+  follow();
+  int patched = 0, with_routes = 0;
+  for (int round = 0; round < 3000; ++round) {
+    begin();
+    for (int rows = 1 + any(3); rows > 0; --rows) {
+      change_something(static_cast<policy::Generation>(round));
+    }
+    const MapImage before = image;
+    if (follow()) {
+      ++patched;
+      with_routes += same(before.routes, image.routes) ? 0 : 1;
+    }
+    ASSERT_NO_FATAL_FAILURE(expect_as_recomputed(before)) << "round " << round;
+    ASSERT_FALSE(HasFailure()) << "round " << round;
+  }
+  // Both ways were taken, and what the changes were to try has been tried.
+  EXPECT_GT(patched, 200);
+  EXPECT_LT(patched, 2500);
+  EXPECT_GT(with_routes, 20);
+}
+
+TEST_F(RemoteChangeTest, ApplicationOfANetworkWithHostAccessHasARoute) {
+  begin();
+  put(23, 4, 1);  // net2
+  auto changed = patch();
+  ASSERT_TRUE(changed);
+  ASSERT_EQ(changed->routes.updates.size(), 1u);
+  EXPECT_EQ(overlay::ip_address(changed->routes.updates[0].first), ip("10.2.0.24"));
+  EXPECT_EQ(changed->routes.updates[0].second.vni, 102u);
+  overlay::apply_patch(image, *changed);
+
+  begin();
+  put(23, 5, 2);
+  changed = patch();
+  ASSERT_TRUE(changed);
+  EXPECT_TRUE(changed->routes.updates.empty()) << "who moves is reached by the same route";
+  overlay::apply_patch(image, *changed);
+
+  begin();
+  erase(23);
+  changed = patch();
+  ASSERT_TRUE(changed);
+  EXPECT_EQ(changed->routes.removals.size(), 1u);
+}
+
+TEST_F(RemoteChangeTest, AddressThatIsAHostsOrAGatewayTakesAllOfIt) {
+  for (const char* address : {"192.0.2.3", "10.2.255.1"}) {
+    begin();
+    put(20, 4, 1);  // net2
+    Binding binding = contents.bindings.at(name(20));
+    binding.current_addresses = {ip(address)};
+    write(binding);
+    EXPECT_FALSE(patch()) << address;
+    begin();
+    changes.all = true;
+    erase(20);
+    follow();
+  }
+}
+
+TEST_F(RemoteChangeTest, InterfaceMattersWhereHostsAreReached) {
+  begin();
+  changes.tables = {Interface::kTable};
+  EXPECT_FALSE(patch());
+  contents.networks.at("net2").host_access = false;
+  changes.tables.insert(Network::kTable);
+  follow();
+  begin();
+  changes.tables = {Interface::kTable};
+  EXPECT_TRUE(patch());
+}
+
+TEST_F(RemoteChangeTest, OneMoveWritesOneEntry) {
+  begin();
+  put(5, 7, 2);
+  auto changed = patch();
+  ASSERT_TRUE(changed);
+  EXPECT_EQ(changed->addresses.updates.size(), 1u);
+  EXPECT_TRUE(changed->addresses.removals.empty());
+  EXPECT_TRUE(changed->neighbors.updates.empty());
+  EXPECT_TRUE(changed->neighbors.removals.empty());
+}
+
+TEST_F(RemoteChangeTest, WhatCameOrLeftHereTakesAllOfIt) {
+  begin();
+  put(5, 0, 2);
+  EXPECT_FALSE(patch());
+  begin();
+  put(0, 4, 2);
+  EXPECT_FALSE(patch());
+}
+
+TEST_F(RemoteChangeTest, ChangeOfAHostOrANetworkTakesAllOfIt) {
+  for (const char* table : {"Host", "Network"}) {
+    begin();
+    changes.tables = {table};
+    EXPECT_FALSE(patch()) << table;
+  }
+  begin();
+  changes.tables = {"Host_Status", "Task", "Task_Status"};
+  auto changed = patch();
+  ASSERT_TRUE(changed);
+  EXPECT_TRUE(changed->addresses.updates.empty());
+}
+
+TEST_F(RemoteChangeTest, AddressThatTwoClaimTakesAllOfIt) {
+  begin();
+  put(6, 6, 2);
+  Binding twin = contents.bindings.at("vm6");
+  twin.name = twin.application = "twin";
+  twin.mac = {{2, 0, 0, 0, 1, 1}};
+  write(twin);
+  EXPECT_FALSE(patch());
+
+  // And as long as they do, whoever of them changes.
+  desired = desired_state(contents, view);
+  auto compiled = overlay::compile(desired.state, devices, image);
+  EXPECT_EQ(compiled.problems.size(), 1u);
+  image = std::move(compiled.image);
+  begin();
+  put(6, 5, 3);
+  EXPECT_FALSE(patch());
+  desired = desired_state(contents, view);
+  image = overlay::compile(desired.state, devices, image).image;
+  begin();
+  put(7, 5, 3);
+  EXPECT_TRUE(patch()) << "the others are changed as ever";
+}
+
+TEST_F(RemoteChangeTest, BindingThatCannotBeCarriedTakesAllOfIt) {
+  begin();
+  Binding stray = contents.bindings.at("vm6");
+  stray.prior_addresses = {ip("198.51.100.1")};
+  write(stray);
+  EXPECT_FALSE(patch());
+}
+
+}  // namespace
+}  // namespace homeport::agent
