@@ -167,8 +167,7 @@ Result<bool> has_rules(const RouteTable& table) {
     for (nl_object* it = nl_cache_get_first(raw); it && !found; it = nl_cache_get_next(it)) {
       auto* rule = reinterpret_cast<rtnl_rule*>(it);  // as libnl's own casts between objects
       // The kernel lists those of every family.
-      found = rtnl_rule_get_family(rule) == family &&
-              rtnl_rule_get_table(rule) == table.number &&
+      found = rtnl_rule_get_family(rule) == family && rtnl_rule_get_table(rule) == table.number &&
               rtnl_rule_get_prio(rule) == table.rule_priority;
     }
     if (!found) return false;
