@@ -1,5 +1,5 @@
-/* Preloaded into an agent: its wall clock is off by HOMEPORT_LAB_CLOCK_OFF seconds. Its other clocks
- * are as they are. */
+/* Preloaded into an agent: its wall clock is off by HOMEPORT_LAB_CLOCK_OFF seconds. Its other
+ * clocks are as they are. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>
