@@ -1,7 +1,8 @@
 # homeport_bpf_object(): a BPF program as a libbpf skeleton.
 #
-# The programs use the kernel's UAPI headers and <bpf/bpf_helpers.h> alone, no vmlinux.h: they read
-# packets, not kernel structures, and so load on any kernel that has the helpers they call.
+# The programs use the kernel's UAPI headers and <bpf/bpf_helpers.h> alone, no vmlinux.h: those that
+# carry packets read packets, not kernel structures, and so load on any kernel that has the helpers
+# they call.
 
 find_program(HOMEPORT_CLANG clang REQUIRED)
 find_program(HOMEPORT_BPFTOOL bpftool PATHS /usr/sbin /sbin REQUIRED)

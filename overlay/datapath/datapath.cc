@@ -1,8 +1,31 @@
 #include "overlay/datapath/datapath.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace homeport::overlay {
+
+namespace {
+
+policy::Error not_traced(const TraceOrigin& origin, const TracedPacket& packet) {
+  return policy::make_error(
+      boost::system::errc::operation_not_supported,
+      fmt::format("The datapath of this host is Open vSwitch's, which traces itself: "
+                  "ovs-appctl ofproto/trace BRIDGE '{}'",
+                  openflow_text(origin, packet)));
+}
+
+}  // namespace
+
+Result<TraceAnswer> Datapath::trace(const TraceOrigin& origin, const TracedPacket& packet) {
+  return not_traced(origin, packet);
+}
+
+Result<std::unique_ptr<TraceCounter>> Datapath::count(const TraceOrigin& origin,
+                                                      const TracedPacket& packet) {
+  return not_traced(origin, packet);
+}
 
 void normalize(DesiredState& state) {
   for (NetworkEntry& network : state.networks) {

@@ -6,6 +6,7 @@
 // comes back.
 #pragma once
 
+#include "overlay/datapath/trace.h"
 #include "policy/address.h"
 #include "policy/error.h"
 
@@ -182,6 +183,15 @@ class Datapath {
 
   virtual Result<PortCounters> counters(const std::string& device) = 0;
   virtual Result<TotalCounters> counters() = 0;
+
+  /// What becomes of a packet here, by what the kernel has now. Changes nothing. Errors:
+  /// operation_not_supported, with what to ask instead, where a datapath cannot tell.
+  virtual Result<TraceAnswer> trace(const TraceOrigin& origin, const TracedPacket& packet);
+  /// Counts such packets from now on: of that origin (whatever host they come from), addresses and
+  /// protocol. Takes tens of milliseconds, as does the end of what it returns, and may be called
+  /// from any thread. Errors: as trace(); a kernel that cannot.
+  virtual Result<std::unique_ptr<TraceCounter>> count(const TraceOrigin& origin,
+                                                      const TracedPacket& packet);
 };
 
 /// Of the router that every host is for its applications: the same everywhere, so that an

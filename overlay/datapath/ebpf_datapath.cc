@@ -1,11 +1,14 @@
 #include "overlay/datapath/ebpf_datapath.h"
 
+#include "overlay/datapath/ebpf_counter.h"
 #include "overlay/datapath/ebpf_object.h"
 #include "overlay/datapath/host_port.h"
+#include "overlay/datapath/kernel_tables.h"
 #include "overlay/datapath/map_patch.h"
 #include "overlay/datapath/tampering.h"
 #include "overlay/datapath/tc_filter.h"
 #include "overlay/link/link.h"
+#include "overlay/link/route.h"
 
 #include <fmt/format.h>
 #include <boost/algorithm/string/join.hpp>
@@ -73,6 +76,9 @@ class EbpfDatapath final : public Datapath {
   Result<void> set_address(const AddressEntry& entry) override;
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;
+  Result<TraceAnswer> trace(const TraceOrigin& origin, const TracedPacket& packet) override;
+  Result<std::unique_ptr<TraceCounter>> count(const TraceOrigin& origin,
+                                              const TracedPacket& packet) override;
 
  private:
   using Problems = std::vector<std::string>;
@@ -86,6 +92,7 @@ class EbpfDatapath final : public Datapath {
                               Problems& problems);
   Route route_of(const MapImage& image, const hp_ip& to, const hp_route& route) const;
   Result<bool> filters_untouched() const;
+  Result<TraceDevices> devices_around(const TraceOrigin& origin, const TracedPacket& packet) const;
   void detach_strays(const std::vector<Link>& links, const MapImage& desired,
                      std::uint32_t vxlan_ifindex, Problems& problems) const;
 
@@ -102,6 +109,7 @@ class EbpfDatapath final : public Datapath {
   std::optional<MapImage> left_;
   std::map<std::uint32_t, std::string> filtered_;  ///< name by ifindex
   std::vector<std::string> mended_;
+  EbpfCounters counters_;
   bool took_over_ = false;  ///< What an earlier agent left has been dealt with.
 };
 
@@ -434,6 +442,80 @@ Result<TotalCounters> EbpfDatapath::counters() {
     *place = *sum;
   }
   return totals;
+}
+
+Result<TraceDevices> EbpfDatapath::devices_around(const TraceOrigin& origin,
+                                                  const TracedPacket& packet) const {
+  auto links = list_links();
+  if (!links) return links.error();
+  TraceDevices devices;
+  devices.host = host_ifindex_;
+  const auto* port = std::get_if<FromPort>(&origin);
+  for (const Link& link : *links) {
+    const auto ifindex = static_cast<std::uint32_t>(link.index);
+    devices.names[ifindex] = link.name;
+    std::uint32_t wanted = 0;
+    tc_filter::Hook hook = tc_filter::Hook::ingress;
+    if (link.name == options_.vxlan_device) {
+      devices.vxlan = ifindex;
+      wanted = from_tunnel_id_;
+    } else if (ifindex == host_ifindex_) {
+      wanted = from_host_id_;
+      hook = tc_filter::Hook::egress;
+    } else if (port && link.name == port->device) {
+      wanted = from_port_id_;
+    } else {
+      continue;
+    }
+    auto id = tc_filter::program_id(ifindex, hook);
+    if (!id) return id.error();
+    if (*id == wanted) devices.filtered.insert(ifindex);
+  }
+  if (std::holds_alternative<FromHost>(origin)) {
+    std::optional<policy::IpAddress> source;
+    if (!packet.source.is_unspecified()) source = packet.source;
+    auto device = route_device(packet.destination, source);
+    if (!device) return device.error();
+    devices.route = static_cast<std::uint32_t>(*device);
+  }
+  return devices;
+}
+
+Result<TraceAnswer> EbpfDatapath::trace(const TraceOrigin& origin, const TracedPacket& packet) {
+  auto devices = devices_around(origin, packet);
+  if (!devices) return devices.error();
+  const KernelTables tables(object_);
+  TraceAnswer answer{overlay::trace(tables, *devices, origin, packet), {}};
+  if (tables.problem()) return *tables.problem();
+  if (!left_) return answer;
+  for (const auto& [ifindex, name] : filtered_) devices->filtered.insert(ifindex);
+  if (left_->routes.contains(ip_key(packet.destination))) devices->route = host_ifindex_;
+  Trace left = overlay::trace(ImageTables(*left_), *devices, origin, packet);
+  if (left != answer.found) answer.left = std::move(left);
+  return answer;
+}
+
+Result<std::unique_ptr<TraceCounter>> EbpfDatapath::count(const TraceOrigin& origin,
+                                                          const TracedPacket& packet) {
+  std::string device = options_.vxlan_device;
+  Entrance entrance = Entrance::tunnel;
+  policy::Vni vni = 0;
+  if (const auto* port = std::get_if<FromPort>(&origin)) {
+    device = port->device;
+    entrance = Entrance::port;
+  } else if (const auto* tunnel = std::get_if<FromTunnel>(&origin)) {
+    vni = tunnel->vni;
+  } else {
+    device = options_.host_device;
+    entrance = Entrance::host;
+  }
+  const std::uint32_t ifindex = ::if_nametoindex(device.c_str());
+  if (ifindex == 0) {
+    return policy::make_error(
+        boost::system::errc::no_such_device,
+        fmt::format("Packets of a trace cannot be counted: there is no device {} here", device));
+  }
+  return counters_.count(object_, entrance, ifindex, vni, packet);
 }
 
 }  // namespace

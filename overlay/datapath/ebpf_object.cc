@@ -165,6 +165,12 @@ int EbpfObject::port_counters_fd() const {
 int EbpfObject::counters_fd() const {
   return bpf_map__fd(skeleton_->maps.hp_counters);
 }
+int EbpfObject::map_fd(const char* name) const {
+  return bpf_object__find_map_fd_by_name(skeleton_->obj, name);
+}
+int EbpfObject::settings_fd() const {
+  return bpf_map__fd(skeleton_->maps.bss);
+}
 int EbpfObject::from_port_fd() const {
   return bpf_program__fd(skeleton_->progs.hp_from_port);
 }

@@ -33,6 +33,11 @@ class EbpfObject {
   int port_counters_fd() const;
   int counters_fd() const;
 
+  /// Of the map of that name; -1: there is none.
+  int map_fd(const char* name) const;
+  /// Of the map of what set_vxlan_ifindex() and the like have set.
+  int settings_fd() const;
+
   int from_port_fd() const;
   int from_tunnel_fd() const;
   int from_host_fd() const;

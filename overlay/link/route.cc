@@ -81,6 +81,16 @@ int take_route(nl_msg* message, void* context) {
   return NL_OK;
 }
 
+int take_route_device(nl_msg* message, void* context) {
+  rtnl_route* raw = nullptr;
+  if (rtnl_route_parse(nlmsg_hdr(message), &raw) < 0) return NL_SKIP;
+  RouteObject object(raw);
+  if (rtnl_nexthop* next = rtnl_route_nexthop_n(raw, 0)) {
+    *static_cast<int*>(context) = rtnl_route_nh_get_ifindex(next);
+  }
+  return NL_OK;
+}
+
 }  // namespace
 
 Result<std::vector<Route>> list_routes(const RouteTable& table, int device) {
@@ -136,6 +146,35 @@ Result<void> remove_route(const RouteTable& table, int device, const policy::IpA
     return netlink::error("The route to " + to.to_string() + " cannot be removed", result);
   }
   return {};
+}
+
+Result<int> route_device(const policy::IpAddress& to,
+                         const std::optional<policy::IpAddress>& source) {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  Message message(nlmsg_alloc_simple(RTM_GETROUTE, 0));
+  rtmsg header{};
+  header.rtm_family = to.is_v4() ? AF_INET : AF_INET6;
+  header.rtm_dst_len = to.is_v4() ? 32 : 128;
+  AddressObject destination = to_object(to), from;
+  if (source) {
+    from = to_object(*source);
+    header.rtm_src_len = header.rtm_dst_len;
+  }
+  nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);
+  nla_put_addr(message.get(), RTA_DST, destination.get());
+  if (from) nla_put_addr(message.get(), RTA_SRC, from.get());
+  int device = 0;
+  nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take_route_device, &device);
+  int result = nl_send_auto(socket->get(), message.get());
+  if (result >= 0) result = nl_recvmsgs_default(socket->get());
+  // What libnl makes of the ways in which the kernel says that there is none: ENETUNREACH,
+  // EHOSTUNREACH, EACCES of a prohibited one, EINVAL of a source that is not the host's.
+  if (result < 0 && result != -NLE_NOADDR && result != -NLE_OBJ_NOTFOUND &&
+      result != -NLE_FAILURE && result != -NLE_INVAL && result != -NLE_NOACCESS) {
+    return netlink::error("The route to " + to.to_string() + " cannot be read", result);
+  }
+  return device;
 }
 
 Result<bool> add_rules(const RouteTable& table) {

@@ -6,9 +6,13 @@
 #include "overlay/datapath/ebpf/maps.h"
 #include "overlay/datapath/ebpf/route.h"
 
+/* count.bpf.c has the same programs as functions. */
+#ifndef HP_PROGRAM
+#define HP_PROGRAM SEC("tc") int
+#endif
+
 /* A frame an application sent. */
-SEC("tc")
-int hp_from_port(struct __sk_buff* skb) {
+HP_PROGRAM hp_from_port(struct __sk_buff* skb) {
   __u32 ifindex = skb->ifindex;
   struct hp_port* port = bpf_map_lookup_elem(&hp_ports, &ifindex);
   if (!port) return hp_drop(HP_COUNT_drop_unknown_port);
@@ -46,8 +50,7 @@ int hp_from_port(struct __sk_buff* skb) {
 /* A packet that this host's own processes have sent, or that it forwards, to the address of an
  * application: its routes lead to the device whose egress this is (host_port.h). Its MTU is the
  * route's. */
-SEC("tc")
-int hp_from_host(struct __sk_buff* skb) {
+HP_PROGRAM hp_from_host(struct __sk_buff* skb) {
   struct hp_packet packet = {};
   if (hp_read_packet(skb, 0, &packet)) return hp_drop(HP_COUNT_drop_malformed);
   struct hp_route* route = bpf_map_lookup_elem(&hp_routes, (struct hp_ip*)packet.to.ip);
@@ -85,8 +88,7 @@ static __always_inline int hp_drop_unknown(const struct hp_address_key* key) {
 }
 
 /* A frame that another host sent, decapsulated. */
-SEC("tc")
-int hp_from_tunnel(struct __sk_buff* skb) {
+HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   struct hp_vtep from = {};
   __u32 vni;
   if (hp_get_tunnel(skb, &from, &vni)) return hp_drop(HP_COUNT_drop_malformed);

@@ -1,0 +1,48 @@
+#include "overlay/datapath/trace.h"
+
+#include <fmt/format.h>
+
+namespace homeport::overlay {
+
+namespace {
+
+/// The field that says where it comes in.
+std::string entrance(const TraceOrigin& origin) {
+  if (const auto* port = std::get_if<FromPort>(&origin)) {
+    return fmt::format("in_port={}", port->device);
+  }
+  if (const auto* tunnel = std::get_if<FromTunnel>(&origin)) {
+    const policy::Vni vni = tunnel->vni | (tunnel->marked ? policy::kVniForwardedBit : 0);
+    return fmt::format("tun_id={:#x},tun_{}src={}", vni, tunnel->vtep.is_v6() ? "ipv6_" : "",
+                       tunnel->vtep.to_string());
+  }
+  return "in_port=LOCAL";
+}
+
+std::string protocol_of(const TracedPacket& packet) {
+  const bool v6 = packet.destination.is_v6();
+  switch (packet.protocol) {
+    case 6:
+      return v6 ? "tcp6" : "tcp";
+    case 17:
+      return v6 ? "udp6" : "udp";
+    case 1:
+      return "icmp,icmp_type=8";
+    case 58:
+      return "icmp6,icmp_type=128";
+    default:
+      return fmt::format("{},nw_proto={}", v6 ? "ipv6" : "ip", packet.protocol);
+  }
+}
+
+}  // namespace
+
+std::string openflow_text(const TraceOrigin& origin, const TracedPacket& packet) {
+  const char* family = packet.destination.is_v6() ? "ipv6" : "nw";
+  return fmt::format("{},{},dl_src={},dl_dst={},{}_src={},{}_dst={},nw_ttl={}", entrance(origin),
+                     protocol_of(packet), packet.source_mac.to_string(),
+                     packet.destination_mac.to_string(), family, packet.source.to_string(), family,
+                     packet.destination.to_string(), packet.hops);
+}
+
+}  // namespace homeport::overlay
