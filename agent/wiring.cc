@@ -10,10 +10,12 @@
 //                                           |        +--> Guests <--+--> VMs (QMP)
 //                                           |               ^
 //                                           +--> Destination+ <== LaneReceiver <==lanes== others
-//   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes
+//                                           +--> Tracer <--> those of other agents; Datapath
+//   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes; Tracer
 //
 // Threads: control (this one: all decisions), lanes (guest memory coming in), one for each move
-// from here (guest memory going out), and that of the OVSDB session inside ControlDatabase.
+// from here (guest memory going out), that of the OVSDB session inside ControlDatabase, and the one
+// that starts and ends the counting of traces inside Tracer.
 #include "agent/wiring.h"
 
 #include "agent/mobility/teller.h"
@@ -27,6 +29,7 @@
 #include "agent/status/server.h"
 #include "agent/tasks/admission.h"
 #include "agent/tasks/database_ownership.h"
+#include "agent/trace/tracer.h"
 #include "agent/worker.h"
 #include "migration/memory/dirty_tracker.h"
 #include "migration/move/destination.h"
@@ -87,7 +90,8 @@ struct Agent::Parts {
                 },
             .runs = [this](const auto& application) { return guests.present(application); },
             .arrived = [this](auto application,
-                              auto vm) { guests.add(application, std::move(vm)); }}) {
+                              auto vm) { guests.add(application, std::move(vm)); }}),
+        tracer({executor, config.host, database, *datapath, tls, peers.check()}) {
     // kernel -> VirtualNetwork
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
                            network.on_link_event(event);
@@ -108,14 +112,15 @@ struct Agent::Parts {
       status_server->tasks_changed();
     });
     // all of them -> status
-    status_server =
-        StatusServer::start(executor, {.listen = config.listen.status},
-                            [this, remotes = config.database.remotes](StatusPart part) {
-                              return snapshot({identity.host.name, remotes, identity.started,
-                                               database, network, *datapath, guests, tasks, peers},
-                                              part);
-                            })
-            .value();
+    status_server = StatusServer::start(
+                        executor, {.listen = config.listen.status},
+                        [this, remotes = config.database.remotes](StatusPart part) {
+                          return snapshot({identity.host.name, remotes, identity.started, database,
+                                           network, *datapath, guests, tasks, peers},
+                                          part);
+                        },
+                        [this](auto query) { return tracer.answer_query(std::move(query)); })
+                        .value();
     const overlay::Timeouts timeouts{.dead_peer = config.limits.dead_peer};
     // other agents -> Destination
     control_server =
@@ -123,6 +128,9 @@ struct Agent::Parts {
                        peers.check(), [this](overlay::Channel channel) {
                          if (channel.session() == kMobilitySession) {
                            return hear_of_moves(std::move(channel), network);  // -> VirtualNetwork
+                         }
+                         if (channel.session() == kTraceSession) {
+                           return tracer.serve(std::move(channel));  // -> Tracer
                          }
                          return destination.serve(std::move(channel));
                        });
@@ -158,6 +166,7 @@ struct Agent::Parts {
   std::shared_ptr<const migration::SourceContext> source;
   TaskRunner tasks;
   migration::Destination destination;
+  Tracer tracer;
   std::unique_ptr<overlay::ChannelServer> control_server;
   std::unique_ptr<overlay::ChannelServer> lane_server;
   std::optional<overlay::LinkMonitor> link_monitor;

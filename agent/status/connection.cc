@@ -96,6 +96,12 @@ asio::awaitable<void> serve_connection(std::shared_ptr<StatusService> service, S
       reply = reply_to(parser.get(), check_host, service->provider);
       if (reply.events && service->events->full()) reply = too_many_streams(*service);
     }
+    if (reply.trace) {
+      // Other hosts are asked: how long that takes is limited there.
+      auto traced = co_await service->tracing(std::move(*reply.trace));
+      if (service->stopped) co_return;
+      reply.response = traced_reply(parser.get(), traced);
+    }
     if (reply.events) {
       std::string last_event_id(parser.get()["Last-Event-ID"]);
       co_await EventStreams::serve(service->events, stream, std::move(reply.response),

@@ -15,8 +15,9 @@ namespace homeport::agent {
 struct StatusService {
   StatusServerOptions options;
   StatusServer::Provider provider;
+  StatusServer::Tracing tracing;
   std::shared_ptr<EventStreams> events;
-  bool stopped = false;  ///< The provider is not to be called any more.
+  bool stopped = false;  ///< Neither is to be called any more.
 };
 
 /// Answers requests until one of them, or an error, or silence ends the connection. `check_host`:

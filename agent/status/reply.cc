@@ -83,7 +83,18 @@ StatusReply respond(const StatusRequest& request, bool check_host,
   }
   auto checked = check_query(*route, query);
   if (!checked) return {problem(http::status::bad_request, checked.error().message)};
+  if (!route->answer) return {{}, false, std::move(*checked)};
   return {route->answer({std::move(name), *checked, provider}), route->events};
+}
+
+http::status status_of(const policy::Error& error) {
+  namespace errc = boost::system::errc;
+  if (error.code == errc::invalid_argument) return http::status::bad_request;
+  if (error.code == errc::no_such_file_or_directory) return http::status::not_found;
+  if (error.code == errc::resource_unavailable_try_again) {
+    return http::status::service_unavailable;
+  }
+  return http::status::internal_server_error;
 }
 
 /// Whether the peer says that it has this answer already (RFC 9110, section 13.1.2). An entity tag
@@ -104,6 +115,16 @@ void tag(const StatusRequest& request, StatusResponse& response) {
   response.body().clear();
   response.erase(http::field::content_length);
   response.erase(http::field::content_type);
+}
+
+/// What every response gets that is not a stream.
+StatusResponse finished(const StatusRequest& request, StatusResponse response) {
+  response.version(request.version());
+  response.keep_alive(request.keep_alive());
+  if (response.result() == http::status::ok) tag(request, response);
+  // RFC 9110, section 9.3.2: HEAD has the header of GET, Content-Length included, and no body.
+  if (request.method() == http::verb::head) response.body().clear();
+  return response;
 }
 
 }  // namespace
@@ -131,21 +152,26 @@ StatusResponse problem(http::status status, std::string_view detail, json::objec
 StatusReply reply_to(const StatusRequest& request, bool check_host,
                      const StatusServer::Provider& provider) {
   StatusReply reply = respond(request, check_host, provider);
-  StatusResponse& response = reply.response;
-  const bool head = request.method() == http::verb::head;
-  response.version(request.version());
+  if (reply.trace) return reply;
   if (reply.events) {
     // A stream ends with its connection.
-    response.keep_alive(false);
-    response.erase(http::field::content_length);
-    reply.events = !head;
+    reply.response.version(request.version());
+    reply.response.keep_alive(false);
+    reply.response.erase(http::field::content_length);
+    reply.events = request.method() != http::verb::head;
     return reply;
   }
-  response.keep_alive(request.keep_alive());
-  if (response.result() == http::status::ok) tag(request, response);
-  // RFC 9110, section 9.3.2: HEAD has the header of GET, Content-Length included, and no body.
-  if (head) response.body().clear();
+  reply.response = finished(request, std::move(reply.response));
   return reply;
+}
+
+StatusResponse traced_reply(const StatusRequest& request,
+                            const policy::Result<json::object>& traced) {
+  if (!traced) {
+    return finished(request, problem(status_of(traced.error()), traced.error().message));
+  }
+  return finished(request, make_response(http::status::ok, "application/json",
+                                         json::serialize(*traced) + "\n"));
 }
 
 StatusResponse closing_problem(http::status status, std::string_view detail) {

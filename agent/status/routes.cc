@@ -9,6 +9,7 @@
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace homeport::agent {
@@ -135,6 +136,9 @@ StatusResponse openapi(const StatusCall&) {
   return make_response(http::status::ok, kJson, kOpenApi);
 }
 
+constexpr std::array<std::string_view, 3> kTraceProtocols{"tcp", "udp", "icmp"};
+constexpr std::array<std::string_view, 2> kYesOrNo{"yes", "no"};
+
 policy::Error bad_query(std::string why) {
   return policy::make_error(boost::system::errc::invalid_argument, std::move(why));
 }
@@ -152,6 +156,17 @@ const std::vector<StatusRoute>& status_routes() {
       {"/v1/tasks/{id}", {}, task},
       {"/v1/datapath", {}, datapath},
       {"/v1/events", {}, events, true},
+      {"/v1/trace",
+       {{"from"},
+        {"to"},
+        {"source"},
+        {"protocol", kTraceProtocols},
+        {"length"},
+        {"hops"},
+        {"fragment", kYesOrNo},
+        {"at"},
+        {"live"}},
+       nullptr},
       {"/healthz", {}, health},
       {"/readyz", {}, readiness},
       {"/metrics", {}, metrics},

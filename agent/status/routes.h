@@ -34,8 +34,8 @@ struct StatusCall {
 struct StatusRoute {
   std::string_view path;  ///< With at most one segment in braces, which stands for any.
   std::vector<StatusParameter> parameters;
-  StatusResponse (*answer)(const StatusCall&);
-  bool events = false;  ///< Events follow the answer.
+  StatusResponse (*answer)(const StatusCall&);  ///< None: StatusServer::Tracing answers.
+  bool events = false;                          ///< Events follow the answer.
 };
 
 const std::vector<StatusRoute>& status_routes();

@@ -45,9 +45,10 @@ class Place {
 class StatusServer::Impl : public std::enable_shared_from_this<Impl> {
  public:
   Impl(const asio::any_io_executor& executor, const StatusServerOptions& options,
-       const Provider& provider)
-      : service_(std::make_shared<StatusService>(StatusService{
-            options, provider, std::make_shared<EventStreams>(executor, options, provider)})) {}
+       const Provider& provider, Tracing tracing)
+      : service_(std::make_shared<StatusService>(
+            StatusService{options, provider, std::move(tracing),
+                          std::make_shared<EventStreams>(executor, options, provider)})) {}
 
   Result<void> listen(const asio::any_io_executor& executor) {
     for (const std::string& address : service_->options.listen) {
@@ -151,8 +152,8 @@ StatusServer::~StatusServer() {
 
 Result<std::unique_ptr<StatusServer>> StatusServer::start(asio::any_io_executor executor,
                                                           StatusServerOptions options,
-                                                          Provider provider) {
-  auto impl = std::make_shared<Impl>(executor, options, provider);
+                                                          Provider provider, Tracing tracing) {
+  auto impl = std::make_shared<Impl>(executor, options, provider, std::move(tracing));
   auto listening = impl->listen(executor);
   if (!listening) return listening.error();
   impl->serve();

@@ -16,11 +16,14 @@
 #include "policy/error.h"
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/json/object.hpp>
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,13 +49,18 @@ class StatusServer {
   /// A snapshot with that part, at least, filled in.
   using Provider = std::function<StatusModel(StatusPart)>;
 
+  /// Answers the query of /v1/trace, which has its parameters and no others. What its error has for
+  /// a code becomes the status (reply.h). Called on `executor`.
+  using Tracing = std::function<boost::asio::awaitable<policy::Result<boost::json::object>>(
+      std::map<std::string, std::string, std::less<>>)>;
+
   /// Listens at once. `provider` is called on `executor`, once per request that needs it and for
   /// events, and not after stop(). `executor` must run on one thread. Errors: an address that is
   /// malformed, not loopback, or in use; a unix socket path that is in use by a live server or too
   /// long.
   static policy::Result<std::unique_ptr<StatusServer>> start(boost::asio::any_io_executor executor,
                                                              StatusServerOptions options,
-                                                             Provider provider);
+                                                             Provider provider, Tracing tracing);
   ~StatusServer();
 
   /// Something about the tasks may be new. Cheap, may be called as often as one likes: what follows

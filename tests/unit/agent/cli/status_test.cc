@@ -26,8 +26,12 @@ class StatusCommand : public ::testing::Test {
     ASSERT_NE(mkdtemp(directory), nullptr);
     directory_ = directory;
     socket_ = "unix:" + directory_ + "/status.sock";
-    auto server = StatusServer::start(context_.get_executor(), {.listen = {"127.0.0.1:0", socket_}},
-                                      [](StatusPart) { return test::fixed_model(); });
+    auto server = StatusServer::start(
+        context_.get_executor(), {.listen = {"127.0.0.1:0", socket_}},
+        [](StatusPart) { return test::fixed_model(); },
+        [](auto) -> boost::asio::awaitable<policy::Result<boost::json::object>> {
+          co_return boost::json::object{};
+        });
     ASSERT_TRUE(server);
     server_ = std::move(*server);
     address_ = "127.0.0.1:" + std::to_string(server_->ports().front());

@@ -2,6 +2,7 @@
 // holds the record against the description.
 #include "agent/control/names.h"
 #include "agent/status/routes.h"
+#include "agent/trace/trace_json.h"
 #include "tests/unit/agent/status/server_fixture.h"
 
 #include <fmt/format.h>
@@ -54,6 +55,38 @@ StatusModel model_of(bool known) {
   model.tasks.push_back(task);
   model.tasks.back().id = "8f3f7a4e-1111-4222-8333-444455556666";
   return model;
+}
+
+/// A trace in which whatever may be null is and is not.
+json::object trace_of(const TraceQuestion& question) {
+  TracedPart part;
+  part.steps = {{"port", "hp_ports 12", "tap1 is the port"},
+                {"delivery", "", "through the tunnel"}};
+  part.end = "sent";
+  part.copies = {{"", boost::asio::ip::make_address("192.0.2.2"), true, "hostB"}};
+  part.counters = {"forwarded"};
+  TracedHost first{.host = "hostA", .found = part, .left = part};
+  first.left->end = "delivered";
+  first.left->copies = {{"tap1", {}, false, ""}};
+  first.counts = {{"packets", 3}};
+  first.counting_problem = "no";
+  TracedHost second{.host = "hostB", .sent_by = "hostA"};
+  second.found.end = "unknown";
+  second.problem = "hostB does not tell.";
+  return to_json(question, {first, second});
+}
+
+asio::awaitable<policy::Result<json::object>> trace(
+    std::map<std::string, std::string, std::less<>> query) {
+  const auto live = query.find("live");
+  if (live != query.end() && live->second == "busy") {
+    co_return policy::make_error(boost::system::errc::resource_unavailable_try_again, "busy");
+  }
+  auto question = parse_question(query);
+  if (!question) co_return question.error();
+  auto host = host_of(*question, {}, "hostA");
+  if (!host && question->from != "vm1") co_return host.error();
+  co_return trace_of(*question);
 }
 
 class OpenApi : public test::ServerTest {
@@ -122,6 +155,15 @@ class OpenApi : public test::ServerTest {
     get("/nothing");
   }
 
+  void ask_for_traces() {
+    get("/v1/"
+        "trace?from=vm1&to=10.1.0.5&source=10.1.0.6&protocol=tcp&length=100&hops=3&fragment=no");
+    const std::string target = "/v1/trace?from=host&to=fd01::5&at=hostA&live=x";
+    get(target, {{"If-None-Match", std::string(get(target)[http::field::etag])}});
+    get("/v1/trace?from=host&to=fd01::5&live=busy");
+    get("/v1/trace?from=vm9&to=fd01::5");
+  }
+
   void ask_badly() {
     send("/healthz", "GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n");
     send("/healthz", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n0");
@@ -176,7 +218,9 @@ TEST_F(OpenApi, DescribesWhatIsAnsweredAndNothingElse) {
   options_.connections_max = 4;
   options_.event_streams_max = 1;
   options_.event_interval = std::chrono::milliseconds(0);
+  tracing_ = trace;
   ASSERT_TRUE(start());
+  ask_for_traces();
   on_server([this] { model_ = model_of(false); });
   ask_for_everything();
   on_server([this] { model_ = model_of(true); });

@@ -176,7 +176,7 @@ TEST_F(StatusRequests, AMethodIsRefusedOnlyWhereThereIsSomething) {
 
 TEST_F(StatusRequests, AnEntityTagSavesTheSameAnswer) {
   for (const StatusRoute& route : status_routes()) {
-    if (route.events || route.path.ends_with('}')) continue;
+    if (route.events || !route.answer || route.path.ends_with('}')) continue;
     SCOPED_TRACE(route.path);
     const StatusResponse first = ask(route.path);
     const std::string etag(first[http::field::etag]);

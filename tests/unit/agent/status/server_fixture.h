@@ -55,11 +55,14 @@ class ServerTest : public ::testing::Test {
   std::string socket_path() const { return directory_ + "/status.sock"; }
 
   policy::Result<void> start() {
-    auto server = StatusServer::start(context_.get_executor(), options_, [this](StatusPart part) {
-      ++snapshots_;
-      last_part_ = part;
-      return model_;
-    });
+    auto server = StatusServer::start(
+        context_.get_executor(), options_,
+        [this](StatusPart part) {
+          ++snapshots_;
+          last_part_ = part;
+          return model_;
+        },
+        tracing_);
     if (!server) return server.error();
     server_ = std::move(*server);
     port_ = server_->ports().empty() ? 0 : server_->ports().front();
@@ -128,6 +131,11 @@ class ServerTest : public ::testing::Test {
 
   std::string directory_;
   StatusServerOptions options_;
+  /// On the server's thread.
+  StatusServer::Tracing tracing_ =
+      [](auto) -> asio::awaitable<policy::Result<boost::json::object>> {
+    co_return boost::json::object{};
+  };
   StatusModel model_ = fixed_model();  ///< Once the server has started: on its thread only.
   std::atomic<int> snapshots_ = 0;
   std::atomic<StatusPart> last_part_ = StatusPart::all;

@@ -5,6 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 
 #include <fstream>
 
@@ -135,15 +138,17 @@ TEST_F(StatusServerTest, ReplacesAStaleSocketButNotALiveOneNorAFile) {
         client_, asio::local::stream_protocol::endpoint(socket_path()));
   }
   ASSERT_TRUE(start());
-  auto second = StatusServer::start(context_.get_executor(), {.listen = {"unix:" + socket_path()}},
-                                    [](StatusPart) { return StatusModel{}; });
+  auto second = StatusServer::start(
+      context_.get_executor(), {.listen = {"unix:" + socket_path()}},
+      [](StatusPart) { return StatusModel{}; }, tracing_);
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr("Another program serves"));
 
   std::string file = directory_ + "/file";
   std::ofstream(file) << "precious";
-  auto third = StatusServer::start(context_.get_executor(), {.listen = {"unix:" + file}},
-                                   [](StatusPart) { return StatusModel{}; });
+  auto third = StatusServer::start(
+      context_.get_executor(), {.listen = {"unix:" + file}},
+      [](StatusPart) { return StatusModel{}; }, tracing_);
   ASSERT_FALSE(third);
   EXPECT_THAT(third.error().message, HasSubstr("is not a socket"));
   EXPECT_TRUE(std::filesystem::exists(file));
@@ -158,9 +163,9 @@ TEST_F(StatusServerTest, RefusesToListenBeyondThisMachine) {
 
 TEST_F(StatusServerTest, RefusesAPortInUse) {
   ASSERT_TRUE(start());
-  auto second =
-      StatusServer::start(context_.get_executor(), {.listen = {fmt::format("127.0.0.1:{}", port_)}},
-                          [](StatusPart) { return StatusModel{}; });
+  auto second = StatusServer::start(
+      context_.get_executor(), {.listen = {fmt::format("127.0.0.1:{}", port_)}},
+      [](StatusPart) { return StatusModel{}; }, tracing_);
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr("Cannot listen for status requests on 127.0.0.1"));
 }
@@ -178,6 +183,63 @@ TEST_F(StatusServerTest, StopClosesListenersAndConnections) {
   boost::system::error_code ec;
   late.connect({asio::ip::address_v4::loopback(), port_}, ec);
   EXPECT_EQ(ec, asio::error::connection_refused);
+}
+
+TEST_F(StatusServerTest, ATraceIsAnsweredByWhoeverTraces) {
+  std::map<std::string, std::string, std::less<>> asked;
+  tracing_ = [&](auto query) -> asio::awaitable<policy::Result<boost::json::object>> {
+    asked = query;
+    auto error = query.find("to");
+    if (error == query.end()) co_return boost::json::object{{"hosts", 1}};
+    const auto code = error->second == "wrong"  ? boost::system::errc::invalid_argument
+                      : error->second == "none" ? boost::system::errc::no_such_file_or_directory
+                      : error->second == "busy"
+                          ? boost::system::errc::resource_unavailable_try_again
+                          : boost::system::errc::io_error;
+    co_return policy::make_error(code, "why not");
+  };
+  ASSERT_TRUE(start());
+  const auto answer = ask("/v1/trace?from=vm1");
+  EXPECT_EQ(answer.result(), http::status::ok);
+  EXPECT_EQ(answer.body(), "{\"hosts\":1}\n");
+  EXPECT_EQ(asked.at("from"), "vm1");
+  EXPECT_EQ(ask("/v1/trace", http::verb::head).body(), "");
+  EXPECT_EQ(ask("/v1/trace?to=wrong").result(), http::status::bad_request);
+  EXPECT_EQ(ask("/v1/trace?to=none").result(), http::status::not_found);
+  EXPECT_EQ(ask("/v1/trace?to=busy").result(), http::status::service_unavailable);
+  EXPECT_EQ(ask("/v1/trace?to=x").result(), http::status::internal_server_error);
+  asked.clear();
+  EXPECT_EQ(ask("/v1/trace?protocol=sctp").result(), http::status::bad_request);
+  EXPECT_EQ(ask("/v1/trace", http::verb::post).result(), http::status::method_not_allowed);
+  EXPECT_TRUE(asked.empty());
+}
+
+// The server ends while another host is being asked.
+TEST_F(StatusServerTest, ATraceUnderWayDoesNotHoldTheServer) {
+  std::promise<void> asked;
+  std::function<void()> end;
+  tracing_ = [&](auto) -> asio::awaitable<policy::Result<boost::json::object>> {
+    asked.set_value();
+    asio::steady_timer forever(context_, std::chrono::hours(1));
+    end = [&] { forever.cancel(); };
+    boost::system::error_code ignored;
+    co_await forever.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+    co_return boost::json::object{};
+  };
+  ASSERT_TRUE(start());
+  tcp::socket socket = connect();
+  asio::write(socket,
+              asio::buffer(std::string("GET /v1/trace HTTP/1.1\r\nHost: localhost\r\n\r\n")));
+  asked.get_future().wait();
+  EXPECT_EQ(ask("/healthz").result(), http::status::ok);
+  on_server([&] {
+    server_->stop();
+    end();
+  });
+  boost::system::error_code error;
+  char byte = 0;
+  socket.read_some(asio::buffer(&byte, 1), error);
+  EXPECT_TRUE(error);
 }
 
 }  // namespace
