@@ -79,6 +79,7 @@ int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocat
   add_policy_commands(app, invocation);
   add_move_command(app, invocation);
   add_task_commands(app, invocation);
+  add_trace_command(app, invocation);
   try {
     // CLI11 takes the arguments last first.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

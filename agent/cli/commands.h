@@ -43,6 +43,7 @@ void add_network_commands(CLI::App& app, Invocation& invocation);
 void add_app_commands(CLI::App& app, Invocation& invocation);
 void add_policy_commands(CLI::App& app, Invocation& invocation);
 void add_move_command(CLI::App& app, Invocation& invocation);
+void add_trace_command(CLI::App& app, Invocation& invocation);
 void add_task_commands(CLI::App& app, Invocation& invocation);
 
 }  // namespace homeport::agent

@@ -86,9 +86,9 @@ Result<json::value> get_status(const std::string& endpoint, const std::string& t
       detail = std::string(text->get_string());
     }
   }
-  return policy::make_error(
-      boost::system::errc::protocol_error,
-      fmt::format("The agent at {} refuses {}: {}", endpoint, target, detail));
+  return policy::make_error(boost::system::errc::protocol_error,
+                            fmt::format("The agent at {} refuses {}: {}", endpoint,
+                                        target.substr(0, target.find('?')), detail));
 }
 
 }  // namespace homeport::agent
