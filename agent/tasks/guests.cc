@@ -287,6 +287,7 @@ asio::awaitable<void> Guests::fence(std::string application) {
     if (found == guests_.end() || !elsewhere(application)) co_return;
     std::shared_ptr<Vm> vm = found->second;
     auto stopped = co_await vm->stop();
+    if (stopped) log::info({{"application", application}}, "{} is stopped here", application);
     if (stopped || vm->exited()) co_return;
     log::error({{"application", application}}, "{}: {}", application, stopped.error().message);
     if (!vm->qmp().connected()) co_await reconnect(application);

@@ -13,6 +13,16 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+/// Each with its state and the time it has used.
+std::string threads_of(pid_t process) {
+  std::string text;
+  for (const auto& thread :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/task")) {
+    text += read_text(thread.path() / "stat");
+  }
+  return text;
+}
+
 /// Waits until the guest's vCPUs are stopped: it uses no processor then.
 void expect_stopped(Host& host, pid_t guest) {
   auto used = [&] {
@@ -25,7 +35,7 @@ void expect_stopped(Host& host, pid_t guest) {
         let_pass(500ms);
         return used() == before;
       },
-      90s, "the guest to be stopped", [&] { return host.agent().log_tail(); });
+      90s, "the guest to be stopped", [&] { return threads_of(guest) + host.agent().log_tail(); });
 }
 
 TEST(Refusal, DestinationOutOfMemory) {
