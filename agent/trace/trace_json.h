@@ -9,7 +9,7 @@
 
 namespace homeport::agent {
 
-/// `live`: the answer has counts.
+/// `hosts`: in the order in which the packet passes them.
 boost::json::object to_json(const TraceQuestion& question, const std::vector<TracedHost>& hosts);
 
 }  // namespace homeport::agent
