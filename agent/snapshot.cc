@@ -57,7 +57,7 @@ PortSnapshot port(const SnapshotSources& sources, const Binding& binding, bool h
 
 DatapathSnapshot datapath(const SnapshotSources& sources) {
   DatapathSnapshot snapshot;
-  snapshot.kind = "ebpf";
+  snapshot.kind = sources.datapath_kind;
   snapshot.problems = sources.network.problems();
   if (auto state = sources.datapath.read_back()) {
     snapshot.ports = state->ports.size();

@@ -17,6 +17,7 @@ namespace homeport::agent {
 struct SnapshotSources {
   std::string host;
   std::string remotes;  ///< of the control database
+  std::string datapath_kind;
   SystemTime started;
   const ControlDatabase& database;
   const VirtualNetwork& network;

@@ -63,7 +63,7 @@ asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdenti
 /// has been given other addresses since, is one that gives no more signs of life. No clocks are
 /// compared: those of two machines may differ.
 asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, const Host& host) {
-  const auto endpoints = control_endpoints(database, host.name);
+  const auto endpoints = control_endpoints(database.contents(), host.name);
   if (endpoints.empty() || std::ranges::is_permutation(endpoints, host.control_endpoints)) {
     co_return;
   }
@@ -188,13 +188,6 @@ asio::awaitable<void> begin(AgentParts parts) {
 }
 
 }  // namespace
-
-std::vector<asio::ip::tcp::endpoint> control_endpoints(const ControlDatabase& database,
-                                                       const std::string& host) {
-  auto row = database.hosts().find(host);
-  if (row == database.hosts().end()) return {};
-  return row->second.control_endpoints;
-}
 
 std::unique_ptr<overlay::ChannelServer> serve_channels(
     asio::any_io_executor executor, const overlay::TlsContext& tls, overlay::Purpose purpose,

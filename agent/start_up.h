@@ -14,9 +14,6 @@
 
 namespace homeport::agent {
 
-std::vector<boost::asio::ip::tcp::endpoint> control_endpoints(const ControlDatabase& database,
-                                                              const std::string& host);
-
 /// Throws if an endpoint cannot be listened on. Connections that are refused go to the log.
 std::unique_ptr<overlay::ChannelServer> serve_channels(
     boost::asio::any_io_executor executor, const overlay::TlsContext& tls, overlay::Purpose purpose,

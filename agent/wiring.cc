@@ -67,7 +67,8 @@ struct Agent::Parts {
             .tls = tls,
             .peer_check = peers.check(),
             .timeouts = {.dead_peer = config.limits.dead_peer},
-            .endpoints_of = [this](const auto& host) { return control_endpoints(database, host); },
+            .endpoints_of =
+                [this](const auto& host) { return control_endpoints(database.contents(), host); },
             .departed = [this](const auto& application) { guests.departed(application); },
             .reconnect = [this](auto application) { return guests.reconnect(application); },
             .hold = std::move(hold)})),
@@ -114,9 +115,10 @@ struct Agent::Parts {
     // all of them -> status
     status_server = StatusServer::start(
                         executor, {.listen = config.listen.status},
-                        [this, remotes = config.database.remotes](StatusPart part) {
-                          return snapshot({identity.host.name, remotes, identity.started, database,
-                                           network, *datapath, guests, tasks, peers},
+                        [this, remotes = config.database.remotes,
+                         kind = config.datapath.kind](StatusPart part) {
+                          return snapshot({identity.host.name, remotes, kind, identity.started,
+                                           database, network, *datapath, guests, tasks, peers},
                                           part);
                         },
                         [this](auto query) { return tracer.answer_query(std::move(query)); })

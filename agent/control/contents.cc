@@ -24,6 +24,11 @@ bool is_silent(const Contents& contents, const std::string& host, const SignsOfL
          signs.now - status->second.last_seen > kAliveWithin;
 }
 
+std::vector<Endpoint> control_endpoints(const Contents& contents, const std::string& host) {
+  auto row = contents.hosts.find(host);
+  return row == contents.hosts.end() ? std::vector<Endpoint>{} : row->second.control_endpoints;
+}
+
 bool told_ready(const Contents& contents, const std::string& host) {
   auto status = contents.host_status.find(host);
   return status != contents.host_status.end() && status->second.state == HostState::ready;

@@ -85,6 +85,9 @@ struct SignsOfLife {
 /// Whether nothing has been heard of `host` for longer than that.
 bool is_silent(const Contents& contents, const std::string& host, const SignsOfLife& signs);
 
+/// Where the agent of `host` answers other agents; empty when the database does not say.
+std::vector<Endpoint> control_endpoints(const Contents& contents, const std::string& host);
+
 /// Whether the control database says that `host` takes part in moves: others ask it before they
 /// involve a host in anything.
 bool told_ready(const Contents& contents, const std::string& host);

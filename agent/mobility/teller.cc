@@ -1,6 +1,7 @@
 #include "agent/mobility/teller.h"
 
 #include "agent/mobility/mobility.pb.h"
+#include "overlay/channel/connect_any.h"
 #include "overlay/log/log.h"
 #include "overlay/spawn.h"
 #include "policy/text.h"
@@ -53,26 +54,16 @@ struct MobilityTeller::State : std::enable_shared_from_this<State> {
   }
 
   asio::awaitable<Result<void>> connect(std::string name, std::shared_ptr<Peer> peer) {
-    policy::Error last =
-        policy::make_error(boost::system::errc::host_unreachable,
-                           fmt::format("the control database has no control endpoint of {}", name));
-    auto row = context.database.hosts().find(name);
-    if (row == context.database.hosts().end()) co_return last;
-    const auto endpoints = row->second.control_endpoints;
-    for (const auto& endpoint : endpoints) {
-      overlay::ConnectOptions options;
-      options.endpoint = endpoint;
-      options.expected_host = name;
-      options.session = kMobilitySession;
-      options.timeouts = context.timeouts;
-      auto channel = co_await overlay::connect(context.tls, options, context.peer_check);
-      if (channel) {
-        peer->channel = std::move(*channel);
-        co_return Result<void>{};
-      }
-      last = channel.error();
-    }
-    co_return last;
+    overlay::ConnectOptions options;
+    options.expected_host = name;
+    options.session = kMobilitySession;
+    options.timeouts = context.timeouts;
+    auto endpoints = control_endpoints(context.database.contents(), name);
+    auto channel = co_await overlay::connect_any(context.tls, std::move(endpoints), options,
+                                                 context.peer_check);
+    if (!channel) co_return channel.error();
+    peer->channel = std::move(*channel);
+    co_return Result<void>{};
   }
 
   /// One message and its answer.

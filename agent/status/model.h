@@ -111,7 +111,7 @@ struct TaskSnapshot {
 };
 
 struct DatapathSnapshot {
-  std::string kind;  ///< "ebpf"
+  std::string kind;  ///< "ebpf" or "ovs"
   std::uint64_t ports = 0;
   std::uint64_t addresses = 0;
   std::uint64_t relayed_addresses = 0;  ///< that have left, and are sent on

@@ -1,6 +1,7 @@
 #include "agent/trace/tracer.h"
 
 #include "agent/trace/trace_json.h"
+#include "overlay/channel/connect_any.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
 #include "policy/text.h"
@@ -153,26 +154,17 @@ asio::awaitable<void> Tracer::serve(overlay::Channel channel) {
 }
 
 asio::awaitable<Result<void>> Tracer::connect(std::string host, Hop& hop) {
-  policy::Error last = policy::make_error(errc::host_unreachable,
-                                          "the control database has no control endpoint of it");
-  auto row = context_.database.hosts().find(host);
-  if (row == context_.database.hosts().end()) co_return last;
-  const auto endpoints = row->second.control_endpoints;
-  for (const auto& endpoint : endpoints) {
-    overlay::ConnectOptions options;
-    options.endpoint = endpoint;
-    options.expected_host = host;
-    options.session = kTraceSession;
-    options.timeouts.connect = limits_.answer;
-    options.timeouts.handshake = limits_.answer;
-    auto channel = co_await overlay::connect(context_.tls, options, context_.peer_check);
-    if (channel) {
-      hop.channel = std::make_shared<overlay::Channel>(std::move(*channel));
-      co_return Result<void>();
-    }
-    last = channel.error();
-  }
-  co_return last;
+  overlay::ConnectOptions options;
+  options.expected_host = host;
+  options.session = kTraceSession;
+  options.timeouts.connect = limits_.answer;
+  options.timeouts.handshake = limits_.answer;
+  auto endpoints = control_endpoints(context_.database.contents(), host);
+  auto channel = co_await overlay::connect_any(context_.tls, std::move(endpoints), options,
+                                               context_.peer_check);
+  if (!channel) co_return channel.error();
+  hop.channel = std::make_shared<overlay::Channel>(std::move(*channel));
+  co_return Result<void>();
 }
 
 asio::awaitable<Result<TraceTold>> Tracer::ask(std::string host, TraceRequest request, Hop& hop) {

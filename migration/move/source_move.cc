@@ -1,6 +1,7 @@
 #include "migration/move/source_move.h"
 
 #include "migration/move/about.h"
+#include "overlay/channel/connect_any.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 
@@ -163,23 +164,16 @@ asio::awaitable<void> SourceMove::hold(std::string_view point) {
 
 asio::awaitable<Result<void>> SourceMove::connect() {
   channel_.reset();
-  policy::Error last = policy::make_error(
-      errc::host_unreachable,
-      fmt::format("the control database has no control endpoint of {}", entry().peer));
-  for (const auto& endpoint : context_->endpoints_of(entry().peer)) {
-    overlay::ConnectOptions options;
-    options.endpoint = endpoint;
-    options.expected_host = entry().peer;
-    options.session = entry().move_id;
-    options.timeouts = context_->timeouts;
-    auto channel = co_await overlay::connect(context_->tls, options, context_->peer_check);
-    if (channel) {
-      channel_ = std::make_shared<overlay::Channel>(std::move(*channel));
-      co_return Result<void>{};
-    }
-    last = channel.error();
-  }
-  co_return last;
+  overlay::ConnectOptions options;
+  options.expected_host = entry().peer;
+  options.session = entry().move_id;
+  options.timeouts = context_->timeouts;
+  auto endpoints = context_->endpoints_of(entry().peer);
+  auto channel = co_await overlay::connect_any(context_->tls, std::move(endpoints), options,
+                                               context_->peer_check);
+  if (!channel) co_return channel.error();
+  channel_ = std::make_shared<overlay::Channel>(std::move(*channel));
+  co_return Result<void>{};
 }
 
 /// Sends one message and receives its answer.

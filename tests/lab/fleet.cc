@@ -98,6 +98,14 @@ int Fleet::show_move(const Host& to, Clock::duration timeout) {
   return process.wait(timeout);
 }
 
+std::unique_ptr<Flow> Fleet::start_flow(unsigned per_second, const std::string& address) {
+  auto flow =
+      std::make_unique<Flow>(lab_.client(), address, containers_,
+                             lab_.directory() / ("flow-" + std::to_string(++flows_)), per_second);
+  flow->wait_progress(200, 20s);
+  return flow;
+}
+
 std::vector<TaskView> Fleet::tasks() {
   std::vector<TaskView> all;
   const auto json = lab_.homeport_json("task list");

@@ -68,6 +68,9 @@ class Fleet {
   std::unique_ptr<Process> start_move(const Host& to);
   /// The same with its progress on the caller's terminal; returns the exit status.
   int show_move(const Host& to, Clock::duration timeout = 120s);
+  /// Datagrams from the client to where the application is, of which some have arrived. Only with
+  /// containers.
+  std::unique_ptr<Flow> start_flow(unsigned per_second, const std::string& address = "10.1.0.5");
   /// Tasks as the control database has them, oldest first.
   std::vector<TaskView> tasks();
   /// The task that was asked for last.
@@ -96,6 +99,7 @@ class Fleet {
   Host* c_ = nullptr;
   std::unique_ptr<GuestControl> guest_;
   std::vector<const Namespace*> containers_;
+  unsigned flows_ = 0;
 };
 
 }  // namespace homeport::lab

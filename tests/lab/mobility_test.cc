@@ -44,14 +44,6 @@ class Mobility : public testing::Test {
                host.name() + " to send nothing on any more");
   }
 
-  static std::unique_ptr<Flow> start_flow() {
-    static int number = 0;
-    auto flow = std::make_unique<Flow>(
-        fleet_->lab().client(), "10.1.0.5", fleet_->containers(),
-        fleet_->lab().directory() / ("flow-" + std::to_string(++number)), 1000);
-    flow->wait_progress(200, 20s);
-    return flow;
-  }
   static void expect_whole(Flow& flow) {
     flow.wait_progress(200, 20s);
     const FlowReport report = flow.finish();
@@ -74,7 +66,7 @@ class Mobility : public testing::Test {
 std::unique_ptr<Fleet> Mobility::fleet_;
 
 TEST_F(Mobility, WhenAllHaveConfirmedNothingIsSentOn) {
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(1000);
   Host& left = move();
   EXPECT_EQ(relayed_addresses(left), 1u);
   wait_confirmed(left);
@@ -86,7 +78,7 @@ TEST_F(Mobility, WhenAllHaveConfirmedNothingIsSentOn) {
 
 TEST_F(Mobility, AHostThatTheDatabaseDoesNotReachHearsOfIt) {
   fleet_->c().management().cut();
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(1000);
   Host& left = move();
   wait_confirmed(left);
   const std::uint64_t before = sent_on(left);
@@ -97,7 +89,7 @@ TEST_F(Mobility, AHostThatTheDatabaseDoesNotReachHearsOfIt) {
 }
 
 TEST_F(Mobility, AHostWithoutAnAgentIsWaitedFor) {
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(1000);
   fleet_->c().kill_agent();
   Host& left = move();
   const std::uint64_t before = sent_on(left);

@@ -31,15 +31,6 @@ class Netdev : public testing::Test {
     EXPECT_THAT(fleet_->lab().complaints(kExpected), IsEmpty());
   }
 
-  static std::unique_ptr<Flow> start_flow(const std::string& address = "10.1.0.5") {
-    static int number = 0;
-    auto flow = std::make_unique<Flow>(
-        fleet_->lab().client(), address, fleet_->containers(),
-        fleet_->lab().directory() / ("flow-" + std::to_string(++number)), 2000);
-    flow->wait_progress(200, 20s);
-    return flow;
-  }
-
   /// Nothing may be missing, and each of `switches` moves, forth or back, is seen once.
   static void expect_whole(Flow& flow, std::uint64_t switches) {
     const FlowReport report = flow.finish();
@@ -52,7 +43,7 @@ class Netdev : public testing::Test {
 
   /// Traffic goes to `owner` and nowhere else.
   static void expect_traffic(const Host& owner) {
-    auto flow = start_flow();
+    auto flow = fleet_->start_flow(2000);
     const FlowReport report = flow->finish();
     const std::size_t place = &owner == &fleet_->a() ? 0 : 1;
     EXPECT_EQ(report.lost, 0u) << report.to_string();
@@ -62,7 +53,7 @@ class Netdev : public testing::Test {
   /// Refused with `why`; nothing has changed.
   static void expect_refused(const std::string& why) {
     Host& here = fleet_->wait_somewhere();
-    auto flow = start_flow();
+    auto flow = fleet_->start_flow(2000);
     const MoveOutcome outcome = fleet_->move(fleet_->other_than(here));
     EXPECT_EQ(outcome.status, 1);
     EXPECT_EQ(outcome.task.state, "rolled-back");
@@ -87,7 +78,7 @@ std::unique_ptr<Fleet> Netdev::fleet_;
 
 TEST_F(Netdev, MovesForthAndBackUnderAFlow) {
   for (const char* address : {"10.1.0.5", "fd01::5"}) {
-    auto flow = start_flow(address);
+    auto flow = fleet_->start_flow(2000, address);
     for (int i = 0; i < 2; ++i) {
       Host& there = fleet_->other_than(fleet_->wait_somewhere());
       const MoveOutcome outcome = fleet_->move(there);
@@ -126,7 +117,7 @@ TEST_F(Netdev, CancelledBeforeTheCommitItsTrafficComesBack) {
   for (const char* step : {"requested", "prepared", "redirected", "device-state"}) {
     SCOPED_TRACE(step);
     Host& here = fleet_->wait_somewhere();
-    auto flow = start_flow();
+    auto flow = fleet_->start_flow(2000);
     here.hold_at(step);
     auto waiting = fleet_->start_move(fleet_->other_than(here));
     here.wait_held();
@@ -245,7 +236,7 @@ TEST_P(NetdevFault, LeavesItInOnePlaceWithItsTraffic) {
   const Cell& cell = GetParam();
   Host& here = fleet_->wait_somewhere();
   const HeldMove move{*fleet_, here, fleet_->other_than(here)};
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(2000);
   here.hold_at(cell.step);
   auto waiting = fleet_->start_move(move.destination);
   here.wait_held();

@@ -32,15 +32,6 @@ class OpenVSwitchHost : public testing::Test {
     EXPECT_THAT(fleet_->lab().complaints({kMended, "control database"}), IsEmpty());
   }
 
-  static std::unique_ptr<Flow> start_flow(const std::string& address = "10.1.0.5") {
-    static int number = 0;
-    auto flow = std::make_unique<Flow>(
-        fleet_->lab().client(), address, fleet_->containers(),
-        fleet_->lab().directory() / ("flow-" + std::to_string(++number)), 2000);
-    flow->wait_progress(200, 20s);
-    return flow;
-  }
-
   /// At a move the packets that meet a changed flow wait for ovs-vswitchd to read it, and those
   /// behind them need not: docs/ovs-datapath.md.
   static void expect_whole(Flow& flow, std::uint64_t switches) {
@@ -78,9 +69,14 @@ class OpenVSwitchHost : public testing::Test {
 
 std::unique_ptr<Fleet> OpenVSwitchHost::fleet_;
 
+TEST_F(OpenVSwitchHost, SaysWhatItsDatapathIs) {
+  EXPECT_THAT(fleet_->a().get("/v1/datapath"), HasSubstr(R"("kind":"ovs")"));
+  EXPECT_THAT(fleet_->b().get("/v1/datapath"), HasSubstr(R"("kind":"ebpf")"));
+}
+
 TEST_F(OpenVSwitchHost, AContainerMovesFromAndToItUnderAFlow) {
   for (const char* address : {"10.1.0.5", "fd01::5"}) {
-    auto flow = start_flow(address);
+    auto flow = fleet_->start_flow(2000, address);
     for (int i = 0; i < 2; ++i) {
       Host& there = fleet_->other_than(fleet_->wait_somewhere());
       const MoveOutcome outcome = fleet_->move(there);
@@ -95,7 +91,7 @@ TEST_F(OpenVSwitchHost, AContainerMovesFromAndToItUnderAFlow) {
 TEST_F(OpenVSwitchHost, ItsAgentIsKilledAndStartsAgainUnderAFlow) {
   Host& host = bring_home();
   const auto before = flows(kOurs);
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(2000);
   for (int i = 0; i < 3; ++i) {
     host.kill_agent();
     flow->wait_progress(1000, 20s);
@@ -142,7 +138,7 @@ TEST_F(OpenVSwitchHost, WhatIsMeddledWithIsMendedAndTheRestLeftAlone) {
 
   EXPECT_EQ(flows("cookie=0x77/-1"), theirs);
   EXPECT_THAT(bridge.vsctl("list-ports br-int"), HasSubstr("theirs"));
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(2000);
   expect_whole(*flow, 0);
   bridge.vsctl("del-port br-int theirs");
   bridge.ofctl("del-flows", "br-int", "cookie=0x77/-1");

@@ -73,15 +73,6 @@ class TraceLab : public testing::Test {
     return count ? count->to_number<std::uint64_t>() : 0;
   }
 
-  static std::unique_ptr<Flow> start_flow() {
-    static int number = 0;
-    auto flow = std::make_unique<Flow>(
-        fleet_->lab().client(), "10.1.0.5", fleet_->containers(),
-        fleet_->lab().directory() / ("flow-" + std::to_string(++number)), 1000);
-    flow->wait_progress(200, 20s);
-    return flow;
-  }
-
   /// How many programs count packets on this machine; the kernel keeps 15 bytes of their names.
   static std::size_t counting() {
     const std::string all = run_checked({"bpftool", "prog", "show"});
@@ -205,7 +196,7 @@ TEST_F(TraceLab, SeesWhatSomebodyHasDeleted) {
 
 TEST_F(TraceLab, CountsRealPacketsAndLosesNone) {
   Host& here = fleet_->wait_somewhere();
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(1000);
   Process live(command("client 10.1.0.5 --live --for 4 --json"),
                {.inside = &fleet_->c().inside(), .log = fleet_->lab().directory() / "live.json"});
   ASSERT_EQ(live.wait(30s), 0) << live.log_tail();

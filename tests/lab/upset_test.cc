@@ -26,13 +26,6 @@ class Upset : public testing::Test {
     EXPECT_THAT(fleet_->lab().complaints({"changed from outside"}), IsEmpty());
   }
 
-  std::unique_ptr<Flow> start_flow() {
-    auto flow = std::make_unique<Flow>(
-        fleet_->lab().client(), "10.1.0.5", fleet_->containers(),
-        fleet_->lab().directory() / ("flow-" + std::to_string(++flows_)), 1000);
-    flow->wait_progress(200, 20s);
-    return flow;
-  }
   static void expect_whole(Flow& flow) {
     flow.wait_progress(200, 20s);
     const FlowReport report = flow.finish();
@@ -52,7 +45,6 @@ class Upset : public testing::Test {
   }
 
   std::unique_ptr<Fleet> fleet_;
-  int flows_ = 0;
 };
 
 TEST_F(Upset, WhatIsDeletedByHandIsThereAgainWithin5Seconds) {
@@ -79,7 +71,7 @@ TEST_F(Upset, WhatIsDeletedByHandIsThereAgainWithin5Seconds) {
     wait_until(
         [&] { return host.get("/v1/datapath").find("\"differences\":[]") != std::string::npos; },
         5s, "the datapath to be whole");
-    expect_whole(*start_flow());
+    expect_whole(*fleet_->start_flow(1000));
   }
   expect_moves();
 }
@@ -87,7 +79,7 @@ TEST_F(Upset, WhatIsDeletedByHandIsThereAgainWithin5Seconds) {
 TEST_F(Upset, RowsThatCannotBeChangeNothingAndAreNamed) {
   make({.name = "bad-rows"});
   expect_moves();  // so that the generation is not the first
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(1000);
   auto binding = [](const std::string& name, const std::string& mac, const std::string& address) {
     return R"({"op":"insert","table":"Binding","row":{"name":")" + name +
            R"(","application":"other","network":"net1","mac":")" + mac +
@@ -123,7 +115,7 @@ TEST_F(Upset, RowsThatCannotBeChangeNothingAndAreNamed) {
 
 TEST_F(Upset, AClockThatIsAnHourOffIsNoHostThatIsDead) {
   make({.name = "clock", .clocks_off_seconds = {0, -3600, 3600}});
-  auto flow = start_flow();
+  auto flow = fleet_->start_flow(1000);
   for (int i = 0; i < 2; ++i) {
     expect_moves();
     fleet_->wait_settled(fleet_->wait_somewhere());

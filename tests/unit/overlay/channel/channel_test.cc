@@ -1,4 +1,5 @@
 // Traffic between two good hosts, and the end of it.
+#include "overlay/channel/connect_any.h"
 #include "tests/unit/overlay/channel/test_peers.h"
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
@@ -44,6 +45,26 @@ TEST_F(ChannelTest, CarriesMessagesAndPayloadBothWays) {
     EXPECT_EQ(got.value().value(), "back");
     EXPECT_GT(a.bytes_sent(), 1000u);
     EXPECT_GT(b.bytes_sent(), 0u);
+  }());
+}
+
+TEST_F(ChannelTest, IsToTheFirstAddressThatAnswers) {
+  serve(tls_b_, server_options(), anyone());
+  run([this]() -> asio::awaitable<void> {
+    // Bound and not listened on: refused.
+    asio::ip::tcp::acceptor deaf(io_);
+    deaf.open(asio::ip::tcp::v4());
+    deaf.bind({asio::ip::address_v4::loopback(), 0});
+    const ConnectOptions options = to_b();
+    std::vector<asio::ip::tcp::endpoint> endpoints{deaf.local_endpoint(), options.endpoint};
+    Result<Channel> connected = co_await connect_any(tls_a_, endpoints, options, anyone());
+    EXPECT_EQ(connected.value().peer(), "hostB");
+    endpoints.pop_back();
+    connected = co_await connect_any(tls_a_, endpoints, options, anyone());
+    EXPECT_EQ(connected.error().code, boost::system::errc::connection_refused);
+    endpoints.clear();
+    connected = co_await connect_any(tls_a_, endpoints, options, anyone());
+    EXPECT_THAT(connected.error().message, HasSubstr("no control endpoint of hostB"));
   }());
 }
 
