@@ -4,11 +4,17 @@
 
 namespace homeport::agent {
 
-Hearsay::Judgement Hearsay::hear(const Contents& contents, const std::string& from,
+Hearsay::Judgement Hearsay::hear(const Contents& contents, bool reading, const std::string& from,
                                  const Moved& moved, Time now) {
   auto binding = contents.bindings.find(moved.binding);
-  // Nothing is sent there from here by an older word either.
-  if (binding == contents.bindings.end()) return {};
+  if (binding == contents.bindings.end()) {
+    if (reading) {
+      return {Verdict::refused, fmt::format("this host is reading rows of the control database, "
+                                            "and has none of {} yet",
+                                            moved.binding)};
+    }
+    return {};  // Nothing is sent there from here by an older word either.
+  }
   std::string owner = binding->second.location;
   policy::Generation generation = binding->second.generation;
   const bool from_database = !told_.contains(moved.binding);

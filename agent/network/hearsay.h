@@ -46,8 +46,11 @@ class Hearsay {
     std::string why;
   };
 
-  /// `from` is the host that tells, as its certificate says.
-  Judgement hear(const Contents& contents, const std::string& from, const Moved& moved, Time now);
+  /// `from` is the host that tells, as its certificate says. `reading`: rows that concern this host
+  /// are on their way. A binding that is not known then may come in a moment, and come from a
+  /// server of the cluster that has not heard of the move itself.
+  Judgement hear(const Contents& contents, bool reading, const std::string& from,
+                 const Moved& moved, Time now);
   /// The database may have caught up, or say otherwise. `synced`: it is what the server has.
   void follow(const Contents& contents, bool synced, Time now);
 

@@ -127,7 +127,8 @@ std::string VirtualNetwork::hear(const std::string& from, const Moved& moved) {
   // What is programmed may be of an earlier agent, and older than the news.
   if (!programmed_) return "this host does not know the control database yet";
   const auto now = std::chrono::steady_clock::now();
-  Hearsay::Judgement judgement = hearsay_.hear(database_.contents(), from, moved, now);
+  const bool reading = database_.synced() && !database_.settled();
+  Hearsay::Judgement judgement = hearsay_.hear(database_.contents(), reading, from, moved, now);
   const auto alarms = alarms_;
   report_alarms();
   due_ = due_ || alarms != alarms_;

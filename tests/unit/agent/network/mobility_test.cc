@@ -43,9 +43,10 @@ class Mobility : public testing::Test {
   }
 
   Verdict hear(const std::string& from, const Moved& moved) {
-    return hearsay.hear(contents, from, moved, now).verdict;
+    return hearsay.hear(contents, reading, from, moved, now).verdict;
   }
 
+  bool reading = false;
   Contents contents;
   Hearsay hearsay;
   Hearsay::Time now{};
@@ -71,6 +72,16 @@ TEST_F(Mobility, OldNewsIsKnown) {
   EXPECT_EQ(hear("hostA", {"vm1", "hostB", 4}), Verdict::news);
   EXPECT_EQ(hear("hostA", {"vm1", "hostB", 4}), Verdict::known);  // told again
   EXPECT_THAT(hearsay.alarms(), IsEmpty());
+}
+
+TEST_F(Mobility, NothingIsConfirmedOfWhatIsBeingRead) {
+  reading = true;
+  EXPECT_EQ(hear("hostA", {"vm2", "hostB", 4}), Verdict::refused);
+  EXPECT_EQ(hear("hostA", {"vm1", "hostB", 4}), Verdict::news);  // it is here
+  place("vm2", "hostA", 3);  // from a server that has not heard of the move
+  EXPECT_EQ(hear("hostA", {"vm2", "hostB", 4}), Verdict::news);
+  reading = false;
+  EXPECT_EQ(hear("hostA", {"vm3", "hostB", 4}), Verdict::known);
 }
 
 TEST_F(Mobility, AHostThatIsNotThereIsRefused) {
