@@ -18,6 +18,7 @@
 // that starts and ends the counting of traces inside Tracer.
 #include "agent/wiring.h"
 
+#include "agent/mobility/handover.h"
 #include "agent/mobility/teller.h"
 #include "agent/network/underlay.h"
 #include "agent/network/virtual_network.h"
@@ -71,6 +72,10 @@ struct Agent::Parts {
                 [this](const auto& host) { return control_endpoints(database.contents(), host); },
             .departed = [this](const auto& application) { guests.departed(application); },
             .reconnect = [this](auto application) { return guests.reconnect(application); },
+            .vouch =
+                [this](const auto& application, const auto& to, auto generation) {
+                  return sign_handovers(tls, database.contents(), application, to, generation);
+                },
             .hold = std::move(hold)})),
         tasks(executor, database, guests, source, config.host, config.limits.moves,
               [this](const auto& application) { return destination.expects(application); }),
@@ -91,7 +96,11 @@ struct Agent::Parts {
                 },
             .runs = [this](const auto& application) { return guests.present(application); },
             .arrived = [this](auto application,
-                              auto vm) { guests.add(application, std::move(vm)); }}),
+                              auto vm) { guests.add(application, std::move(vm)); },
+            .vouched =
+                [this](const auto& source, const auto& told) {
+                  teller.arrived(source, {told.handovers().begin(), told.handovers().end()});
+                }}),
         tracer({executor, config.host, database, *datapath, tls, peers.check()}) {
     // kernel -> VirtualNetwork
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
@@ -129,7 +138,8 @@ struct Agent::Parts {
         serve_channels(executor, tls, overlay::Purpose::control, config.listen.control, timeouts,
                        peers.check(), [this](overlay::Channel channel) {
                          if (channel.session() == kMobilitySession) {
-                           return hear_of_moves(std::move(channel), network);  // -> VirtualNetwork
+                           // -> VirtualNetwork
+                           return hear_of_moves(std::move(channel), network, peers.check());
                          }
                          if (channel.session() == kTraceSession) {
                            return tracer.serve(std::move(channel));  // -> Tracer

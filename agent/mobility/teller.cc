@@ -1,6 +1,8 @@
 #include "agent/mobility/teller.h"
 
-#include "agent/mobility/mobility.pb.h"
+#include "agent/mobility/handover.h"
+#include "agent/network/arrivals.h"
+#include "agent/network/departures.h"
 #include "overlay/channel/connect_any.h"
 #include "overlay/log/log.h"
 #include "overlay/spawn.h"
@@ -12,8 +14,10 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 
 namespace homeport::agent {
 
@@ -36,7 +40,8 @@ constexpr auto kAnswerPatience = 5s;
 }  // namespace
 
 struct MobilityTeller::State : std::enable_shared_from_this<State> {
-  explicit State(Context c) : context(std::move(c)), departures(context.host) {}
+  explicit State(Context c)
+      : context(std::move(c)), departures(context.host), arrivals(context.host) {}
 
   struct Peer {
     explicit Peer(const asio::any_io_executor& executor) : wake(executor) {}
@@ -45,6 +50,13 @@ struct MobilityTeller::State : std::enable_shared_from_this<State> {
     std::vector<Moved> untold;  ///< when it was last woken
     std::string problem;        ///< that was told to the log
   };
+
+  /// What `peer` has not confirmed yet.
+  std::vector<Moved> untold(const std::string& peer) const {
+    std::vector<Moved> moved = departures.untold(peer);
+    std::ranges::copy(arrivals.untold(peer), std::back_inserter(moved));
+    return moved;
+  }
 
   /// Ends after `time`, or as soon as there may be something to tell.
   asio::awaitable<void> wait(std::shared_ptr<Peer> peer, steady_clock::duration time) {
@@ -99,6 +111,9 @@ struct MobilityTeller::State : std::enable_shared_from_this<State> {
       told.set_binding(each.binding);
       told.set_host(each.host);
       told.set_generation(each.generation);
+      if (const std::string* proof = arrivals.proof(each)) {
+        told.mutable_handover()->ParseFromString(*proof);  // as it was when it was taken in
+      }
     }
     auto answer = co_await ask(name, peer, std::move(message));
     std::string problem;
@@ -110,6 +125,7 @@ struct MobilityTeller::State : std::enable_shared_from_this<State> {
         const Moved& each = moved[static_cast<std::size_t>(i)];
         if (answer->heard(i).confirmed()) {
           departures.confirmed(name, each.binding, each.generation, steady_clock::now());
+          arrivals.confirmed(name, each.binding, each.generation);
         } else {
           problem = policy::printable(answer->heard(i).why());
         }
@@ -127,10 +143,10 @@ struct MobilityTeller::State : std::enable_shared_from_this<State> {
   asio::awaitable<void> serve(std::string name, std::shared_ptr<Peer> peer) {
     steady_clock::duration retry = kFirstRetry;
     while (true) {
-      std::vector<Moved> moved = departures.untold(name);
+      std::vector<Moved> moved = untold(name);
       if (moved.empty()) {
         co_await wait(peer, kIdle);
-        if (departures.untold(name).empty()) break;
+        if (untold(name).empty()) break;
         continue;
       }
       const bool told = co_await tell(name, peer, std::move(moved));
@@ -146,6 +162,7 @@ struct MobilityTeller::State : std::enable_shared_from_this<State> {
 
   Context context;
   Departures departures;
+  Arrivals arrivals;
   std::map<std::string, std::shared_ptr<Peer>> peers;
 };
 
@@ -159,11 +176,14 @@ void MobilityTeller::follow() {
   if (!state.context.network.programmed()) return;
   state.departures.follow(state.context.database.contents(), state.context.network.been_here(),
                           steady_clock::now());
-  for (const std::string& name : state.departures.peers()) {
+  state.arrivals.follow(state.context.database.contents(), steady_clock::now());
+  std::set<std::string> names = state.departures.peers();
+  names.merge(state.arrivals.peers());
+  for (const std::string& name : names) {
     auto [place, is_new] = state.peers.try_emplace(name);
     if (is_new) place->second = std::make_shared<State::Peer>(state.context.executor);
     // What it has failed to hear is no reason to try again sooner.
-    std::vector<Moved> untold = state.departures.untold(name);
+    std::vector<Moved> untold = state.untold(name);
     if (untold == place->second->untold) continue;
     place->second->untold = std::move(untold);
     if (!is_new) {
@@ -178,6 +198,32 @@ void MobilityTeller::follow() {
   }
 }
 
+void MobilityTeller::arrived(const std::string& source, std::vector<std::string> handovers) {
+  State& state = *state_;
+  if (handovers.size() > kMostTold) handovers.resize(kMostTold);
+  for (std::string& bytes : handovers) {
+    SignedHandover handover;
+    Result<Handover> read =
+        handover.ParseFromString(bytes)
+            ? read_handover(handover, state.context.peer_check)
+            : policy::make_error(boost::system::errc::bad_message, "what it sent is no handover");
+    if (read && (read->from != source || read->moved.host != state.context.host ||
+                 !state.context.database.contents().bindings.contains(read->moved.binding))) {
+      read = policy::make_error(boost::system::errc::invalid_argument,
+                                "what it signed is of another move");
+    }
+    if (!read) {
+      log::warn(
+          "{} has moved an application here, and others will not hear of it from this host: "
+          "{}",
+          source, read.error().message);
+      continue;
+    }
+    state.arrivals.came(std::move(read->moved), source, std::move(bytes), steady_clock::now());
+  }
+  follow();
+}
+
 void MobilityTeller::settle() {
   State& state = *state_;
   for (const std::string& binding : state.departures.settled(steady_clock::now())) {
@@ -186,7 +232,24 @@ void MobilityTeller::settle() {
   follow();
 }
 
-asio::awaitable<void> hear_of_moves(overlay::Channel channel, VirtualNetwork& network) {
+namespace {
+
+/// Returns why `peer` cannot count on it; empty when it can.
+std::string hear(const std::string& peer, const MovedBinding& told, VirtualNetwork& network,
+                 const overlay::PeerCheck& check) {
+  const Moved moved{policy::printable(told.binding()), policy::printable(told.host()),
+                    told.generation()};
+  if (!told.has_handover()) return network.hear(peer, moved);
+  auto handover = read_handover(told.handover(), check);
+  if (!handover) return handover.error().message;
+  if (handover->moved != moved) return "the handover that is shown is of something else";
+  return network.hear(handover->from, moved);
+}
+
+}  // namespace
+
+asio::awaitable<void> hear_of_moves(overlay::Channel channel, VirtualNetwork& network,
+                                    overlay::PeerCheck check) {
   while (true) {
     auto message = co_await channel.receive<MovedBindings>();
     if (!message) {
@@ -202,9 +265,7 @@ asio::awaitable<void> hear_of_moves(overlay::Channel channel, VirtualNetwork& ne
     }
     HeardAll answer;
     for (const MovedBinding& moved : message->moved()) {
-      const std::string why =
-          network.hear(channel.peer(), {policy::printable(moved.binding()),
-                                        policy::printable(moved.host()), moved.generation()});
+      const std::string why = hear(channel.peer(), moved, network, check);
       Heard& heard = *answer.add_heard();
       heard.set_confirmed(why.empty());
       heard.set_why(why);

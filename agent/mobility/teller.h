@@ -1,10 +1,10 @@
-// Tells the hosts that may send to an application that it has left this one, and what they confirm.
-// Beside the database, which tells the same: a host that is cut off from it hears it from here, and
-// this host learns when nothing has to be sent on any more.
+// Tells the hosts that may send to an application that it has left this one, and what they confirm;
+// and that it has come here, by what the host that it has left has signed (handover.h). Beside the
+// database, which tells the same: a host that is cut off from it hears it from here, and the host
+// that was left learns when nothing has to be sent on any more.
 #pragma once
 
 #include "agent/control/database.h"
-#include "agent/network/departures.h"
 #include "agent/network/virtual_network.h"
 #include "overlay/channel/channel.h"
 
@@ -12,6 +12,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace homeport::agent {
 
@@ -38,6 +39,9 @@ class MobilityTeller {
 
   /// After the network has followed a change of the database.
   void follow();
+  /// `source` has moved an application here; `handovers`: what it has signed, each a serialized
+  /// SignedHandover. What is not of that move is left out, with a warning.
+  void arrived(const std::string& source, std::vector<std::string> handovers);
   /// Now and then: ends what every peer has confirmed.
   void settle();
 
@@ -46,7 +50,9 @@ class MobilityTeller {
   std::shared_ptr<State> state_;
 };
 
-/// The other end: serves one channel of that session until it ends.
-boost::asio::awaitable<void> hear_of_moves(overlay::Channel channel, VirtualNetwork& network);
+/// The other end: serves one channel of that session until it ends. `check` knows the certificates
+/// of other hosts.
+boost::asio::awaitable<void> hear_of_moves(overlay::Channel channel, VirtualNetwork& network,
+                                           overlay::PeerCheck check);
 
 }  // namespace homeport::agent

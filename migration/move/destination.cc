@@ -158,6 +158,7 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
     case ToDestination::kResume:
       if (!move) move = find(message.resume().move_id(), channel->peer());
       if (!move && runs_since(message.resume())) {
+        context_->vouched(channel->peer(), message.resume());
         answer.mutable_running();
         co_return answer;
       }
@@ -167,7 +168,9 @@ asio::awaitable<ToSource> Destination::answer(std::shared_ptr<overlay::Channel> 
                         message.resume().move_id(), message.resume().generation()));
         co_return answer;
       }
-      co_return co_await move->resume();
+      answer = co_await move->resume();
+      if (answer.has_running()) context_->vouched(channel->peer(), message.resume());
+      co_return answer;
     case ToDestination::kCallOff:
       if (!move) move = find(message.call_off().move_id(), channel->peer());
       if (!move && !all_known()) {

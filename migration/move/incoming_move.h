@@ -44,6 +44,8 @@ struct DestinationContext {
   std::function<bool(const std::string& application)> runs;
   /// The guest runs here now.
   std::function<void(std::string application, std::shared_ptr<Vm> vm)> arrived;
+  /// It does, and `source` has signed this about it (SourceContext::vouch).
+  std::function<void(const std::string& source, const Resume& told)> vouched;
 };
 
 /// Used on the control executor only.

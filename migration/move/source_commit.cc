@@ -98,12 +98,15 @@ asio::awaitable<SourceEvent> SourceMove::resolve_commit() {
 asio::awaitable<SourceEvent> SourceMove::hand_over() {
   auto wait = 50ms;
   const auto began = steady_clock::now();
+  if (handovers_.empty()) sign_handovers();
   while (true) {
     if (left_to_destination_) co_return Event::done;
     ToDestination message;
-    message.mutable_resume()->set_move_id(entry().move_id);
-    message.mutable_resume()->set_generation(entry().generation + 1);
-    message.mutable_resume()->set_application(entry().application);
+    Resume& resume = *message.mutable_resume();
+    resume.set_move_id(entry().move_id);
+    resume.set_generation(entry().generation + 1);
+    resume.set_application(entry().application);
+    resume.mutable_handovers()->Add(handovers_.begin(), handovers_.end());
     auto answer = co_await ask(std::move(message));
     if (answer && answer->has_running()) {
       if (stopped_at_) {

@@ -61,6 +61,7 @@ asio::awaitable<T> SourceMove::on_bulk(asio::awaitable<T> work) {
 
 asio::awaitable<SourceEvent> SourceMove::prepare_destination() {
   if (auto written = context_->journal.write(entry()); !written) co_return fail(written.error());
+  sign_handovers();
   co_await hold("requested");
   if (entry().cargo == Cargo::vm) {
     if (auto prepared = co_await prepare_vm(); !prepared) co_return fail(prepared.error());

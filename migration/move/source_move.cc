@@ -197,6 +197,10 @@ asio::awaitable<Result<ToSource>> SourceMove::ask(ToDestination message) {
 }
 
 /// Lets go of the guest's memory; the figures stay.
+void SourceMove::sign_handovers() {
+  handovers_ = context_->vouch(entry().application, entry().peer, entry().generation + 1);
+}
+
 void SourceMove::end_copier() {
   if (copier_) copied_ = copier_->progress();
   copier_.reset();

@@ -48,6 +48,11 @@ struct SourceContext {
   std::function<void(const std::string& application)> departed;
   /// Reaches the guest again whose monitor's connection was lost; nullptr when it has ended.
   std::function<boost::asio::awaitable<std::shared_ptr<Vm>>(std::string application)> reconnect;
+  /// Signed by this host: that the application is at `to` by `generation`, for that host to show
+  /// to others. Opaque here, and sent once it is true.
+  std::function<std::vector<std::string>(const std::string& application, const std::string& to,
+                                         Generation generation)>
+      vouch;
   HoldPoint hold;  ///< empty outside of tests
 };
 
@@ -131,6 +136,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Awaitable<policy::Result<void>> stream_device_state();
   Awaitable<policy::Result<void>> connect();
   Awaitable<void> hold(std::string_view point);
+  void sign_handovers();
   void end_copier();
   Awaitable<void> stay_in_doubt(std::string why);
   std::string held_how() const;
@@ -158,6 +164,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::optional<std::chrono::steady_clock::time_point> stopped_at_;
   std::optional<std::chrono::microseconds> stopped_;
   std::uint64_t device_state_bytes_ = 0;
+  std::vector<std::string> handovers_;  ///< Signed beforehand: not while the guest is stopped.
 };
 
 }  // namespace homeport::migration

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "tests/lab/failure.h"
 #include "tests/lab/fleet.h"
 #include "tests/lab/wait.h"
@@ -84,6 +86,29 @@ TEST_F(Mobility, AHostThatTheDatabaseDoesNotReachHearsOfIt) {
   const std::uint64_t before = sent_on(left);
   flow->wait_progress(1000, 20s);
   EXPECT_EQ(sent_on(left), before);
+  expect_whole(*flow);
+  fleet_->c().management().restore();
+}
+
+TEST_F(Mobility, TheHostThatItHasComeToTellsWhomTheOtherDoesNotReach) {
+  // C hears neither from the database nor from the host that is left.
+  fleet_->c().management().cut();
+  auto flow = fleet_->start_flow(1000);
+  Host& here = fleet_->wait_somewhere();
+  const std::string route = " blackhole " + fleet_->c().underlay_address();
+  here.inside().ip("route add" + route);
+  EXPECT_EQ(&move(), &here);
+  std::uint64_t before = 0;
+  wait_until(
+      [&] {
+        const std::uint64_t earlier = std::exchange(before, sent_on(here));
+        flow->wait_progress(200, 20s);
+        return earlier == before;
+      },
+      30s, "C to send to the host where the application is");
+  EXPECT_EQ(relayed_addresses(here), 1u);  // C has not confirmed it to that one
+  here.inside().ip("route del" + route);
+  wait_confirmed(here);
   expect_whole(*flow);
   fleet_->c().management().restore();
 }

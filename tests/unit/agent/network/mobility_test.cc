@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "agent/network/arrivals.h"
 #include "agent/network/departures.h"
 #include "agent/network/hearsay.h"
 
@@ -203,6 +204,33 @@ TEST_F(Mobility, NobodyElseInTheNetworkIsNobodyToWaitFor) {
   place("vm1", "", 5);
   departures.follow(contents, {"vm1"}, now);
   EXPECT_EQ(departures.size(), 0u);
+}
+
+TEST_F(Mobility, TheHostThatItHasComeToShowsWhatWasSigned) {
+  Arrivals arrivals("hostB");
+  const Moved moved{"vm1", "hostB", 4};
+  arrivals.came(moved, "hostA", "signed", now);
+  EXPECT_THAT(arrivals.peers(), IsEmpty());  // whom it concerns is not looked up yet
+  arrivals.follow(contents, now);            // the database has not come to it
+  EXPECT_THAT(arrivals.peers(), ElementsAre("hostC", "hostD"));
+  EXPECT_THAT(arrivals.untold("hostC"), ElementsAre(moved));
+  EXPECT_EQ(*arrivals.proof(moved), "signed");
+  EXPECT_EQ(arrivals.proof({"vm1", "hostB", 5}), nullptr);
+  place("vm1", "hostB", 4);
+  arrivals.confirmed("hostC", "vm1", 3);  // of another time
+  arrivals.confirmed("hostC", "vm1", 4);
+  arrivals.follow(contents, now + 1s);
+  EXPECT_THAT(arrivals.untold("hostC"), IsEmpty());
+  EXPECT_THAT(arrivals.peers(), ElementsAre("hostD"));
+  // It tells for a while, and nothing of what is of the past.
+  arrivals.follow(contents, now + Arrivals::kFor);
+  EXPECT_THAT(arrivals.peers(), ElementsAre("hostD"));
+  arrivals.follow(contents, now + Arrivals::kFor + 1s);
+  EXPECT_THAT(arrivals.peers(), IsEmpty());
+  arrivals.came(moved, "hostA", "signed", now);
+  place("vm1", "hostC", 5);
+  arrivals.follow(contents, now);
+  EXPECT_THAT(arrivals.peers(), IsEmpty());
 }
 
 }  // namespace
