@@ -379,15 +379,11 @@ Sniffer::Sniffer(const NetNamespace& inside, const std::string& device) {
   });
 }
 
-std::optional<std::string> Sniffer::next(const std::function<bool(const std::string&)>& wanted) {
-  return find(wanted, kPatienceMilliseconds);
-}
-
 bool Sniffer::pending(const std::function<bool(const std::string&)>& wanted) {
-  return find(wanted, 0).has_value();
+  return next(wanted, 0).has_value();
 }
 
-std::optional<std::string> Sniffer::find(const std::function<bool(const std::string&)>& wanted,
+std::optional<std::string> Sniffer::next(const std::function<bool(const std::string&)>& wanted,
                                          int milliseconds) {
   while (readable(fd_.get(), milliseconds)) {
     std::array<char, 65536> buffer;

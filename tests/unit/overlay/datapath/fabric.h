@@ -190,14 +190,13 @@ void send_frame_at(const std::string& device, const std::string& frame);
 class Sniffer {
  public:
   explicit Sniffer(const NetNamespace& inside, const std::string& device = "eth0");
-  /// The next frame that satisfies `wanted`; nullopt when none came within 5 s.
-  std::optional<std::string> next(const std::function<bool(const std::string&)>& wanted);
+  /// The next frame that satisfies `wanted`; nullopt when none came in time.
+  std::optional<std::string> next(const std::function<bool(const std::string&)>& wanted,
+                                  int milliseconds = 5000);
   /// Whether such a frame has come by now. Those before it are gone.
   bool pending(const std::function<bool(const std::string&)>& wanted);
 
  private:
-  std::optional<std::string> find(const std::function<bool(const std::string&)>& wanted,
-                                  int milliseconds);
   UniqueFd fd_;
 };
 
