@@ -1,6 +1,7 @@
 #include "overlay/datapath/ovs_datapath.h"
 
 #include "overlay/datapath/host_port.h"
+#include "overlay/datapath/ovs/answerer.h"
 #include "overlay/datapath/ovs/differences.h"
 #include "overlay/datapath/ovs/flow_image.h"
 #include "overlay/datapath/ovs/pipeline.h"
@@ -10,6 +11,7 @@
 #include <boost/algorithm/string/join.hpp>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -83,7 +85,11 @@ class OvsDatapath final : public Datapath {
   explicit OvsDatapath(const OvsOptions& options)
       : options_(options), bridge_(options.bridge), host_port_(options.host_device) {}
 
-  Result<void> start() { return ensure_tunnel(bridge_, options_); }
+  Result<void> start() {
+    auto ready = ensure_tunnel(bridge_, options_);
+    if (ready) answerer_.start();
+    return ready;
+  }
 
   Result<void> apply(const DesiredState& desired) override;
   const std::vector<std::string>& mended() const override { return mended_; }
@@ -113,12 +119,14 @@ class OvsDatapath final : public Datapath {
   BridgePorts usable(const std::vector<BridgePort>& ports) const;
   Result<FlowImage> in_switch_words(const FlowImage& flows);
   Result<FlowImage> own_flows();
+  static std::set<std::int64_t> senders(const DesiredState& desired, const BridgePorts& ports);
   Result<void> spare_others(FlowImage& wanted, const FlowImage& current, Problems& problems);
   Result<Programmed> found();
   Result<void> in_force(const FlowImage& flows);
 
   const OvsOptions options_;
   Bridge bridge_;
+  Answerer answerer_{bridge_};
   HostPort host_port_;
   int host_index_ = 0;  ///< of the host port's device; 0: it is not needed
   /// What this object left; none before it has written anything, or when it could not write
@@ -135,7 +143,10 @@ class OvsDatapath final : public Datapath {
 
 BridgePorts OvsDatapath::usable(const std::vector<BridgePort>& ports) const {
   BridgePorts result;
-  result.answers_nd = options_.bridge.datapath_type == "netdev";
+  const bool netdev = options_.bridge.datapath_type == "netdev";
+  result.answers_nd = netdev;
+  // The kernel fragments outer packets of IPv4.
+  result.answers_too_big = netdev || (options_.local_vtep && options_.local_vtep->is_v6());
   for (const BridgePort& port : ports) {
     if (port.number <= 0) continue;
     if (port.name == options_.tunnel_port) {
@@ -346,6 +357,15 @@ Result<void> OvsDatapath::spare_others(FlowImage& wanted, const FlowImage& curre
   return {};
 }
 
+/// The OpenFlow ports from which the agent may be handed what is too big.
+std::set<std::int64_t> OvsDatapath::senders(const DesiredState& desired, const BridgePorts& ports) {
+  std::set<std::int64_t> numbers;
+  if (!ports.answers_too_big) return numbers;
+  for (const Port& port : desired.ports) numbers.insert(ports.numbers.at(port.device));
+  if (ports.host != 0) numbers.insert(ports.host);
+  return numbers;
+}
+
 Result<void> OvsDatapath::apply(const DesiredState& desired) {
   mended_.clear();
   Problems missing;
@@ -382,10 +402,13 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   if (!wanted) return wanted.error();
   const std::size_t left_out = problems.size();
   if (auto spared = spare_others(*wanted, *current, problems); !spared) return spared;
+  if (auto kept = answerer_.keep_meters(senders(possible, numbers), mended_); !kept) return kept;
   if (auto changed = bridge_.change_flows(changes(*current, *wanted)); !changed) {
     left_.reset();
     return changed.error();
   }
+  if (auto dropped = answerer_.drop_meters(); !dropped)
+    problems.push_back(dropped.error().message + ".");
   remove_ports(*ports, desired, problems);
   keep_routes(desired, compiled.routes, problems);
   // Of the words, those of flows that have gone are forgotten now and then.
@@ -545,6 +568,8 @@ Result<TotalCounters> OvsDatapath::counters() {
 #define X(name) totals.name = packets[fmt::format("reg6={:#x}", static_cast<int>(Counter::name))];
   HOMEPORT_OVS_COUNTERS(X)
 #undef X
+  // What is too big is not to be counted by flows: see pipeline.h.
+  if (auto counted = answerer_.count(totals); !counted) return counted.error();
   return totals;
 }
 

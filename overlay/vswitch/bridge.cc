@@ -76,17 +76,43 @@ class Bridge::Replica : public ovsdb::LoopClient {
       : bridge_(hp_bridge_create(options.database.c_str(), options.name.c_str())) {}
 
   hp_bridge* get() const { return bridge_; }
+  void listen(const char* target, std::uint16_t controller, PuntedAnswer answer) {
+    answer_ = std::move(answer);
+    const hp_listener_options options{controller, &Replica::answer, this};
+    listener_ = hp_listener_create(target, &options);
+  }
   bool run() override {
     hp_bridge_run(bridge_);
-    return false;
+    return listener_ && hp_listener_run(listener_);
   }
-  void wait() override { hp_bridge_wait(bridge_); }
-  void close() override { hp_bridge_destroy(std::exchange(bridge_, nullptr)); }
+  void wait() override {
+    hp_bridge_wait(bridge_);
+    if (listener_) hp_listener_wait(listener_);
+  }
+  void close() override {
+    if (listener_) hp_listener_destroy(std::exchange(listener_, nullptr));
+    hp_bridge_destroy(std::exchange(bridge_, nullptr));
+  }
 
   const std::shared_ptr<ovsdb::OvsThread> thread = ovsdb::OvsThread::get();
 
  private:
+  static std::size_t answer(void* self, const hp_punted* packet, std::uint8_t* room,
+                            std::size_t size) {
+    auto text = [](const std::uint8_t* bytes, std::size_t length) {
+      return std::string_view(reinterpret_cast<const char*>(bytes), length);
+    };
+    const auto frame = static_cast<Replica*>(self)->answer_(
+        {packet->cookie, text(packet->tag, packet->tag_length),
+         text(packet->frame, packet->frame_length), packet->whole_length});
+    if (!frame || frame->size() > size) return 0;
+    frame->copy(reinterpret_cast<char*>(room), size);
+    return frame->size();
+  }
+
   hp_bridge* bridge_;
+  hp_listener* listener_ = nullptr;
+  PuntedAnswer answer_;
 };
 
 Bridge::Bridge(BridgeOptions options) : options_(std::move(options)) {
@@ -207,6 +233,47 @@ Result<void> Bridge::wait_revalidated(const Flow& same) {
   if (auto first = round(); !first) return first;
   if (auto again = change_flows({{same.key, same.body}}); !again) return again;
   return round();
+}
+
+Result<std::vector<Meter>> Bridge::meters(bool counts) {
+  std::vector<Meter> meters;
+  auto seen = [](void* aux, const hp_meter* meter) {
+    static_cast<std::vector<Meter>*>(aux)->push_back({meter->id, meter->rate, meter->dropped});
+  };
+  auto done = on_thread([&](Replica&, long long deadline) -> Result<void> {
+    auto connection = connect(options_, deadline);
+    if (!connection) return connection.error();
+    return outcome(hp_switch_meters(connection->get(), counts, seen, &meters, deadline));
+  });
+  if (!done) return done.error();
+  return meters;
+}
+
+Result<void> Bridge::set_meter(int command, const Meter& meter) {
+  return on_thread([&](Replica&, long long deadline) -> Result<void> {
+    auto connection = connect(options_, deadline);
+    if (!connection) return connection.error();
+    const hp_meter wanted{meter.id, meter.rate, 0};
+    return outcome(hp_switch_set_meter(connection->get(), static_cast<hp_meter_command>(command),
+                                       &wanted, deadline));
+  });
+}
+
+Result<void> Bridge::add_meter(const Meter& meter) {
+  return set_meter(HP_METER_ADD, meter);
+}
+
+Result<void> Bridge::modify_meter(const Meter& meter) {
+  return set_meter(HP_METER_MODIFY, meter);
+}
+
+Result<void> Bridge::remove_meter(std::uint32_t id) {
+  return set_meter(HP_METER_DELETE, {id});
+}
+
+void Bridge::answer_punted(std::uint16_t controller, PuntedAnswer answer) {
+  replica_->thread->call(
+      [&] { replica_->listen(options_.management.c_str(), controller, std::move(answer)); });
 }
 
 Result<std::vector<Flow>> Bridge::canonical(const std::vector<Flow>& flows) {

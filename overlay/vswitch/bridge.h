@@ -11,7 +11,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace homeport::overlay::vswitch {
@@ -68,6 +70,24 @@ struct FlowChange {
   bool remove = false;
 };
 
+/// Drops what is more than so many packets a second of those that refer to it.
+struct Meter {
+  std::uint32_t id = 0;
+  std::uint32_t rate = 0;     ///< Packets a second, and as many at once. 0: it is of another form.
+  std::uint64_t dropped = 0;  ///< Where counts were asked for.
+};
+
+/// A packet that a flow has handed to the agent by controller(id=...).
+struct PuntedPacket {
+  std::uint64_t cookie = 0;  ///< Of the flow.
+  std::string_view tag;      ///< The action's userdata.
+  std::string_view frame;    ///< As the flow had it, up to the action's max_len.
+  std::size_t length = 0;    ///< Of all of it.
+};
+/// A frame to send out of the port that the packet came from, of at most 1,500 bytes, if any.
+/// Called on the thread that has the connections of Open vSwitch: must neither block nor throw.
+using PuntedAnswer = std::function<std::optional<std::string>(const PuntedPacket&)>;
+
 /// Used from one thread. Calls wait for ovs-vswitchd, no longer than the options' patience, and
 /// then fail with an error that says so.
 class Bridge {
@@ -106,10 +126,22 @@ class Bridge {
   /// The flows in the words in which flows() tells of them.
   Result<std::vector<Flow>> canonical(const std::vector<Flow>& flows);
 
+  /// All meters of the bridge: what they are set to, or with `counts` what they have dropped.
+  Result<std::vector<Meter>> meters(bool counts);
+  Result<void> add_meter(const Meter& meter);
+  Result<void> modify_meter(const Meter& meter);
+  /// The flows that refer to it go with it.
+  Result<void> remove_meter(std::uint32_t id);
+
+  /// From now on packets that flows hand to the controller of that number are answered, as soon as
+  /// ovs-vswitchd can be reached and again whenever it comes back. Said once.
+  void answer_punted(std::uint16_t controller, PuntedAnswer answer);
+
   static constexpr std::uint8_t kAllTables = 255;
 
  private:
   class Replica;
+  Result<void> set_meter(int command, const Meter& meter);
   Result<void> on_thread(const std::function<Result<void>(Replica&, long long deadline)>& action);
 
   const BridgeOptions options_;

@@ -15,6 +15,7 @@
 #include "openvswitch/ofp-bundle.h"
 #include "openvswitch/ofp-errors.h"
 #include "openvswitch/ofp-flow.h"
+#include "openvswitch/ofp-meter.h"
 #include "openvswitch/ofp-msgs.h"
 #include "openvswitch/ofp-port.h"
 #include "openvswitch/ofp-util.h"
@@ -404,6 +405,86 @@ char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size
     why = ask(connection, ofputil_encode_barrier_request(OFP10_VERSION), &refusal, deadline);
   }
   hp_switch_close(connection);
+  if (why) {
+    free(refusal);
+    return why;
+  }
+  return refusal;
+}
+
+/* The meters of one part of an answer. */
+static char* read_meters(struct ofpbuf* answer, bool counts, hp_meter_seen* seen, void* aux,
+                         bool* more) {
+  const enum ofptype wanted = counts ? OFPTYPE_METER_STATS_REPLY : OFPTYPE_METER_CONFIG_STATS_REPLY;
+  enum ofptype type;
+  if (ofptype_decode(&type, answer->data) || type != wanted) {
+    return xstrdup("ovs-vswitchd refuses to tell its meters");
+  }
+  *more = ofpmp_more(answer->data);
+  uint64_t stub[256 / 8];
+  struct ofpbuf bands = OFPBUF_STUB_INITIALIZER(stub);
+  int result;
+  do {
+    struct ofputil_meter_config config = {.n_bands = 0};
+    struct ofputil_meter_stats stats = {.n_bands = 0};
+    result = counts ? ofputil_decode_meter_stats(answer, &stats, &bands)
+                    : ofputil_decode_meter_config(answer, &config, &bands);
+    if (!result) {
+      const struct hp_meter meter = {
+          .id = counts ? stats.meter_id : config.meter_id,
+          .rate = config.n_bands == 1 && (config.flags & OFPMF13_PKTPS) &&
+                          config.bands[0].burst_size == config.bands[0].rate
+                      ? config.bands[0].rate
+                      : 0,
+          .dropped = stats.n_bands ? stats.bands[0].packet_count : 0,
+      };
+      seen(aux, &meter);
+    }
+  } while (!result);
+  ofpbuf_uninit(&bands);
+  return result == EOF ? NULL : xstrdup("ovs-vswitchd tells of meters that cannot be read");
+}
+
+char* hp_switch_meters(struct hp_switch* connection, bool counts, hp_meter_seen* seen, void* aux,
+                       long long deadline) {
+  struct ofpbuf* request = ofputil_encode_meter_request(
+      version, counts ? OFPUTIL_METER_STATS : OFPUTIL_METER_CONFIG, OFPM13_ALL);
+  ovs_be32 xid = xid_of(request);
+  char* refusal = NULL;
+  char* why = transmit(connection, request, &refusal, deadline);
+  for (bool more = true; more && !why;) {
+    struct ofpbuf* answer;
+    why = await(connection, xid, &answer, &refusal, deadline);
+    if (!why) {
+      why = read_meters(answer, counts, seen, aux, &more);
+      ofpbuf_delete(answer);
+    }
+  }
+  free(refusal);
+  return why;
+}
+
+char* hp_switch_set_meter(struct hp_switch* connection, enum hp_meter_command command,
+                          const struct hp_meter* meter, long long deadline) {
+  static const uint16_t commands[] = {
+      [HP_METER_ADD] = OFPMC13_ADD,
+      [HP_METER_MODIFY] = OFPMC13_MODIFY,
+      [HP_METER_DELETE] = OFPMC13_DELETE,
+  };
+  struct ofputil_meter_band band = {
+      .type = OFPMBT13_DROP, .rate = meter->rate, .burst_size = meter->rate};
+  struct ofputil_meter_mod change = {
+      .command = commands[command],
+      .meter = {.meter_id = meter->id,
+                .flags = OFPMF13_PKTPS | OFPMF13_BURST | OFPMF13_STATS,
+                .n_bands = command == HP_METER_DELETE ? 0 : 1,
+                .bands = &band},
+  };
+  char* refusal = NULL;
+  char* why = transmit(connection, ofputil_encode_meter_mod(version, &change), &refusal, deadline);
+  if (!why) {
+    why = ask(connection, ofputil_encode_barrier_request(version), &refusal, deadline);
+  }
   if (why) {
     free(refusal);
     return why;

@@ -96,6 +96,50 @@ struct hp_flooding {
 char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size_t n,
                              long long deadline);
 
+/* Meters, each with one band that drops what is more than `rate` packets a second. */
+struct hp_meter {
+  uint32_t id;
+  uint32_t rate; /* and as many at once */
+  uint64_t dropped;
+};
+typedef void hp_meter_seen(void* aux, const struct hp_meter*);
+/* All that there are: what they are set to (`counts` false), or what they have dropped. */
+char* hp_switch_meters(struct hp_switch*, bool counts, hp_meter_seen* seen, void* aux,
+                       long long deadline);
+enum hp_meter_command { HP_METER_ADD, HP_METER_MODIFY, HP_METER_DELETE };
+/* One that is deleted takes the flows with it that refer to it. */
+char* hp_switch_set_meter(struct hp_switch*, enum hp_meter_command, const struct hp_meter*,
+                          long long deadline);
+
+/* Packets that flows hand to the agent. */
+
+struct hp_punted {
+  uint64_t cookie;    /* of the flow */
+  uint16_t port;      /* OpenFlow port that it came from */
+  const uint8_t* tag; /* the action's userdata */
+  size_t tag_length;
+  const uint8_t* frame; /* as the flow had it, up to the action's max_len */
+  size_t frame_length;
+  size_t whole_length;
+};
+/* Writes into `answer`, which has room for `room` bytes, a frame to send out of the port that the
+ * packet came from, and returns its length; 0: none. Must not block. */
+typedef size_t hp_answer_punted(void* aux, const struct hp_punted*, uint8_t* answer, size_t room);
+
+struct hp_listener_options {
+  uint16_t controller; /* hears the actions controller(id=...) with this number */
+  hp_answer_punted* answer;
+  void* aux;
+};
+struct hp_listener;
+/* Connects to the bridge's management socket, and again whenever that is lost, while
+ * hp_listener_run() and hp_listener_wait() take their turns in the poll loop. */
+struct hp_listener* hp_listener_create(const char* target, const struct hp_listener_options*);
+void hp_listener_destroy(struct hp_listener*);
+/* Answers some of what has come; true: there may be more. */
+bool hp_listener_run(struct hp_listener*);
+void hp_listener_wait(struct hp_listener*);
+
 /* The daemon. */
 
 /* Waits until ovs-vswitchd has gone once more over what its datapath has cached of the flows, by

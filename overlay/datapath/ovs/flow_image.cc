@@ -1,6 +1,7 @@
 #include "overlay/datapath/ovs/flow_image.h"
 
 #include "overlay/datapath/ovs/records.h"
+#include "overlay/datapath/ovs/too_big.h"
 #include "overlay/datapath/ovs/words.h"
 
 #include <fmt/format.h>
@@ -53,6 +54,9 @@ const NetworkEntry* network_of(const DesiredState& carried, policy::Vni vni) {
   return network == carried.networks.end() ? nullptr : &*network;
 }
 
+/// What a frame is longer than the IP packet in it, and the biggest that a switch can ask for.
+constexpr std::uint32_t kEthernetHeader = 14, kMostChecked = 65535 - kEthernetHeader;
+
 void emit_vtep(FlowImage& image, const policy::IpAddress& vtep) {
   const Emitter add(image, name_of(vtep));
   add(kFromTunnel, 1, tunnel_from(vtep),
@@ -61,8 +65,23 @@ void emit_vtep(FlowImage& image, const policy::IpAddress& vtep) {
                   learn(kTunnelled), go(kAddress)));
 }
 
+/// Whether a network's packets are looked at for their size.
+bool checks_size(const NetworkEntry* network, const BridgePorts& ports) {
+  return ports.answers_too_big && network && network->mtu > 0 && network->mtu <= kMostChecked;
+}
+
+/// What does not fit the tunnel, of a port, is the agent's to answer.
+void emit_too_big(const Emitter& add, const policy::MacAddress& sender, std::int64_t port,
+                  const NetworkEntry& network) {
+  const auto mtu = static_cast<std::uint16_t>(network.mtu);
+  add(kFit, 3, fmt::format("reg0={:#x},{},in_port={}", network.vni, known(kTooBig), port),
+      fmt::format("controller(max_len={},id={},userdata={},meter_id={})", kMostQuoted, kController,
+                  write_tag({sender, mtu}), meter_of(port)));
+}
+
 void emit_port(FlowImage& image, const Port& port, const DesiredState& carried,
-               std::int64_t number) {
+               const BridgePorts& ports) {
+  const std::int64_t number = ports.numbers.at(port.device);
   const Emitter add(image, name_of(port));
   const std::string mac = port.mac.to_string();
   const std::string in = fmt::format("in_port={}", number);
@@ -80,6 +99,7 @@ void emit_port(FlowImage& image, const Port& port, const DesiredState& carried,
   add(kFromPort, 1, fmt::format("{},dl_dst={}", in, mac), go(kAddress));
   add(kDeliver, 1, fmt::format("reg5={}", number),
       fmt::format("{},output:{}", kForgetPort, number));
+  if (checks_size(network, ports)) emit_too_big(add, port.mac, number, *network);
 }
 
 void emit_network(FlowImage& image, const NetworkEntry& network, const DesiredState& carried,
@@ -95,6 +115,12 @@ void emit_network(FlowImage& image, const NetworkEntry& network, const DesiredSt
   // It has judged whom it sends that to; here the bindings may be different.
   add(kGroup, 2, fmt::format("{},{}", in, kFromThere),
       fmt::format("{},{}", learn(kToMany), go(kSource)));
+  if (checks_size(&network, ports)) {
+    add(kSend, 2, fmt::format("{},{}", in, kFromHere),
+        fmt::format("check_pkt_larger({})->NXM_NX_REG1[11],{}", network.mtu + kEthernetHeader,
+                    go(kFit)));
+    if (ports.host != 0) emit_too_big(add, kRouterMac, ports.host, network);
+  }
   std::string copies;
   for (const Port& port : carried.ports) {
     if (port.vni != network.vni) continue;
@@ -178,12 +204,12 @@ void emit_gateway(FlowImage& image, const NetworkEntry& network, const policy::I
 }
 
 /// An address of a host, for the applications of networks with host access.
-void emit_host(FlowImage& image, const HostAddress& host, const BridgePorts& ports) {
+void emit_host(FlowImage& image, const HostAddress& host) {
   const Emitter add(image, name_of(host));
   const std::string to = ip_to(host.address);
   std::string there = fmt::format("{},{},", count(Counter::routed), pass_hop(kRouterMac));
   if (host.vtep) {
-    there += fmt::format("{},{},output:{}", tunnel_to(*host.vtep), kKey, ports.tunnel);
+    there += fmt::format("{},{}", tunnel_to(*host.vtep), go(kSend));
   } else {
     there += go(kToHost);
     add(kHome, 1, to, go(kPeer));
@@ -266,9 +292,9 @@ class Compiler {
       for (const auto& gateway : network.gateways) emit_gateway(result_.flows, network, gateway);
     }
     for (const Port& port : carried.ports) {
-      emit_port(result_.flows, port, carried, ports_.numbers.at(port.device));
+      emit_port(result_.flows, port, carried, ports_);
     }
-    for (const HostAddress& host : carried.hosts) emit_host(result_.flows, host, ports_);
+    for (const HostAddress& host : carried.hosts) emit_host(result_.flows, host);
     for (const HostRoute& route : result_.routes) emit_route(result_.flows, route);
     for (const policy::IpAddress& vtep : carried.vteps) emit_vtep(result_.flows, vtep);
     for (const AddressEntry& entry : carried.addresses) {

@@ -34,6 +34,9 @@ struct BridgePorts {
   /// Whether the switch can write what turns a solicitation into an advertisement: its userspace
   /// datapath can, the kernel's cannot. Where not, a solicitation goes to whom it asks for.
   bool answers_nd = true;
+  /// Whether what does not fit the tunnel is for the agent to answer. Not where the kernel
+  /// fragments outer packets.
+  bool answers_too_big = true;
 };
 
 /// An address at which the host's own processes find an application.

@@ -38,7 +38,9 @@ void emit_unicast(const Emitter& add, std::int64_t tunnel) {
   add(kArrived, 3, known(kMarked), count(Counter::drop_forwarded_twice));
   add(kArrived, 1, "", count(Counter::drop_elsewhere));
 
-  add(kSend, 1, "", fmt::format("{},output:{}", kKey, tunnel));
+  add(kSend, 1, "", go(kFit));
+  add(kFit, 2, known(kTooBig), "drop");
+  add(kFit, 1, "", fmt::format("{},output:{}", kKey, tunnel));
   // As if Homeport had no flows: the registers are as they were, but for the one bit.
   add(kLeave, 1, "",
       fmt::format("set_field:0->reg0,set_field:{:#x}->reg1,resubmit(,0)",

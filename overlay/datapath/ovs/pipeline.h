@@ -38,6 +38,7 @@ enum Table : std::uint8_t {
   kPeer = 223,        ///< the same: from an address of the network
   kToHost = 224,      ///< to the host's own processes
   kLeave = 225,       ///< the normal way: to other people's flows in table 0
+  kFit = 226,         ///< into the tunnel what fits; to the agent what does not
 };
 
 /// Of Homeport's flow for a port in table 0.
@@ -61,11 +62,24 @@ enum Known : std::uint32_t {
   kNormalWay = 0x100,   ///< from a network that lets things go their normal way
   kHostAccess = 0x200,  ///< from a network with host access
   kLeft = 0x400,        ///< goes its normal way: not Homeport's any more
+  kTooBig = 0x800,      ///< does not fit the tunnel
 };
 
-/// The longest announcement, an advertisement with its one option. A switch asks for the length of
-/// a packet by going both ways, and counts both: so this is the last thing asked, and nothing is
-/// counted behind it but what ports are given.
+/// A switch asks for the length of a packet by going both ways, and counts both: so this is the
+/// last thing asked, and nothing is counted behind it but what ports are given.
+
+/// What does not fit the tunnel is handed to the agent by controller() with this number ("HP"), no
+/// more of each port than its meter lets pass: so many a second, and as many at once.
+inline constexpr std::uint16_t kController = 0x4850;
+inline constexpr std::uint32_t kTooBigRate = 100;
+/// The meter of a port is that number in the high half, and its OpenFlow port in the low.
+inline constexpr std::uint32_t kMeter = 0x4850u << 16;
+inline constexpr std::uint32_t kMeterMask = 0xffffu << 16;
+constexpr std::uint32_t meter_of(std::int64_t port) {
+  return kMeter | static_cast<std::uint16_t>(port);
+}
+
+/// The longest announcement, an advertisement with its one option.
 inline constexpr unsigned kLongestAnnouncement = 86;
 
 /// Those of TotalCounters that flows can count, and the number of each in reg6.

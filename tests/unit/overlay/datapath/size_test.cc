@@ -1,21 +1,29 @@
-// Packets as big as the tunnel carries, and bigger ones: nothing disappears in silence, but for
-// what an application on Open vSwitch sends (neighbor_test.cc).
+// Packets as big as the tunnel carries, and bigger ones: nothing disappears in silence.
 #include "tests/unit/overlay/datapath/fabric.h"
 #include "tests/unit/overlay/datapath/frames.h"
 
 #include <boost/asio/ip/tcp.hpp>
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <chrono>
+#include <regex>
+#include <thread>
 #include <vector>
 
 namespace homeport::overlay {
 namespace {
 
 using boost::asio::ip::tcp;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
 
 const BpfFileSystem& bpf() {
   static const BpfFileSystem file_system;
@@ -74,17 +82,24 @@ class Size : public testing::TestWithParam<Fleet> {
     EXPECT_TRUE(received == sent);
   }
 
+  /// Whether the application's kernel has been told what fits on the way to application 2.
+  bool knows(const App& app, bool v6) {
+    return app.inside.succeeds("ip route get " + (v6 ? two_.v6 : two_.v4).to_string() +
+                               " | grep -q 'mtu 1430'");
+  }
+
   static void set_discovery(const Socket& socket, bool v6, int mode) {
     ::setsockopt(socket.fd(), v6 ? IPPROTO_IPV6 : IPPROTO_IP,
                  v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &mode, sizeof(mode));
   }
 };
 
-/// Of senders on hosts that answer.
 class Answers : public Size {
  protected:
-  /// A userspace switch at the other end does not put the fragments of outer packets together.
-  const bool reassembles_ = !GetParam().has(Kind::ovs) || GetParam().underlay == Underlay::v6;
+  /// The kernel fragments outer packets of IPv4, a userspace switch none. And a userspace switch at
+  /// the other end does not put them together.
+  const bool fragments_ = GetParam().hosts[0] == Kind::ebpf && GetParam().underlay == Underlay::v4;
+  const bool reassembles_ = GetParam().hosts[1] == Kind::ebpf;
 };
 
 TEST_P(Size, FullSizeDatagramsOfBothFamiliesArrive) {
@@ -150,26 +165,27 @@ TEST_P(Answers, DatagramThatMayBeFragmentedArrives) {
   set_discovery(client, false, IP_PMTUDISC_DONT);
   const std::string data(1472, 'x');
   client.send(two_.v4, server.port(), data);
-  if (GetParam().underlay == Underlay::v6) {
-    // The kernel does not fragment outer IPv6: the sender is told, and fragments the next itself.
-    ASSERT_TRUE(eventually([&] { return fabric_.host(1).totals().too_big_answers == 1; }));
+  if (!fragments_) {
+    // The sender is told, and fragments the next itself.
+    ASSERT_TRUE(eventually([&] { return knows(one_, false); }));
+    EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 1u);
     client.send(two_.v4, server.port(), data);
   }
-  if (!reassembles_) {
+  if (fragments_ && !reassembles_) {
     client.send(two_.v4, server.port(), "alone");
     EXPECT_EQ(server.receive(), "alone");
     EXPECT_EQ(fabric_.host(1).totals().fragmented, 1u);
     return;
   }
   EXPECT_EQ(server.receive(), data);
-  EXPECT_EQ(fabric_.host(1).totals().fragmented, GetParam().underlay == Underlay::v4 ? 1u : 0u);
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, fragments_ ? 1u : 0u);
 }
 
 TEST_P(Answers, WhatCannotBeAnsweredIsFragmentedOrCounted) {
   believe_in_1500();
   Sniffer sniffer(two_.inside);
   send_frame(one_, ethernet(two_.mac, one_.mac, 0x88b5, std::string(1500, 'x')));
-  if (GetParam().underlay == Underlay::v6) {
+  if (!fragments_) {
     EXPECT_TRUE(eventually([&] { return fabric_.host(1).totals().drop_too_big == 1; }));
     return;
   }
@@ -184,13 +200,121 @@ TEST_P(Answers, WhatCannotBeAnsweredIsFragmentedOrCounted) {
   EXPECT_EQ(frame->size(), 1514u);
 }
 
+/// What the agent answers for a switch, and is handed no more of than it can stand.
+class Handed : public Size {
+ protected:
+  Host& host_ = fabric_.host(1);
+
+  /// Whether too big datagrams of both families are answered, some time.
+  bool answered(App& from) {
+    for (bool v6 : {false, true}) {
+      Socket client(from.inside, v6);
+      // Does not believe what it is told.
+      set_discovery(client, v6, IP_PMTUDISC_PROBE);
+      const bool told = eventually([&] {
+        client.send(v6 ? two_.v6 : two_.v4, 9, std::string(1500 - (v6 ? 48 : 28), 'x'));
+        return knows(from, v6);
+      });
+      if (!told) return false;
+    }
+    return true;
+  }
+  std::string meters() { return host_.open_vswitch->ofctl({"dump-meters", "br-int"}); }
+};
+
+TEST_P(Handed, AFloodIsBoundedAndKeepsNoAnswerFromOthers) {
+  believe_in_1500();
+  App& three = fabric_.join(1);
+  fabric_.apply_all();
+  three.inside.run([] { set_link_mtu("eth0", 1500).value(); });
+  host_.inside.run([&] { set_link_mtu(three.device, 1500).value(); });
+
+  const auto began = std::chrono::steady_clock::now();
+  std::atomic<bool> done = false;
+  std::uint64_t sent = 0;
+  Socket flooder(one_.inside, false);
+  set_discovery(flooder, false, IP_PMTUDISC_PROBE);
+  std::thread flood([&] {
+    const std::string data(1472, 'f');
+    while (!done || sent < 20'000) {
+      flooder.send(two_.v4, 9, data);
+      ++sent;
+    }
+  });
+  EXPECT_TRUE(answered(three));
+  host_.apply().value();
+  Socket server(two_.inside, false), client(three.inside, false);
+  EXPECT_TRUE(eventually([&] {
+    client.send(two_.v4, server.port(), "small");  // Queues to the switch are full of the flood.
+    return server.pending();
+  }));
+  done = true;
+  flood.join();
+  EXPECT_TRUE(eventually([&] { return host_.totals().drop_too_big > 1000; }));
+  const TotalCounters totals = host_.totals();
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(
+      std::chrono::steady_clock::now() - began + std::chrono::seconds(1));
+  // Two ports, of which each may have as many at once as in a second.
+  EXPECT_LE(totals.too_big_answers, 2 * 100 * (static_cast<std::uint64_t>(seconds.count()) + 1));
+  EXPECT_LE(totals.too_big_answers + totals.drop_too_big, sent + 1000);
+}
+
+TEST_P(Handed, MetersComeAndGoWithTheirPortsAndAreMended) {
+  EXPECT_THAT(meters(), HasSubstr("rate=100"));
+  host_.open_vswitch->ofctl({"add-meter", "br-int", "meter=7,pktps,bands=type=drop,rate=5"});
+  const std::string all = meters();
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), IsEmpty());
+  EXPECT_EQ(meters(), all);
+
+  // Whoever deletes it deletes the flow that refers to it.
+  std::smatch own;
+  ASSERT_TRUE(std::regex_search(all, own, std::regex("meter=([0-9]{6,})")));
+  const std::string ours = own[1];
+  host_.open_vswitch->ofctl({"del-meter", "br-int", "meter=" + ours});
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), Contains("the meter " + ours + " was missing"));
+  EXPECT_EQ(meters(), all);
+  host_.open_vswitch->ofctl(
+      {"mod-meter", "br-int", "meter=" + ours + ",pktps,bands=type=drop,rate=100000"});
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), ElementsAre("the meter " + ours + " was changed"));
+  EXPECT_EQ(meters(), all);
+  believe_in_1500();
+  EXPECT_TRUE(answered(one_));
+
+  host_.desired = {};
+  host_.apply().value();
+  EXPECT_THAT(meters(), Not(HasSubstr(ours)));
+  EXPECT_THAT(meters(), HasSubstr("meter=7 "));
+}
+
+TEST_P(Handed, AnswersGoOnWithANewAgentAndANewSwitch) {
+  believe_in_1500();
+  host_.restart();
+  EXPECT_TRUE(answered(one_));
+  one_.inside.shell("ip route flush cache && ip -6 route flush cache");
+  host_.open_vswitch->kill_daemon();
+  host_.open_vswitch->start_daemon();
+  fabric_.introduce_neighbors();
+  host_.apply().value();
+  EXPECT_TRUE(answered(one_));
+}
+
+INSTANTIATE_TEST_SUITE_P(Fleets, Handed,
+                         testing::Values(Fleet{"Ovs", Underlay::v4, {Kind::ovs, Kind::ebpf}}),
+                         fleet_name);
 INSTANTIATE_TEST_SUITE_P(Fleets, Size, testing::ValuesIn(fleets()), fleet_name);
 INSTANTIATE_TEST_SUITE_P(
     Fleets, Answers,
     testing::Values(Fleet{"EbpfOverIpv4", Underlay::v4, {Kind::ebpf, Kind::ebpf}},
                     Fleet{"EbpfOverIpv6", Underlay::v6, {Kind::ebpf, Kind::ebpf}},
                     Fleet{"EbpfToOvsOverIpv4", Underlay::v4, {Kind::ebpf, Kind::ovs}},
-                    Fleet{"EbpfToOvsOverIpv6", Underlay::v6, {Kind::ebpf, Kind::ovs}}),
+                    Fleet{"EbpfToOvsOverIpv6", Underlay::v6, {Kind::ebpf, Kind::ovs}},
+                    Fleet{"OvsOverIpv4", Underlay::v4, {Kind::ovs, Kind::ovs}},
+                    Fleet{"OvsOverIpv6", Underlay::v6, {Kind::ovs, Kind::ovs}},
+                    Fleet{"OvsToEbpfOverIpv4", Underlay::v4, {Kind::ovs, Kind::ebpf}},
+                    Fleet{"OvsToEbpfOverIpv6", Underlay::v6, {Kind::ovs, Kind::ebpf}}),
     fleet_name);
 
 }  // namespace

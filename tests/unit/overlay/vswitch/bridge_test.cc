@@ -5,7 +5,11 @@
 #include "tests/unit/overlay/link/net_namespace.h"
 #include "tests/unit/overlay/vswitch/test_switch.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <atomic>
+#include <future>
 
 namespace homeport::overlay::vswitch {
 namespace {
@@ -146,6 +150,46 @@ TEST_F(BridgeTest, ManyFlowsGoThrough) {
   for (FlowChange& change : changes) change.remove = true;
   bridge_.change_flows(changes).value();
   EXPECT_THAT(keys(), IsEmpty());
+}
+
+TEST_F(BridgeTest, MetersAreToldAsTheyAreSetAndOthersWithoutARate) {
+  switch_.ofctl({"add-meter", "br-int", "meter=7,kbps,bands=type=drop,rate=5"});
+  EXPECT_TRUE(bridge_.add_meter({0x48500001, 100}));
+  auto again = bridge_.add_meter({0x48500001, 200});
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().message, HasSubstr("METER_EXISTS"));
+  bridge_.modify_meter({0x48500001, 300}).value();
+  std::map<std::uint32_t, std::uint32_t> rates;
+  for (const Meter& meter : bridge_.meters(false).value()) rates[meter.id] = meter.rate;
+  EXPECT_THAT(rates, ElementsAre(std::pair(7, 0), std::pair(0x48500001, 300)));
+  for (const Meter& meter : bridge_.meters(true).value()) EXPECT_EQ(meter.dropped, 0u);
+  bridge_.remove_meter(0x48500001).value();
+  EXPECT_EQ(bridge_.meters(false).value().size(), 1u);
+}
+
+TEST_F(BridgeTest, WhatAFlowHandsOverIsHeardAndTheSwitchIsAsBefore) {
+  switch_.ofctl({"set-frags", "br-int", "nx-match"});
+  std::promise<std::string> first;
+  std::atomic<bool> told = false;
+  Bridge listener(switch_.bridge("br-int"));
+  listener.answer_punted(0x4850, [&](const PuntedPacket& packet) {
+    if (!told.exchange(true)) {
+      first.set_value(fmt::format("{} {} of {}, {:#x}", packet.tag, packet.frame.size(),
+                                  packet.length, packet.cookie));
+    }
+    return std::nullopt;
+  });
+  bridge_.change_flows({add(flow(7, 1, "", "controller(id=18512,userdata=61.62)"))}).value();
+  auto heard = first.get_future();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  do {
+    switch_.ofctl({"packet-out", "br-int",
+                   "in_port=controller,packet=" + std::string(200, '0') + ",actions=resubmit(,7)"});
+  } while (heard.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready &&
+           std::chrono::steady_clock::now() < deadline);
+  ASSERT_TRUE(told);
+  EXPECT_EQ(heard.get(), "ab 100 of 100, 0x4850000000000000");
+  EXPECT_THAT(switch_.ofctl({"get-frags", "br-int"}), HasSubstr("nx-match"));
 }
 
 TEST_F(BridgeTest, RevalidationIsWaitedFor) {

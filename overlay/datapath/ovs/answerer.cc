@@ -1,0 +1,82 @@
+#include "overlay/datapath/ovs/answerer.h"
+
+#include "overlay/datapath/ovs/pipeline.h"
+#include "overlay/datapath/ovs/too_big.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <map>
+#include <optional>
+#include <utility>
+
+namespace homeport::overlay::ovs {
+
+using vswitch::Meter;
+
+struct Answerer::Counts {
+  std::atomic<std::uint64_t> answered = 0, dropped = 0;
+};
+
+void Answerer::start() {
+  counts_ = std::make_shared<Counts>();
+  auto answer = [counts = counts_](const vswitch::PuntedPacket& packet) {
+    std::optional<std::string> frame;
+    if ((packet.cookie & kCookieMask) != kCookie) return frame;
+    const auto tag = read_tag(packet.tag);
+    if (tag) frame = answer_too_big(packet.frame, packet.length, *tag);
+    ++(frame ? counts->answered : counts->dropped);
+    return frame;
+  };
+  bridge_.answer_punted(kController, answer);
+}
+
+Result<void> Answerer::keep_meters(const std::set<std::int64_t>& ports,
+                                   std::vector<std::string>& mended) {
+  auto meters = bridge_.meters(false);
+  if (!meters) return meters.error();
+  std::map<std::uint32_t, std::uint32_t> rates;
+  for (const Meter& meter : *meters) {
+    if ((meter.id & kMeterMask) == kMeter) rates[meter.id] = meter.rate;
+  }
+  std::set<std::uint32_t> wanted;
+  for (const std::int64_t port : ports) {
+    const std::uint32_t id = meter_of(port);
+    wanted.insert(id);
+    auto found = rates.find(id);
+    const bool missing = found == rates.end();
+    if (!missing && found->second == kTooBigRate) continue;
+    if (left_.contains(id)) {
+      mended.push_back(fmt::format("the meter {} was {}", id, missing ? "missing" : "changed"));
+    }
+    const Meter meter{id, kTooBigRate};
+    auto made = missing ? bridge_.add_meter(meter) : bridge_.modify_meter(meter);
+    if (!made) return made;
+  }
+  others_.clear();
+  for (const auto& [id, rate] : rates) {
+    if (!wanted.contains(id)) others_.insert(id);
+  }
+  left_ = std::move(wanted);
+  return {};
+}
+
+Result<void> Answerer::drop_meters() {
+  for (const std::uint32_t id : std::exchange(others_, {})) {
+    if (auto gone = bridge_.remove_meter(id); !gone) return gone;
+  }
+  return {};
+}
+
+Result<void> Answerer::count(TotalCounters& totals) {
+  auto meters = bridge_.meters(true);
+  if (!meters) return meters.error();
+  totals.too_big_answers += counts_->answered;
+  totals.drop_too_big += counts_->dropped;
+  for (const Meter& meter : *meters) {
+    if ((meter.id & kMeterMask) == kMeter) totals.drop_too_big += meter.dropped;
+  }
+  return {};
+}
+
+}  // namespace homeport::overlay::ovs

@@ -1,0 +1,43 @@
+// The agent's part in packets that do not fit the tunnel: answers what flows hand it, and keeps the
+// meters by which they hand over no more than that.
+#pragma once
+
+#include "overlay/datapath/datapath.h"
+#include "overlay/vswitch/bridge.h"
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay::ovs {
+
+class Answerer {
+ public:
+  /// Of packets of this bridge, which must outlive it.
+  explicit Answerer(vswitch::Bridge& bridge) : bridge_(bridge) {}
+
+  /// From now on, whatever the calling thread does.
+  void start();
+
+  /// Has a meter for each of those OpenFlow ports, before there are flows that refer to it. Says in
+  /// `mended` what somebody else has done to those that it left.
+  Result<void> keep_meters(const std::set<std::int64_t>& ports, std::vector<std::string>& mended);
+  /// Takes away the others, after the flows that referred to them.
+  Result<void> drop_meters();
+
+  /// Adds what was answered and what was not.
+  Result<void> count(TotalCounters& totals);
+
+ private:
+  /// What the thread of the bridge's connections has, too.
+  struct Counts;
+
+  vswitch::Bridge& bridge_;
+  std::shared_ptr<Counts> counts_;
+  std::set<std::uint32_t> left_;    ///< What the last keep_meters() left.
+  std::set<std::uint32_t> others_;  ///< Of Homeport's, what it found besides.
+};
+
+}  // namespace homeport::overlay::ovs
