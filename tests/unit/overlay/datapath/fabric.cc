@@ -348,6 +348,16 @@ Port Fabric::held_port(const App& app, int host_number) {
   return {device, kVni, app.mac, true};
 }
 
+void Fabric::set_mtu(const App& app, int host_number, std::uint32_t mtu) {
+  app.inside.run([&] { set_link_mtu("eth0", mtu).value(); });
+  Host& host = this->host(host_number);
+  host.inside.run([&] { set_link_mtu(app.device, mtu).value(); });
+  // A userspace switch reads from a device no more than it knows its MTU to be, and drops the rest.
+  if (!host.open_vswitch) return;
+  host.open_vswitch->vsctl(
+      {"--timeout=10", "wait-until", "Interface", app.device, "mtu=" + std::to_string(mtu)});
+}
+
 void Fabric::apply_all() {
   for (auto& host : hosts_) host->apply().value();
 }

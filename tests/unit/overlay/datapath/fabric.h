@@ -163,6 +163,8 @@ class Fabric {
   /// Brings the device of an application's new home into place on another host, as a move does.
   Port held_port(const App& app, int host_number);
   void apply_all();
+  /// Makes an application believe in that MTU, as one that takes no notice of the network would.
+  void set_mtu(const App& app, int host_number, std::uint32_t mtu);
   /// Tells the switches the MAC addresses of the other hosts: a userspace datapath drops a packet
   /// to one that it does not know yet, and asks.
   void introduce_neighbors();

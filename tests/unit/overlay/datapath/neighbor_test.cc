@@ -154,11 +154,7 @@ TEST_P(Neighbor, WhatIsCountedElsewhere) {
 }
 
 TEST_P(Neighbor, WhatDoesNotFitIsAnsweredAndDisturbsNothingBehindIt) {
-  for (int number : {1, 2}) {
-    fabric_.app(number).inside.run([] { set_link_mtu("eth0", 1500).value(); });
-    fabric_.host(number).inside.run(
-        [&] { set_link_mtu(fabric_.app(number).device, 1500).value(); });
-  }
+  for (int number : {1, 2}) fabric_.set_mtu(fabric_.app(number), number, 1500);
   Sniffer sniffer(two_.inside);
   send_frame(one_, transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 1514));
   send_frame(one_, transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 100));

@@ -163,8 +163,7 @@ TEST_P(Routing, SpeaksOnlyForTheSendersOwnAddresses) {
 
 TEST_P(Routing, SendersOfTooMuchAreTold) {
   const auto [v4, v6] = add_prior(two_);
-  one_.inside.run([] { set_link_mtu("eth0", kUnderlayMtu).value(); });
-  fabric_.host(1).inside.run([&] { set_link_mtu(one_.device, kUnderlayMtu).value(); });
+  fabric_.set_mtu(one_, 1, kUnderlayMtu);
   for (const auto& to : {v4, v6}) {
     Socket server(two_.inside, to.is_v6()), client(one_.inside, to.is_v6());
     const int always = IP_PMTUDISC_DO;

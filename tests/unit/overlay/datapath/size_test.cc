@@ -37,13 +37,8 @@ class Size : public testing::TestWithParam<Fleet> {
   App& one_ = fabric_.app(1);
   App& two_ = fabric_.app(2);
 
-  /// The applications believe in 1500 bytes, as one that takes no notice of the network would.
   void believe_in_1500() {
-    for (int number : {1, 2}) {
-      fabric_.host(number).inside.run(
-          [&] { set_link_mtu(fabric_.app(number).device, 1500).value(); });
-      fabric_.app(number).inside.run([] { set_link_mtu("eth0", 1500).value(); });
-    }
+    for (int number : {1, 2}) fabric_.set_mtu(fabric_.app(number), number, 1500);
   }
 
   /// Sends 16 MiB over one TCP connection and compares every byte.
@@ -226,8 +221,7 @@ TEST_P(Handed, AFloodIsBoundedAndKeepsNoAnswerFromOthers) {
   believe_in_1500();
   App& three = fabric_.join(1);
   fabric_.apply_all();
-  three.inside.run([] { set_link_mtu("eth0", 1500).value(); });
-  host_.inside.run([&] { set_link_mtu(three.device, 1500).value(); });
+  fabric_.set_mtu(three, 1, 1500);
 
   const auto began = std::chrono::steady_clock::now();
   std::atomic<bool> done = false;
