@@ -81,6 +81,11 @@ class Bridge::Replica : public ovsdb::LoopClient {
     const hp_listener_options options{controller, &Replica::answer, this};
     listener_ = hp_listener_create(target, &options);
   }
+  /// Whether ovs-vswitchd was too slow once, and has said nothing since.
+  bool hangs() const { return listener_ && !hp_listener_answered(listener_); }
+  void note_slow() {
+    if (listener_) hp_listener_ask(listener_);
+  }
   bool run() override {
     hp_bridge_run(bridge_);
     return listener_ && hp_listener_run(listener_);
@@ -135,8 +140,23 @@ Result<void> Bridge::on_thread(
   return result;
 }
 
+Result<void> Bridge::with_daemon(
+    const std::function<Result<void>(Replica&, long long deadline)>& action) {
+  return on_thread([&](Replica& replica, long long deadline) -> Result<void> {
+    if (replica.hangs()) {
+      return policy::make_error(
+          errc::timed_out,
+          "Open vSwitch: ovs-vswitchd has not answered for a while: does it run? It is asked again "
+          "without waiting for it.");
+    }
+    auto done = action(replica, deadline);
+    if (!done && hp_now() >= deadline) replica.note_slow();
+    return done;
+  });
+}
+
 Result<void> Bridge::ensure() {
-  return on_thread([this](Replica& replica, long long deadline) -> Result<void> {
+  return with_daemon([this](Replica& replica, long long deadline) -> Result<void> {
     if (auto synced = outcome(hp_bridge_sync(replica.get(), deadline)); !synced) return synced;
     return outcome(hp_bridge_ensure(replica.get(), options_.datapath_type.c_str(), deadline));
   });
@@ -166,7 +186,7 @@ Result<void> Bridge::change_ports(const std::vector<BridgePort>& added,
   }
   std::vector<const char*> to_remove;
   for (const std::string& name : removed) to_remove.push_back(name.c_str());
-  return on_thread([&](Replica& replica, long long deadline) -> Result<void> {
+  return with_daemon([&](Replica& replica, long long deadline) -> Result<void> {
     if (auto synced = outcome(hp_bridge_sync(replica.get(), deadline)); !synced) return synced;
     return outcome(hp_bridge_change(replica.get(), to_add.data(), to_add.size(), to_remove.data(),
                                     to_remove.size(), deadline));
@@ -176,7 +196,7 @@ Result<void> Bridge::change_ports(const std::vector<BridgePort>& added,
 Result<std::vector<std::int64_t>> Bridge::set_flooding(const std::map<std::int64_t, bool>& ports) {
   std::vector<hp_flooding> wanted;
   for (const auto& [number, flooded] : ports) wanted.push_back({number, flooded, false});
-  auto done = on_thread([&](Replica&, long long deadline) {
+  auto done = with_daemon([&](Replica&, long long deadline) {
     return outcome(hp_switch_set_flooding(options_.management.c_str(), wanted.data(), wanted.size(),
                                           deadline));
   });
@@ -194,7 +214,7 @@ Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask
   auto seen = [](void* aux, const hp_flow* flow) {
     static_cast<std::vector<Flow>*>(aux)->push_back(cc_flow(*flow));
   };
-  auto done = on_thread([&](Replica&, long long deadline) -> Result<void> {
+  auto done = with_daemon([&](Replica&, long long deadline) -> Result<void> {
     auto connection = connect(options_, deadline);
     if (!connection) return connection.error();
     return outcome(hp_switch_dump(connection->get(), table, cookie, mask, seen, &flows, deadline));
@@ -209,7 +229,7 @@ Result<void> Bridge::change_flows(const std::vector<FlowChange>& changes) {
   for (const FlowChange& change : changes) {
     wanted.push_back({c_flow(change.key, change.body), change.remove});
   }
-  return on_thread([&](Replica&, long long deadline) -> Result<void> {
+  return with_daemon([&](Replica&, long long deadline) -> Result<void> {
     auto connection = connect(options_, deadline);
     if (!connection) return connection.error();
     // A thousand flows may take ovs-vswitchd a good part of a second to remove.
@@ -224,7 +244,7 @@ Result<void> Bridge::wait_revalidated(const Flow& same) {
   auto socket = control_socket(options_);
   if (!socket) return socket.error();
   auto round = [&] {
-    return on_thread([&](Replica&, long long deadline) {
+    return with_daemon([&](Replica&, long long deadline) {
       return outcome(hp_vswitchd_revalidated(socket->c_str(), deadline));
     });
   };
@@ -240,7 +260,7 @@ Result<std::vector<Meter>> Bridge::meters(bool counts) {
   auto seen = [](void* aux, const hp_meter* meter) {
     static_cast<std::vector<Meter>*>(aux)->push_back({meter->id, meter->rate, meter->dropped});
   };
-  auto done = on_thread([&](Replica&, long long deadline) -> Result<void> {
+  auto done = with_daemon([&](Replica&, long long deadline) -> Result<void> {
     auto connection = connect(options_, deadline);
     if (!connection) return connection.error();
     return outcome(hp_switch_meters(connection->get(), counts, seen, &meters, deadline));
@@ -250,7 +270,7 @@ Result<std::vector<Meter>> Bridge::meters(bool counts) {
 }
 
 Result<void> Bridge::set_meter(int command, const Meter& meter) {
-  return on_thread([&](Replica&, long long deadline) -> Result<void> {
+  return with_daemon([&](Replica&, long long deadline) -> Result<void> {
     auto connection = connect(options_, deadline);
     if (!connection) return connection.error();
     const hp_meter wanted{meter.id, meter.rate, 0};

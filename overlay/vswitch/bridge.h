@@ -89,7 +89,8 @@ struct PuntedPacket {
 using PuntedAnswer = std::function<std::optional<std::string>(const PuntedPacket&)>;
 
 /// Used from one thread. Calls wait for ovs-vswitchd, no longer than the options' patience, and
-/// then fail with an error that says so.
+/// then fail with an error that says so. After that, where packets are answered (answer_punted()),
+/// they fail at once until ovs-vswitchd answers again, for which nobody waits.
 class Bridge {
  public:
   /// Connects when first used.
@@ -142,6 +143,8 @@ class Bridge {
  private:
   class Replica;
   Result<void> set_meter(int command, const Meter& meter);
+  /// As on_thread(), for what has to wait for ovs-vswitchd.
+  Result<void> with_daemon(const std::function<Result<void>(Replica&, long long deadline)>& action);
   Result<void> on_thread(const std::function<Result<void>(Replica&, long long deadline)>& action);
 
   const BridgeOptions options_;

@@ -28,6 +28,7 @@ struct hp_listener {
   struct rconn* rconn;
   struct rconn_packet_counter* on_the_way;
   unsigned int connection; /* The last one that was introduced, by its number. */
+  bool asked;              /* Whether it answers. */
   struct hp_listener_options options;
 };
 
@@ -134,7 +135,20 @@ static void hear(struct hp_listener* listener, const struct ofpbuf* message) {
     settle(listener, header);
   } else if (type == OFPTYPE_ECHO_REQUEST) {
     send_now(listener, ofputil_encode_echo_reply(header));
+  } else if (type == OFPTYPE_ECHO_REPLY) {
+    listener->asked = false;
   }
+}
+
+void hp_listener_ask(struct hp_listener* listener) {
+  if (!listener->asked && rconn_is_connected(listener->rconn)) {
+    send_now(listener, ofputil_encode_echo_request(OFP14_VERSION));
+  }
+  listener->asked = true;
+}
+
+bool hp_listener_answered(const struct hp_listener* listener) {
+  return !listener->asked;
 }
 
 bool hp_listener_run(struct hp_listener* listener) {
@@ -142,6 +156,7 @@ bool hp_listener_run(struct hp_listener* listener) {
   if (rconn_is_connected(listener->rconn) &&
       rconn_get_connection_seqno(listener->rconn) != listener->connection) {
     listener->connection = rconn_get_connection_seqno(listener->rconn);
+    listener->asked = false; /* Both sides have greeted each other. */
     introduce(listener);
   }
   for (int i = 0; i < messages_per_turn; i++) {

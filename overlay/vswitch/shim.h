@@ -139,6 +139,10 @@ void hp_listener_destroy(struct hp_listener*);
 /* Answers some of what has come; true: there may be more. */
 bool hp_listener_run(struct hp_listener*);
 void hp_listener_wait(struct hp_listener*);
+/* Asks ovs-vswitchd whether it answers, without waiting for it. */
+void hp_listener_ask(struct hp_listener*);
+/* Whether it has answered since it was asked last, on this connection or with a new one. */
+bool hp_listener_answered(const struct hp_listener*);
 
 /* The daemon. */
 

@@ -212,6 +212,37 @@ TEST_F(BridgeTest, DaemonThatDoesNotAnswerIsGivenUp) {
   EXPECT_TRUE(bridge_.flows(kOurs, kMask));
 }
 
+TEST_F(BridgeTest, DaemonThatHangsIsWaitedForOnce) {
+  BridgeOptions options = switch_.bridge("br-int");
+  options.patience = std::chrono::seconds(1);
+  Bridge bridge(options);
+  bridge.answer_punted(0x4850, [](const PuntedPacket&) { return std::nullopt; });
+  bridge.flows(kOurs, kMask).value();
+  // Killed and started again, or stopped and gone on: it is used as soon as it answers.
+  for (int round = 0; round < 2; ++round) {
+    switch_.freeze_daemon();
+    EXPECT_FALSE(bridge.flows(kOurs, kMask));
+    const auto began = std::chrono::steady_clock::now();
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_THAT(bridge.flows(kOurs, kMask).error().message, HasSubstr("without waiting"));
+      EXPECT_FALSE(bridge.change_ports({}, {}));
+      EXPECT_TRUE(bridge.ports());
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 20 * options.patience / 2);
+    if (round == 0) {
+      switch_.thaw_daemon();
+    } else {
+      switch_.kill_daemon();
+      switch_.start_daemon();
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!bridge.flows(kOurs, kMask) && std::chrono::steady_clock::now() < deadline) {
+    }
+    EXPECT_TRUE(bridge.flows(kOurs, kMask));
+    EXPECT_TRUE(bridge.change_ports({}, {}));
+  }
+}
+
 TEST(BridgeOfNobody, SaysThatNothingAnswers) {
   BridgeOptions options;
   options.database = "unix:/nonexistent/db.sock";
