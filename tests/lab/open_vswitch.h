@@ -1,6 +1,7 @@
 // Open vSwitch on a host of the lab, for its agent's datapath of that kind.
 #pragma once
 
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -27,6 +28,9 @@ class OpenVSwitch {
                     const std::string& arguments = {}) const;
   /// Whether it knows the MAC address of a host to send the tunnel's packets to.
   bool knows_neighbor(const std::string& address) const;
+  /// SIGSTOP: ovs-vswitchd answers nobody and carries nothing, until go_on().
+  void freeze() { daemon_->send_signal(SIGSTOP); }
+  void go_on() { daemon_->send_signal(SIGCONT); }
   /// Whether Homeport takes what that device sends.
   bool takes(const std::string& device) const;
 

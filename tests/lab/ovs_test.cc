@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "tests/lab/fleet.h"
+#include "tests/lab/wait.h"
 
 namespace homeport::lab {
 namespace {
@@ -143,6 +144,25 @@ TEST_F(OpenVSwitchHost, WhatIsMeddledWithIsMendedAndTheRestLeftAlone) {
   bridge.vsctl("del-port br-int theirs");
   bridge.ofctl("del-flows", "br-int", "cookie=0x77/-1");
   host.inside().ip("link del theirs");
+}
+
+TEST_F(OpenVSwitchHost, ItsSwitchHangsAndNobodyWaitsForItAgain) {
+  Host& host = bring_home();
+  const auto ours = flows(kOurs);
+  std::size_t log = host.agent().log_size();
+  host.open_vswitch().freeze();
+  host.agent().wait_for_log("ovs-vswitchd has not answered for a while", 20s, log);
+  for (int i = 0; i < 20; ++i) {
+    const auto began = Clock::now();
+    EXPECT_THAT(host.get("/v1/datapath"), HasSubstr("has not answered for a while"));
+    EXPECT_LT(Clock::now() - began, 1500ms);
+  }
+  host.open_vswitch().go_on();
+  wait_until([&] { return host.get("/v1/datapath").find("has not answered") == std::string::npos; },
+             20s, "the datapath to be well again");
+  EXPECT_EQ(flows(kOurs), ours);
+  auto flow = fleet_->start_flow(2000);
+  expect_whole(*flow, 0);
 }
 
 TEST(OpenVSwitchGuest, AGuestMovesFromAndToItUnderTraffic) {
