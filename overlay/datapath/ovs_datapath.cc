@@ -233,6 +233,11 @@ Result<std::vector<BridgePort>> OvsDatapath::add_ports(const DesiredState& desir
   if (!links) return links.error();
   std::set<std::string> devices;
   for (const Link& link : *links) devices.insert(link.name);
+  if (options_.bridge.datapath_type == "netdev") {
+    if (auto widened = widen_taps(desired.ports, *links); !widened) {
+      problems.push_back(widened.error().message + ".");
+    }
+  }
 
   const std::vector<BridgePort> wanted = wanted_ports(desired);
   std::vector<BridgePort> added;

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <optional>
@@ -13,6 +14,22 @@
 namespace homeport::overlay::ovs {
 
 using vswitch::Meter;
+
+namespace {
+
+/// As much as networks with jumbo frames are set to.
+constexpr std::uint32_t kTapMtu = 9216;
+
+}  // namespace
+
+Result<void> widen_taps(const std::vector<Port>& ports, const std::vector<Link>& links) {
+  for (const Port& port : ports) {
+    auto link = std::ranges::find(links, port.device, &Link::name);
+    if (link == links.end() || link->kind != "tun" || link->mtu >= kTapMtu) continue;
+    if (auto set = set_link_mtu(port.device, kTapMtu); !set) return set;
+  }
+  return {};
+}
 
 struct Answerer::Counts {
   std::atomic<std::uint64_t> answered = 0, dropped = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "overlay/datapath/datapath.h"
+#include "overlay/link/link.h"
 #include "overlay/vswitch/bridge.h"
 
 #include <cstdint>
@@ -12,6 +13,10 @@
 #include <vector>
 
 namespace homeport::overlay::ovs {
+
+/// Has a userspace switch read all that guests write into their taps: of a frame that is longer
+/// than the device's MTU it reads nothing, and the kernel takes any from a guest.
+Result<void> widen_taps(const std::vector<Port>& ports, const std::vector<Link>& links);
 
 class Answerer {
  public:

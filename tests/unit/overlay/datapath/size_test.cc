@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -251,6 +252,34 @@ TEST_P(Handed, AFloodIsBoundedAndKeepsNoAnswerFromOthers) {
   // Two ports, of which each may have as many at once as in a second.
   EXPECT_LE(totals.too_big_answers, 2 * 100 * (static_cast<std::uint64_t>(seconds.count()) + 1));
   EXPECT_LE(totals.too_big_answers + totals.drop_too_big, sent + 1000);
+}
+
+TEST_P(Handed, AGuestThatBelievesInMoreThanItsTapIsAnswered) {
+  UniqueFd guest = host_.inside.run([] {
+    create_tap({.name = "guest", .mtu = 1430}).value();
+    return open_tap_queue("guest").value();
+  });
+  const policy::MacAddress mac = {{2, 0, 0, 0, 0, 9}};
+  const auto ip = boost::asio::ip::make_address("10.0.0.9");
+  host_.desired.ports.push_back({"guest", kVni, mac, false});
+  host_.desired.addresses.push_back({kVni, mac, {ip}, LocalPort{"guest"}, 1});
+  host_.apply().value();
+  for (const std::size_t length : {1514u, 9014u}) {
+    const std::string frame = std::string(10, '\0') +  // virtio's header
+                              transport_frame(two_.mac, mac, ip, two_.v4, 17, length);
+    std::string heard(2048, '\0');
+    EXPECT_TRUE(eventually([&] {
+      EXPECT_EQ(::write(guest.get(), frame.data(), frame.size()),
+                static_cast<ssize_t>(frame.size()));
+      pollfd readable{.fd = guest.get(), .events = POLLIN, .revents = 0};
+      if (::poll(&readable, 1, 100) != 1) return false;
+      const ssize_t got = ::read(guest.get(), heard.data(), heard.size());
+      return got == 10 + 14 + 576 && heard.substr(10, 6) == bytes_of(mac) &&
+             heard.substr(10 + 34, 2) == std::string("\3\4");
+    })) << length;
+  }
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), IsEmpty());
 }
 
 TEST_P(Handed, MetersComeAndGoWithTheirPortsAndAreMended) {
