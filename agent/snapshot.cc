@@ -70,6 +70,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
   if (auto total = sources.datapath.counters()) {
     snapshot.packets = {{"forwarded", total->forwarded},
                         {"delivered_held", total->delivered_held},
+                        {"delivered_fast", total->delivered_fast},
                         {"neighbor_answers", total->neighbor_answers},
                         {"announcements", total->announcements},
                         {"multicast", total->multicast},

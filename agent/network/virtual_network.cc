@@ -112,7 +112,11 @@ bool VirtualNetwork::settle_hearsay() {
 Result<std::vector<std::string>> VirtualNetwork::differences() const {
   auto programmed = datapath_.read_back();
   if (!programmed) return programmed.error();
-  return overlay::differences(desired_state(database_.contents(), view()).state, *programmed);
+  auto detached = datapath_.detached();
+  if (!detached) return detached.error();
+  auto all = overlay::differences(desired_state(database_.contents(), view()).state, *programmed);
+  all.insert(all.end(), detached->begin(), detached->end());
+  return all;
 }
 
 void VirtualNetwork::report_alarms() {

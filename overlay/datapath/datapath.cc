@@ -48,4 +48,8 @@ Result<bool> Datapath::untouched() {
   return false;
 }
 
+Result<std::vector<std::string>> Datapath::detached() {
+  return std::vector<std::string>();
+}
+
 }  // namespace homeport::overlay

@@ -126,6 +126,7 @@ struct PortCounters {
 struct TotalCounters {
   std::uint64_t forwarded = 0;          ///< Sent on to another host, marked.
   std::uint64_t delivered_held = 0;     ///< Delivered to a held port.
+  std::uint64_t delivered_fast = 0;     ///< Delivered past the VXLAN device.
   std::uint64_t neighbor_answers = 0;   ///< ARP requests and neighbor solicitations answered.
   std::uint64_t announcements = 0;      ///< Gratuitous ARP, unsolicited NA, RARP passed on.
   std::uint64_t multicast = 0;          ///< Other broadcast or multicast passed on.
@@ -174,6 +175,9 @@ class Datapath {
   /// What is programmed now, read from the kernel, sorted. A port without its filter is left
   /// out; a device that is gone is named "#<index>".
   virtual Result<DesiredState> read_back() = 0;
+
+  /// What carries frames and is no part of that state, where it is not in place: a sentence each.
+  virtual Result<std::vector<std::string>> detached();
 
   /// Programs one entry at once (eBPF: microseconds; Open vSwitch: milliseconds): the redirect just
   /// before an application stops. Takes the entry's place in the state last applied; the next

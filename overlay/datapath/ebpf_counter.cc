@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 namespace homeport::overlay {
 
@@ -79,8 +80,12 @@ const bpf_program* program_of(const Skeleton& skeleton, Entrance entrance) {
 /// Attached for as long as it lives.
 class EbpfCounters::Program {
  public:
-  Program(Skeleton skeleton, UniqueFd link)
-      : skeleton_(std::move(skeleton)), link_(std::move(link)) {}
+  /// `from_tunnel`: it is at the VXLAN device, which such packets all have to pass then.
+  Program(Skeleton skeleton, UniqueFd link, bool from_tunnel)
+      : skeleton_(std::move(skeleton)), link_(std::move(link)) {
+    // The setting is shared with the datapath.
+    if (from_tunnel) long_way_.emplace(skeleton_->bss->hp_fast_off);
+  }
 
   TraceCounts counts() const {
     TraceCounts counts;
@@ -95,6 +100,7 @@ class EbpfCounters::Program {
  private:
   Skeleton skeleton_;
   UniqueFd link_;
+  std::optional<EbpfObject::LongWay> long_way_;
 };
 
 class EbpfCounters::Counter final : public TraceCounter {
@@ -145,7 +151,8 @@ Result<std::unique_ptr<TraceCounter>> EbpfCounters::count(const EbpfObject& obje
       bpf_link_create(bpf_program__fd(program_of(*skeleton, entrance)), static_cast<int>(ifindex),
                       entrance == Entrance::host ? kTcxEgress : kTcxIngress, nullptr);
   if (link < 0) return failed("the programs cannot be attached", -link);
-  auto program = std::make_shared<Program>(std::move(*skeleton), UniqueFd(link));
+  auto program =
+      std::make_shared<Program>(std::move(*skeleton), UniqueFd(link), entrance == Entrance::tunnel);
   programs_[key] = program;
   return std::unique_ptr<TraceCounter>(new Counter(std::move(program)));
 }

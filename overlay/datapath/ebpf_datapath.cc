@@ -7,6 +7,7 @@
 #include "overlay/datapath/map_patch.h"
 #include "overlay/datapath/tampering.h"
 #include "overlay/datapath/tc_filter.h"
+#include "overlay/datapath/underlay.h"
 #include "overlay/link/link.h"
 #include "overlay/link/route.h"
 
@@ -57,21 +58,25 @@ Result<Link> ensure_vxlan(const EbpfOptions& options) {
   return link;
 }
 
+/// Of the programs as they are loaded.
+struct ProgramIds {
+  std::uint32_t from_port = 0, from_tunnel = 0, from_host = 0, from_underlay = 0;
+};
+
 class EbpfDatapath final : public Datapath {
  public:
-  EbpfDatapath(EbpfOptions options, EbpfObject object, std::uint32_t from_port_id,
-               std::uint32_t from_tunnel_id, std::uint32_t from_host_id)
+  EbpfDatapath(EbpfOptions options, EbpfObject object, const ProgramIds& ids)
       : options_(std::move(options)),
         object_(std::move(object)),
-        from_port_id_(from_port_id),
-        from_tunnel_id_(from_tunnel_id),
-        from_host_id_(from_host_id),
-        host_port_(options_.host_device) {}
+        ids_(ids),
+        host_port_(options_.host_device),
+        underlay_(options_, object_, ids.from_underlay) {}
 
   Result<void> apply(const DesiredState& desired) override;
   Result<bool> update(const RemoteChange& change) override;
   Result<bool> untouched() override;
   const std::vector<std::string>& mended() const override { return mended_; }
+  Result<std::vector<std::string>> detached() override;
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
   Result<PortCounters> counters(const std::string& device) override;
@@ -91,6 +96,9 @@ class EbpfDatapath final : public Datapath {
   Result<void> keep_host_port(const DesiredState& desired, const MapImage& image,
                               Problems& problems);
   Route route_of(const MapImage& image, const hp_ip& to, const hp_route& route) const;
+  void add_mended(const std::vector<std::string>& clauses) {
+    mended_.insert(mended_.end(), clauses.begin(), clauses.end());
+  }
   Result<bool> filters_untouched() const;
   Result<TraceDevices> devices_around(const TraceOrigin& origin, const TracedPacket& packet) const;
   void detach_strays(const std::vector<Link>& links, const MapImage& desired,
@@ -98,10 +106,9 @@ class EbpfDatapath final : public Datapath {
 
   const EbpfOptions options_;
   EbpfObject object_;
-  const std::uint32_t from_port_id_;
-  const std::uint32_t from_tunnel_id_;
-  const std::uint32_t from_host_id_;
+  const ProgramIds ids_;
   HostPort host_port_;
+  Underlay underlay_;
   std::uint32_t host_ifindex_ = 0;  ///< of the host port's device; 0: it is not needed
   std::optional<policy::IpAddress> source_v4_, source_v6_;  ///< that its routes give to processes
   /// What this object left in the maps, and the devices it left filtered; none before it has
@@ -215,15 +222,14 @@ Result<void> EbpfDatapath::keep_host_port(const DesiredState& desired, const Map
   }
   host_ifindex_ = ifindex;
   object_.set_host_ifindex(ifindex);
-  attach(ifindex, object_.from_host_fd(), from_host_id_, problems, tc_filter::Hook::egress);
+  attach(ifindex, object_.from_host_fd(), ids_.from_host, problems, tc_filter::Hook::egress);
 
   std::vector<Route> routes;
   source_v4_ = own_address(desired, options_.local_vtep_v4, false);
   source_v6_ = own_address(desired, options_.local_vtep_v6, true);
   routes.reserve(image.routes.size());
   for (const auto& [to, route] : image.routes) routes.push_back(route_of(image, to, route));
-  const auto mended = host_port_.set_routes(device->index, std::move(routes), problems);
-  mended_.insert(mended_.end(), mended.begin(), mended.end());
+  add_mended(host_port_.set_routes(device->index, std::move(routes), problems));
   return {};
 }
 
@@ -264,9 +270,10 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   object_.set_vxlan_ifindex(vxlan_ifindex);
   write_new(*current, image, problems);
   for (const auto& [ifindex, port] : image.ports) {
-    attach(ifindex, object_.from_port_fd(), from_port_id_, problems);
+    attach(ifindex, object_.from_port_fd(), ids_.from_port, problems);
   }
-  attach(vxlan_ifindex, object_.from_tunnel_fd(), from_tunnel_id_, problems);
+  attach(vxlan_ifindex, object_.from_tunnel_fd(), ids_.from_tunnel, problems);
+  add_mended(underlay_.keep(present, problems));
   note(keep_host_port(desired, image, problems), problems);
   remove_old(*current, image, problems);
   for (const auto& [ifindex, port] : current->ports) {
@@ -336,17 +343,30 @@ Result<bool> EbpfDatapath::filters_untouched() const {
     const bool host = ifindex == host_ifindex_;
     auto present =
         tc_filter::program_id(ifindex, host ? tc_filter::Hook::egress : tc_filter::Hook::ingress);
-    const std::uint32_t own = host                       ? from_host_id_
-                              : ifindex == vxlan_ifindex ? from_tunnel_id_
-                                                         : from_port_id_;
+    const std::uint32_t own = host                       ? ids_.from_host
+                              : ifindex == vxlan_ifindex ? ids_.from_tunnel
+                                                         : ids_.from_port;
     if (!present || *present != own) return false;
   }
   return true;
 }
 
+Result<std::vector<std::string>> EbpfDatapath::detached() {
+  auto underlay = underlay_.untouched();
+  if (!underlay) return underlay.error();
+  std::vector<std::string> told;
+  if (!*underlay) {
+    told.emplace_back(
+        "The program that receives at the underlay is not at the devices with this host's VTEP, or "
+        "elsewhere too.");
+  }
+  return told;
+}
+
 Result<bool> EbpfDatapath::untouched() {
   if (!left_) return false;
   auto same = filters_untouched();
+  if (same && *same) same = underlay_.untouched();
   if (same && *same && host_ifindex_ != 0) {
     same = host_port_.untouched(static_cast<int>(host_ifindex_));
   }
@@ -377,7 +397,7 @@ Result<DesiredState> EbpfDatapath::read_back() {
   for (const auto& [ifindex, port] : image->ports) {
     auto id = tc_filter::program_id(ifindex);
     if (!id) return id.error();
-    if (*id == from_port_id_) attached.insert(ifindex);
+    if (*id == ids_.from_port) attached.insert(ifindex);
   }
   return decompile(*image, names, attached);
 }
@@ -458,12 +478,12 @@ Result<TraceDevices> EbpfDatapath::devices_around(const TraceOrigin& origin,
     tc_filter::Hook hook = tc_filter::Hook::ingress;
     if (link.name == options_.vxlan_device) {
       devices.vxlan = ifindex;
-      wanted = from_tunnel_id_;
+      wanted = ids_.from_tunnel;
     } else if (ifindex == host_ifindex_) {
-      wanted = from_host_id_;
+      wanted = ids_.from_host;
       hook = tc_filter::Hook::egress;
     } else if (port && link.name == port->device) {
-      wanted = from_port_id_;
+      wanted = ids_.from_port;
     } else {
       continue;
     }
@@ -525,14 +545,16 @@ Result<std::unique_ptr<Datapath>> make_ebpf_datapath(const EbpfOptions& options)
   if (!object) return object.error();
   auto vxlan = ensure_vxlan(options);
   if (!vxlan) return vxlan.error();
-  auto from_port_id = tc_filter::id_of(object->from_port_fd());
-  if (!from_port_id) return from_port_id.error();
-  auto from_tunnel_id = tc_filter::id_of(object->from_tunnel_fd());
-  if (!from_tunnel_id) return from_tunnel_id.error();
-  auto from_host_id = tc_filter::id_of(object->from_host_fd());
-  if (!from_host_id) return from_host_id.error();
-  return std::make_unique<EbpfDatapath>(options, std::move(*object), *from_port_id, *from_tunnel_id,
-                                        *from_host_id);
+  ProgramIds ids;
+  for (auto [fd, id] : {std::pair(object->from_port_fd(), &ids.from_port),
+                        std::pair(object->from_tunnel_fd(), &ids.from_tunnel),
+                        std::pair(object->from_host_fd(), &ids.from_host),
+                        std::pair(object->from_underlay_fd(), &ids.from_underlay)}) {
+    auto read = tc_filter::id_of(fd);
+    if (!read) return read.error();
+    *id = *read;
+  }
+  return std::make_unique<EbpfDatapath>(options, std::move(*object), ids);
 }
 
 }  // namespace homeport::overlay

@@ -1,5 +1,5 @@
 // The datapath as eBPF programs at tc (clsact) of the ports, of one VXLAN device and of the device
-// of the host's own processes.
+// of the host's own processes, and at the ingress (TCX) of the devices of the underlay.
 #pragma once
 
 #include "overlay/datapath/datapath.h"
@@ -22,6 +22,9 @@ struct EbpfOptions {
   /// Outer source address per family; the kernel's routing chooses where there is none.
   std::optional<boost::asio::ip::address_v4> local_vtep_v4;
   std::optional<boost::asio::ip::address_v6> local_vtep_v6;
+  /// Takes plain frames of other hosts at the devices that have these addresses, before the host's
+  /// packet filter (netfilter) sees them.
+  bool fast_receive = true;
 };
 
 /// Loads the programs and adopts the pinned maps of an earlier agent if they have this version's

@@ -81,12 +81,13 @@ Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
   for (bpf_map* map :
        {maps.hp_addresses, maps.hp_held, maps.hp_ports, maps.hp_neighbors, maps.hp_networks,
         maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps, maps.hp_routes, maps.hp_hosts,
-        maps.hp_port_counters, maps.hp_counters}) {
+        maps.hp_port_counters, maps.hp_counters, maps.hp_flows}) {
     const fs::path path = directory / bpf_map__name(map);
     if (const int result = bpf_map__set_pin_path(map, path.c_str()); result < 0) {
       return load_error("The map " + path.string() + " cannot be named", -result);
     }
   }
+  skeleton->bss->hp_udp_port = options.udp_port;
   skeleton->bss->hp_local_v4 = options.local_vtep_v4 ? options.local_vtep_v4->to_uint() : 0;
   if (options.local_vtep_v6) {
     const auto bytes = options.local_vtep_v6->to_bytes();
@@ -99,7 +100,7 @@ Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
                           "must be removed)",
                       -result);
   }
-  return EbpfObject(std::move(skeleton));
+  return EbpfObject(std::move(skeleton), directory);
 }
 
 Result<void> EbpfObject::remove_other_layouts(const EbpfOptions& options) {
@@ -123,8 +124,9 @@ void EbpfObject::Destroy::operator()(homeport_datapath_bpf* skeleton) const {
   homeport_datapath_bpf__destroy(skeleton);
 }
 
-EbpfObject::EbpfObject(std::unique_ptr<homeport_datapath_bpf, Destroy> skeleton)
-    : skeleton_(std::move(skeleton)) {}
+EbpfObject::EbpfObject(std::unique_ptr<homeport_datapath_bpf, Destroy> skeleton,
+                       std::filesystem::path directory)
+    : skeleton_(std::move(skeleton)), directory_(std::move(directory)) {}
 EbpfObject::EbpfObject(EbpfObject&&) noexcept = default;
 EbpfObject& EbpfObject::operator=(EbpfObject&&) noexcept = default;
 EbpfObject::~EbpfObject() = default;
@@ -179,6 +181,12 @@ int EbpfObject::from_tunnel_fd() const {
 }
 int EbpfObject::from_host_fd() const {
   return bpf_program__fd(skeleton_->progs.hp_from_host);
+}
+int EbpfObject::from_underlay_fd() const {
+  return bpf_program__fd(skeleton_->progs.hp_from_underlay);
+}
+std::uint32_t& EbpfObject::fast_off() {
+  return skeleton_->bss->hp_fast_off;
 }
 void EbpfObject::set_host_ifindex(std::uint32_t ifindex) {
   skeleton_->bss->hp_host_ifindex = ifindex;

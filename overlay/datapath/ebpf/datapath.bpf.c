@@ -1,10 +1,12 @@
-/* The datapath's programs: at tc ingress of every port and of the VXLAN device, and at tc egress of
- * the device that the routes of the host's own processes lead to.
+/* The datapath's programs: at tc ingress of every port, of the VXLAN device and of the devices of
+ * the underlay, and at tc egress of the device that the routes of the host's own processes lead to.
  * docs/life-of-a-packet.md walks through them. */
+#include "overlay/datapath/ebpf/arrival.h"
 #include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/group.h"
 #include "overlay/datapath/ebpf/maps.h"
 #include "overlay/datapath/ebpf/route.h"
+#include "overlay/datapath/ebpf/underlay.h"
 
 /* count.bpf.c has the same programs as functions. */
 #ifndef HP_PROGRAM
@@ -87,6 +89,15 @@ static __always_inline int hp_drop_unknown(const struct hp_address_key* key) {
   return hp_drop(HP_COUNT_drop_unknown_address);
 }
 
+/* A packet from the underlay, of whatever kind: one that another host has sent to an application
+ * here is decapsulated and delivered, all others are none of ours, or hp_from_tunnel's. */
+HP_PROGRAM hp_from_underlay(struct __sk_buff* skb) {
+  if (skb->pkt_type != HP_PACKET_HOST || skb->vlan_present) return TC_ACT_UNSPEC;
+  if (skb->protocol == bpf_htons(ETH_P_IP)) return hp_take_v4(skb);
+  if (skb->protocol == bpf_htons(ETH_P_IPV6)) return hp_take_v6(skb);
+  return TC_ACT_UNSPEC;
+}
+
 /* A frame that another host sent, decapsulated. */
 HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   struct hp_vtep from = {};
@@ -94,25 +105,20 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   if (hp_get_tunnel(skb, &from, &vni)) return hp_drop(HP_COUNT_drop_malformed);
   if (!bpf_map_lookup_elem(&hp_vteps, &from)) return hp_drop(HP_COUNT_drop_unknown_vtep);
 
+  hp_pull(skb, HP_READ_INNER);
   struct ethhdr* ethernet = (void*)(long)skb->data;
   if ((void*)(ethernet + 1) > (void*)(long)skb->data_end) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
-  struct hp_address_key key = {.vni = vni & ~HP_VNI_MARK};
-  __builtin_memcpy(key.mac, ethernet->h_dest, 6);
-  struct hp_address* address = bpf_map_lookup_elem(&hp_addresses, &key);
+  hp_leave_vxlan(ethernet, (void*)(long)skb->data_end);
+  struct hp_address_key key = {};
+  struct hp_address* address = hp_find(ethernet, vni, &key);
   if (!address) {
     if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, &from, vni, ethernet->h_source);
     if (hp_is_router(key.mac)) return hp_route_from_tunnel(skb, key.vni);
     return hp_drop_unknown(&key);
   }
-  /* Any of the network's applications: which host one is on is not the same everywhere while it
-   * moves. Or the router of the host it comes from. */
-  struct hp_address_key source = {.vni = key.vni};
-  __builtin_memcpy(source.mac, ethernet->h_source, 6);
-  if (!bpf_map_lookup_elem(&hp_addresses, &source) && !hp_is_router(source.mac)) {
-    return hp_drop(HP_COUNT_drop_forged_source);
-  }
+  if (!hp_is_of_network(ethernet, vni)) return hp_drop(HP_COUNT_drop_forged_source);
   if (!address->remote) return hp_deliver(skb, &address->local);
 
   /* The application is elsewhere. If it is on its way here, what its owner has redirected waits

@@ -15,6 +15,9 @@
 #define HP_MAX_NETWORK_HOSTS 1024    /* hosts that one network's announcements go to */
 #define HP_MAX_ANNOUNCE_HOSTS 262144 /* the same, of all networks together */
 
+#define HP_FLOW_BITS 10 /* of the index into hp_flows */
+#define HP_FLOW_WAITS_NS 100000000ULL
+
 #define HP_VNI_MARK 0x800000u /* on the wire: a frame that was forwarded once */
 
 /* The router that every host is for its applications has one MAC address everywhere, so that an
@@ -119,10 +122,18 @@ struct hp_port_counters {
   __u64 received_bytes;
 };
 
+/* hp_flows: per CPU. What is on its way through the VXLAN device there, of the frames whose inner
+ * IP addresses have this slot. */
+struct hp_flow {
+  __u64 since; /* when the last of them came, as bpf_ktime_get_ns() tells it */
+  __u64 waiting;
+};
+
 /* hp_counters: per CPU, one number each. The names are those of overlay::TotalCounters. */
 #define HP_COUNTERS(X)        \
   X(forwarded)                \
   X(delivered_held)           \
+  X(delivered_fast)           \
   X(neighbor_answers)         \
   X(announcements)            \
   X(multicast)                \

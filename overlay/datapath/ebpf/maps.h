@@ -102,9 +102,18 @@ struct {
   __type(value, __u64);
 } hp_counters SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1 << HP_FLOW_BITS);
+  __type(key, __u32);
+  __type(value, struct hp_flow);
+} hp_flows SEC(".maps");
+
 /* Settings the loader writes through the skeleton, at any time: plain loads for the programs. */
 __u32 hp_vxlan_ifindex;
 __u32 hp_host_ifindex; /* the device of the host's own processes; 0: there is none */
+__u32 hp_fast_off;     /* not 0: all frames of other hosts go through the VXLAN device */
+__u32 hp_udp_port;     /* of VXLAN */
 __u32 hp_local_v4;     /* outer source address in host order; 0: the routing chooses */
 __u32 hp_local_v6[4];  /* in network order; all 0: the routing chooses */
 

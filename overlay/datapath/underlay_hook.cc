@@ -1,0 +1,166 @@
+#include "overlay/datapath/underlay_hook.h"
+
+#include "overlay/directory.h"
+#include "overlay/link/link.h"
+#include "overlay/link/unique_fd.h"
+
+#include <bpf/bpf.h>
+#include <linux/netlink.h>
+#include <linux/xfrm.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <string>
+
+namespace homeport::overlay::underlay_hook {
+
+using policy::errno_error;
+using policy::Result;
+
+namespace {
+
+/// enum bpf_attach_type and enum bpf_link_type of Linux 6.6: newer than the headers this is built
+/// with.
+constexpr auto kTcxIngress = static_cast<bpf_attach_type>(46);
+constexpr std::uint32_t kLinkTypeTcx = 11;
+
+constexpr std::string_view kPrefix = "underlay-";
+
+std::filesystem::path pin_of(const std::filesystem::path& directory, std::uint32_t ifindex) {
+  return directory / (std::string(kPrefix) + std::to_string(ifindex));
+}
+
+std::string place(std::uint32_t ifindex) {
+  return "the underlay's network device with index " + std::to_string(ifindex);
+}
+
+/// The id of the link's program; 0 if it is no link at that device any more.
+std::uint32_t program_at(int link, std::uint32_t ifindex) {
+  bpf_link_info info{};
+  std::uint32_t length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(link, &info, &length) < 0 || info.type != kLinkTypeTcx) return 0;
+  // That of a TCX link is at the same place.
+  return info.xdp.ifindex == ifindex ? info.prog_id : 0;
+}
+
+/// Whether the kernel checks what it receives against IPsec policies (rtnetlink's cousin xfrm).
+Result<bool> has_ipsec_policies() {
+  constexpr const char* kUntold = "The kernel does not tell whether it has IPsec policies";
+  const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_XFRM));
+  if (!socket && errno == EPROTONOSUPPORT) return false;  // A kernel without IPsec.
+  if (!socket) return errno_error(kUntold);
+  struct {
+    nlmsghdr header;
+    std::uint32_t flags;
+  } request{};
+  request.header = {.nlmsg_len = sizeof(request),
+                    .nlmsg_type = XFRM_MSG_GETSPDINFO,
+                    .nlmsg_flags = NLM_F_REQUEST,
+                    .nlmsg_seq = 1,
+                    .nlmsg_pid = 0};
+  if (::send(socket.get(), &request, sizeof(request), 0) < 0) return errno_error(kUntold);
+  alignas(nlmsghdr) std::array<char, 4096> answer;
+  const ssize_t length = ::recv(socket.get(), answer.data(), answer.size(), 0);
+  if (length < 0) return errno_error(kUntold);
+  const auto* header = reinterpret_cast<const nlmsghdr*>(answer.data());
+  if (!NLMSG_OK(header, static_cast<std::size_t>(length)) ||
+      header->nlmsg_type != XFRM_MSG_NEWSPDINFO) {
+    return errno_error(kUntold, EBADMSG);
+  }
+  // Attributes behind the flags that were asked with.
+  std::size_t at = NLMSG_LENGTH(sizeof(std::uint32_t));
+  while (at + sizeof(nlattr) <= header->nlmsg_len) {
+    nlattr attribute{};
+    std::memcpy(&attribute, answer.data() + at, sizeof(attribute));
+    if (attribute.nla_len < sizeof(attribute) || at + attribute.nla_len > header->nlmsg_len) break;
+    if (attribute.nla_type == XFRMA_SPD_INFO &&
+        attribute.nla_len >= sizeof(attribute) + sizeof(xfrmu_spdinfo)) {
+      xfrmu_spdinfo info{};
+      std::memcpy(&info, answer.data() + at + sizeof(attribute), sizeof(info));
+      return info.incnt > 0;
+    }
+    at += NLA_ALIGN(attribute.nla_len);
+  }
+  return errno_error(kUntold, EBADMSG);
+}
+
+}  // namespace
+
+Result<std::set<std::uint32_t>> devices_of(const std::vector<policy::IpAddress>& vteps) {
+  auto protected_by_ipsec = has_ipsec_policies();
+  if (!protected_by_ipsec) return protected_by_ipsec.error();
+  std::set<std::uint32_t> devices;
+  if (*protected_by_ipsec) return devices;
+  auto addresses = list_addresses();
+  if (!addresses) return addresses.error();
+  for (const LinkAddress& each : *addresses) {
+    if (std::ranges::find(vteps, each.address) == vteps.end()) continue;
+    devices.insert(static_cast<std::uint32_t>(each.link_index));
+  }
+  if (devices.empty()) return devices;
+  auto links = list_links();
+  if (!links) return links.error();
+  std::set<std::uint32_t> ethernet;
+  for (const Link& link : *links) {
+    const auto ifindex = static_cast<std::uint32_t>(link.index);
+    if (link.mac != policy::MacAddress{} && devices.contains(ifindex)) ethernet.insert(ifindex);
+  }
+  return ethernet;
+}
+
+Result<std::map<std::uint32_t, std::uint32_t>> list(const std::filesystem::path& directory) {
+  std::map<std::uint32_t, std::uint32_t> found;
+  std::error_code code;
+  for (const std::filesystem::path& entry : entries_of(directory, code)) {
+    const std::string name = entry.filename().string();
+    if (!name.starts_with(kPrefix)) continue;
+    std::uint32_t ifindex = 0;
+    const char* end = name.data() + name.size();
+    auto [last, error] = std::from_chars(name.data() + kPrefix.size(), end, ifindex);
+    if (error != std::errc() || last != end) continue;
+    const UniqueFd link(bpf_obj_get(entry.c_str()));
+    found[ifindex] = link ? program_at(link.get(), ifindex) : 0;
+  }
+  if (code)
+    return errno_error("The directory " + directory.string() + " cannot be read", code.value());
+  return found;
+}
+
+Result<void> attach(const std::filesystem::path& directory, std::uint32_t ifindex, int program_fd) {
+  const std::filesystem::path pin = pin_of(directory, ifindex);
+  if (const UniqueFd link(bpf_obj_get(pin.c_str())); link && program_at(link.get(), ifindex) != 0) {
+    if (const int result = bpf_link_update(link.get(), program_fd, nullptr); result < 0) {
+      return errno_error("The program cannot be replaced at " + place(ifindex), -result);
+    }
+    return {};
+  }
+  if (auto gone = detach(directory, ifindex); !gone) return gone;
+  const int made = bpf_link_create(program_fd, static_cast<int>(ifindex), kTcxIngress, nullptr);
+  if (made < 0) {
+    return errno_error("The program cannot be attached (needs Linux 6.6) to " + place(ifindex),
+                       -made);
+  }
+  const UniqueFd link(made);
+  if (const int result = bpf_obj_pin(link.get(), pin.c_str()); result < 0) {
+    return errno_error("The link " + pin.string() + " cannot be pinned", -result);
+  }
+  return {};
+}
+
+Result<void> detach(const std::filesystem::path& directory, std::uint32_t ifindex) {
+  const std::filesystem::path pin = pin_of(directory, ifindex);
+  // At once, whoever else may have the link open. Fails for one whose device is gone already.
+  if (const UniqueFd link(bpf_obj_get(pin.c_str())); link) bpf_link_detach(link.get());
+  if (::unlink(pin.c_str()) < 0 && errno != ENOENT) {
+    return errno_error("The link " + pin.string() + " cannot be removed");
+  }
+  return {};
+}
+
+}  // namespace homeport::overlay::underlay_hook
