@@ -10,6 +10,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/udp.h>
 
 /* What of the inner frame has to be readable: up to the first byte behind an IPv6 header. */
 #define HP_READ_INNER (ETH_HLEN + sizeof(struct ipv6hdr) + 1)
@@ -64,9 +65,21 @@ static __always_inline struct hp_flow* hp_flow_of(const struct ethhdr* ethernet,
   return bpf_map_lookup_elem(&hp_flows, &slot);
 }
 
+/* As how many frames it may come out of the VXLAN device: the kernel cuts a GSO packet of UDP into
+ * its datagrams on that way, or does not. `length`: of the frame. */
+static __always_inline __u32 hp_frames(struct __sk_buff* skb, const struct ethhdr* ethernet,
+                                       __u32 length) {
+  const __u32 size = skb->gso_size;
+  if (!size) return 1;
+  const __u32 v4 = ethernet->h_proto == bpf_htons(ETH_P_IP);
+  const __u32 headers =
+      ETH_HLEN + (v4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + sizeof(struct udphdr);
+  return length > headers ? (length - headers + size - 1) / size : 1;
+}
+
 /* It goes through the VXLAN device, which queues it; what follows it must not overtake it. */
-static __always_inline int hp_leave_to_vxlan(struct hp_flow* flow) {
-  flow->waiting++;
+static __always_inline int hp_leave_to_vxlan(struct hp_flow* flow, __u32 frames) {
+  flow->waiting += frames;
   flow->since = bpf_ktime_get_ns();
   return TC_ACT_UNSPEC;
 }
@@ -81,7 +94,9 @@ static __always_inline int hp_is_first(struct hp_flow* flow) {
 }
 
 /* It has come out of the VXLAN device. */
-static __always_inline void hp_leave_vxlan(const struct ethhdr* ethernet, const void* end) {
-  struct hp_flow* flow = hp_flow_of(ethernet, end);
-  if (flow && flow->waiting) flow->waiting--;
+static __always_inline void hp_leave_vxlan(struct __sk_buff* skb, const struct ethhdr* ethernet) {
+  struct hp_flow* flow = hp_flow_of(ethernet, (void*)(long)skb->data_end);
+  if (!flow) return;
+  const __u32 frames = hp_frames(skb, ethernet, skb->len);
+  flow->waiting -= frames < flow->waiting ? frames : flow->waiting;
 }

@@ -110,7 +110,7 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   if ((void*)(ethernet + 1) > (void*)(long)skb->data_end) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
-  hp_leave_vxlan(ethernet, (void*)(long)skb->data_end);
+  hp_leave_vxlan(skb, ethernet);
   struct hp_address_key key = {};
   struct hp_address* address = hp_find(ethernet, vni, &key);
   if (!address) {

@@ -8,8 +8,6 @@
 #include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/too_big.h"
 
-#include <linux/udp.h>
-
 #define HP_VXLAN_FLAGS 0x08000000u /* there is a VNI, and nothing else (RFC 7348) */
 #define HP_PACKET_HOST 0           /* skb->pkt_type: to this device's MAC address */
 #define HP_ECN 3
@@ -66,15 +64,16 @@ static __always_inline int hp_take(struct __sk_buff* skb, const struct hp_vtep* 
   const struct ethhdr* inner = (void*)(tunnel + 1);
   struct hp_flow* flow = hp_flow_of(inner, (void*)(long)skb->data_end);
   if (!flow) return TC_ACT_UNSPEC;
-  if (!plain || hp_fast_off || !hp_is_first(flow) ||
-      !hp_is_plain(skb, tunnel, skb->len - ETH_HLEN - outer, outer_ecn)) {
-    return hp_leave_to_vxlan(flow);
+  const __u32 length = skb->len - ETH_HLEN - outer;
+  const __u32 frames = hp_frames(skb, inner, length - sizeof(*tunnel));
+  if (!plain || hp_fast_off || !hp_is_first(flow) || !hp_is_plain(skb, tunnel, length, outer_ecn)) {
+    return hp_leave_to_vxlan(flow, frames);
   }
   const __u32 vni = bpf_ntohl(tunnel->vni) >> 8;
   struct hp_address_key key = {};
   struct hp_address* address = hp_find(inner, vni, &key);
   if (!address || address->remote || !hp_is_of_network(inner, vni)) {
-    return hp_leave_to_vxlan(flow);
+    return hp_leave_to_vxlan(flow, frames);
   }
   if (hp_decapsulate(skb, inner, outer)) return hp_drop(HP_COUNT_drop_malformed);
   hp_count(HP_COUNT_delivered_fast);
