@@ -73,6 +73,7 @@ void visit_keys(Visitor& file, AnyConfig& config) {
   file.text("vxlan_device", config.underlay.vxlan_device, check_device);
   file.text("host_device", config.underlay.host_device, check_host_device);
   file.number("vxlan_port", config.underlay.vxlan_port, 1, 65535);
+  file.choice("receive", config.underlay.receive, {"fast", "filtered"});
 
   file.section("datapath");
   file.choice("kind", config.datapath.kind, {"ebpf", "ovs"});

@@ -32,6 +32,7 @@ overlay::EbpfOptions ebpf_options(const Config& config) {
   options.vxlan_device = config.underlay.vxlan_device;
   options.host_device = config.underlay.host_device;
   options.udp_port = config.underlay.vxlan_port;
+  options.fast_receive = config.underlay.receive == "fast";
   if (config.underlay.vtep.is_v4()) {
     options.local_vtep_v4 = config.underlay.vtep.to_v4();
   } else {

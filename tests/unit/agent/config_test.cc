@@ -37,6 +37,7 @@ TEST(Config, HasDefaultsForAllButTwoKeys) {
   EXPECT_EQ(config.underlay.vtep, make_address("192.0.2.1"));
   EXPECT_EQ(config.underlay.vxlan_device, "homeport0");
   EXPECT_EQ(config.underlay.vxlan_port, 4790);
+  EXPECT_EQ(config.underlay.receive, "fast");
   EXPECT_THAT(config.listen.control, ElementsAre(tcp::endpoint(make_address("192.0.2.1"), 6710)));
   EXPECT_THAT(config.listen.lanes, ElementsAre(tcp::endpoint(make_address("192.0.2.1"), 6711)));
   EXPECT_THAT(config.listen.status, ElementsAre("127.0.0.1:8480"));
@@ -65,6 +66,7 @@ private_key = "/p/k.pem"
 vtep = "2001:db8::1"
 vxlan_device = "vx1"
 vxlan_port = 4789
+receive = "filtered"
 
 [datapath]
 kind = "ovs"
@@ -104,6 +106,7 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.underlay.vtep, make_address("2001:db8::1"));
   EXPECT_EQ(config.underlay.vxlan_device, "vx1");
   EXPECT_EQ(config.underlay.vxlan_port, 4789);
+  EXPECT_EQ(config.underlay.receive, "filtered");
   EXPECT_EQ(config.datapath.kind, "ovs");
   EXPECT_EQ(config.datapath.bridge, "br7");
   EXPECT_EQ(config.datapath.database, "/r/db.sock");
