@@ -325,7 +325,13 @@ TEST_P(ShortWay, DecidesAsTheLongWayDoes) {
 TEST_P(ShortWay, ProgramTakenAwayByHandIsMendedAndNamed) {
   EXPECT_TRUE(untouched());
   EXPECT_THAT(detached(), IsEmpty());
-  std::filesystem::remove(directory() / ("underlay-" + std::to_string(ifindex("underlay"))));
+  const auto pin = directory() / ("underlay-" + std::to_string(ifindex("underlay")));
+  {
+    UniqueFd link(bpf_obj_get(pin.c_str()));
+    ASSERT_EQ(bpf_link_detach(link.get()), 0);  // At once; without a pin the kernel takes a moment.
+  }
+  EXPECT_FALSE(untouched());
+  std::filesystem::remove(pin);
   EXPECT_FALSE(untouched());
   EXPECT_THAT(detached(), SizeIs(1));
   // Everything goes on without it.
