@@ -1,5 +1,6 @@
 #include "overlay/ovsdb/session.h"
 
+#include "overlay/ovsdb/reader.h"
 #include "overlay/ovsdb/replica.h"
 #include "overlay/ovsdb/thread.h"
 
@@ -84,6 +85,10 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
   void close() {
     closed_ = true;
     thread_->remove(replica_);
+    if (reader_) thread_->remove(reader_);
+    for (auto& [id, waiter] : reads_) {
+      waiter->tell(policy::make_error(errc::operation_canceled, "the session was closed"));
+    }
     for (auto& [id, waiter] : transactions_) {
       waiter->tell(
           TransactResult{Outcome::unknown,
@@ -132,6 +137,22 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
                                  "transaction may have happened");
   }
 
+  asio::awaitable<policy::Result<Answers>> read(ReadRequest request) {
+    auto self = shared_from_this();
+    if (!reader_) make_reader();
+    auto waiter = std::make_shared<Waiter<policy::Result<Answers>>>(executor_);
+    auto id = next_id_++;
+    reads_.emplace(id, waiter);
+    thread_->post([reader = reader_, id, request = std::move(request)]() mutable {
+      reader->read(id, std::move(request));
+    });
+    co_await waiter->timer.async_wait(kAwait);
+    reads_.erase(id);
+    if (waiter->result) co_return *std::move(waiter->result);
+    co_return policy::make_error(errc::operation_canceled,
+                                 "reading from the control database was cancelled");
+  }
+
   void set_conditions(Conditions conditions) {
     thread_->post(
         [replica = replica_, number = ++conditions_number_, conditions = std::move(conditions)] {
@@ -155,6 +176,18 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
       auto self = weak.lock();
       if (self && !self->closed_) action(*self);
     });
+  }
+
+  void make_reader() {
+    std::weak_ptr<Impl> weak = weak_from_this();
+    auto answered = [weak, executor = executor_](Reader::Id id, policy::Result<Answers> answers) {
+      deliver(weak, executor, [id, answers = std::move(answers)](Impl& self) mutable {
+        auto found = self.reads_.find(id);
+        if (found != self.reads_.end()) found->second->tell(std::move(answers));
+      });
+    };
+    reader_ = std::make_shared<Reader>(options_, std::move(answered));
+    thread_->add(reader_);
   }
 
   Replica::Events events() {
@@ -197,12 +230,14 @@ class Session::Impl : public std::enable_shared_from_this<Session::Impl> {
   SessionOptions options_;
   std::shared_ptr<OvsThread> thread_;
   std::shared_ptr<Replica> replica_;
+  std::shared_ptr<Reader> reader_;  ///< Once it was needed.
   bool synced_ = false;
   bool closed_ = false;
   Replica::TransactionId next_id_ = 1;
   std::uint64_t conditions_number_ = 0;
   std::map<Replica::TransactionId, std::shared_ptr<Waiter<policy::Result<TransactResult>>>>
       transactions_;
+  std::map<Reader::Id, std::shared_ptr<Waiter<policy::Result<Answers>>>> reads_;
   std::list<std::shared_ptr<Waiter<policy::Result<void>>>> sync_waiters_;
 };
 
@@ -249,6 +284,10 @@ asio::awaitable<policy::Result<void>> Session::wait_synced(std::chrono::millisec
 
 asio::awaitable<policy::Result<TransactResult>> Session::transact(Transaction transaction) {
   return impl_->transact(std::move(transaction));
+}
+
+asio::awaitable<policy::Result<Answers>> Session::read(ReadRequest request) {
+  return impl_->read(std::move(request));
 }
 
 }  // namespace homeport::overlay::ovsdb

@@ -17,6 +17,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -119,6 +120,26 @@ struct Clause {
 /// By table. Tables left out: every row; without a clause: none.
 using Conditions = std::map<std::string, std::vector<Clause>>;
 
+/// Rows to read once: those for which all of the clauses hold. The server compares every row of the
+/// table, unless a clause names `_uuid`.
+struct Query {
+  std::string table;
+  std::vector<Clause> where;
+};
+struct ReadRequest {
+  std::vector<Query> queries;
+  /// A row that is known here, and its counter. A server that does not have it, or less, is behind
+  /// what has been seen.
+  struct Known {
+    std::string table;
+    Uuid uuid{};
+    std::string column;
+    std::int64_t least = 0;
+  };
+  std::vector<Known> known;
+};
+using Answers = std::vector<std::vector<Row>>;  ///< One for each query, in order.
+
 struct SessionOptions {
   /// One or more of ssl:ADDRESS:PORT, tcp:ADDRESS:PORT, unix:PATH, separated by commas.
   std::string remotes;
@@ -130,6 +151,8 @@ struct SessionOptions {
   bool leader_only = false;
   /// Silence after which the server is asked for a sign of life; twice that is a lost connection.
   std::chrono::milliseconds probe_interval{5000};
+  /// How long the connection of read() stays open after the last answer.
+  std::chrono::milliseconds reader_idle{5000};
   Conditions conditions;
   /// Tables to monitor; empty: every table of the schema. Others can neither be read nor updated.
   std::vector<std::string> tables;
@@ -178,6 +201,14 @@ class Session {
   /// column that does not exist, or a value that does not fit. When the wait is cancelled
   /// (`operation_canceled`) the transaction may or may not happen: treat it as `unknown`.
   boost::asio::awaitable<policy::Result<TransactResult>> transact(Transaction transaction);
+
+  /// Reads rows that no condition asks for, over a connection of its own to one of the servers,
+  /// which is made when it is needed and closed a few seconds after. Goes on through interruptions
+  /// until it has an answer. Within a cluster an answer is never older than one before.
+  ///
+  /// Errors: `resource_unavailable_try_again` from a server that is behind (the next attempt goes
+  /// to another, if there is one), `invalid_argument` for what the schema does not have.
+  boost::asio::awaitable<policy::Result<Answers>> read(ReadRequest request);
 
  private:
   class Impl;

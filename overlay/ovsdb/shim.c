@@ -48,11 +48,19 @@ void hp_ovs_wake_at_once(void) {
   poll_immediate_wake();
 }
 
+void hp_ovs_wake_in(int milliseconds) {
+  poll_timer_wait(milliseconds);
+}
+
 void hp_ovs_block(void) {
   poll_block();
 }
 
 /* The schema. */
+
+const char* hp_schema_database(void) {
+  return homeport_idl_class.database;
+}
 
 size_t hp_schema_tables(void) {
   return homeport_idl_class.n_tables;

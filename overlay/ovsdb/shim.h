@@ -27,9 +27,11 @@ void hp_ovs_set_tls(const char* private_key, const char* certificate, const char
 /* One round of the poll loop: announce what to wait for, then block. */
 void hp_ovs_wait_readable(int fd);
 void hp_ovs_wake_at_once(void);
+void hp_ovs_wake_in(int milliseconds);
 void hp_ovs_block(void);
 
 /* The tables of the schema, by index. */
+const char* hp_schema_database(void);
 size_t hp_schema_tables(void);
 const char* hp_schema_table(size_t index);
 
@@ -92,6 +94,24 @@ void hp_txn_wait(struct hp_txn*);
 /* The UUID the server gave to the insert of that index, once committed. */
 void hp_txn_inserted(struct hp_txn*, size_t index, char uuid[HP_UUID_LENGTH + 1]);
 void hp_txn_destroy(struct hp_txn*);
+
+/* A connection of its own for reading rows once: the IDL cannot select. It is made anew when it is
+ * lost, at the next of the remotes; what was not answered then is lost. */
+struct hp_reader;
+struct hp_reader* hp_reader_open(const char* remotes, int probe_interval_ms);
+void hp_reader_close(struct hp_reader*);
+void hp_reader_run(struct hp_reader*);
+void hp_reader_wait(struct hp_reader*);
+/* 0: not connected; else which connection this is. */
+unsigned int hp_reader_connection(struct hp_reader*);
+/* Does nothing when there is no other remote. */
+void hp_reader_turn_to_next(struct hp_reader*);
+/* Sends a "transact" with these parameters (a JSON array), the next of this connection; false when
+ * there is none. */
+bool hp_reader_transact(struct hp_reader*, const char* params);
+/* The next answer, in the order of the requests: its result as JSON text, or with `*failed` the
+ * error. NULL when none has come. */
+char* hp_reader_answer(struct hp_reader*, bool* failed);
 
 #ifdef __cplusplus
 }

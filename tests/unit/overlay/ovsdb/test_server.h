@@ -50,6 +50,8 @@ class TestServer {
   void thaw();
   std::string remote() const { return "unix:" + socket().string(); }
   std::filesystem::path socket() const { return directory_.path() / "sock"; }
+  /// Where ovs-appctl reaches it.
+  std::filesystem::path control() const { return directory_.path() / "ctl"; }
   /// `ovsdb-client transact` of these operations (without the database's name); throws on an error.
   std::string transact(const std::string& operations) const;
 
