@@ -2,6 +2,7 @@
 
 #include "agent/control/database_impl.h"
 #include "overlay/log/log.h"
+#include "overlay/spawn.h"
 
 #include <fmt/format.h>
 #include <boost/asio/as_tuple.hpp>
@@ -40,7 +41,7 @@ policy::Error server_error(const std::string& message) {
 }  // namespace
 
 ControlDatabase::Impl::Impl(asio::any_io_executor the_executor, DatabaseOptions the_options)
-    : executor(std::move(the_executor)), options(std::move(the_options)) {
+    : executor(std::move(the_executor)), options(std::move(the_options)), read_timer_(executor) {
   // Not the tables that carry the server's own settings.
   if (options.session.tables.empty()) options.session.tables = tables.names();
   if (options.host.empty()) return;
@@ -67,12 +68,18 @@ void ControlDatabase::Impl::connect_session() {
 void ControlDatabase::Impl::close() {
   closed_ = true;
   session.reset();
+  read_timer_.cancel();
   for (auto* timer : pauses_) timer->cancel();
+}
+
+void ControlDatabase::Impl::report(const policy::Error& problem) {
+  overlay::log::warn("{}", problem.message);
 }
 
 void ControlDatabase::Impl::on_changes(std::vector<overlay::ovsdb::RowChange> changes, bool more) {
   for (const auto& change : changes) {
-    if (const auto* problem = tables.apply(change)) overlay::log::warn("{}", problem->message);
+    read_.monitored(change);
+    if (const auto* problem = tables.apply(change)) report(*problem);
   }
   changed_ = true;
   if (more) return;
@@ -99,27 +106,62 @@ void ControlDatabase::Impl::on_state(bool connected) {
 void ControlDatabase::Impl::on_conditions() {
   settled_ = true;
   in_force_ = conditions_;
-  follow_interest();                             // The rows that came may be about more.
-  if (complete_ && settled_) announce_change();  // Somebody may have waited for this.
+  follow_interest();                 // The rows that came may be about more.
+  if (settled()) announce_change();  // Somebody may have waited for this.
   complete();
 }
 
 void ControlDatabase::Impl::follow_interest() {
   if (!interest_) return;
-  auto conditions =
-      step_of(in_force_, interest_->follow(tables.contents(),
-                                           follow_too ? follow_too() : std::set<std::string>(),
-                                           Interest::Clock::now()));
-  if (conditions == conditions_) return;
-  conditions_ = std::move(conditions);
+  auto following =
+      interest_->follow(tables.contents(), follow_too ? follow_too() : std::set<std::string>(),
+                        in_force_, Interest::Clock::now());
+  if (read_.want(following.readings)) {
+    changed_ = true;
+    if (synced()) announce_change();
+  }
+  read_on();
+  if (following.conditions == conditions_) return;
+  conditions_ = std::move(following.conditions);
   settled_ = false;
   session->set_conditions(conditions_);
+}
+
+void ControlDatabase::Impl::read_on() {
+  if (closed_ || read_.under_way()) return;
+  if (auto request = read_.next(ReadRows::Clock::now())) {
+    overlay::spawn(executor, read(*std::move(request)));
+    return;
+  }
+  const auto due = read_.due();
+  if (due == ReadRows::Clock::time_point::max() || due == read_timer_.expiry()) return;
+  read_timer_.expires_at(due);
+  read_timer_.async_wait([weak = weak_from_this()](boost::system::error_code cancelled) {
+    auto self = weak.lock();
+    if (self && !cancelled) self->read_on();
+  });
+}
+
+asio::awaitable<void> ControlDatabase::Impl::read(overlay::ovsdb::ReadRequest request) {
+  auto self = shared_from_this();
+  const auto answers = co_await session->read(std::move(request));
+  if (closed_) co_return;
+  if (!answers && answers.error().code != errc::resource_unavailable_try_again) {
+    report(answers.error());
+  }
+  const bool waited = !settled();
+  if (read_.take(answers, ReadRows::Clock::now(), [this](const auto& it) { report(it); })) {
+    changed_ = true;
+  }
+  follow_interest();  // What was read may be about more.
+  if (settled() && (waited || changed_)) announce_change();
+  complete();
 }
 
 /// Nobody is told of contents before they are all there: a datapath that follows half of them would
 /// forget the other half, which it may be carrying.
 void ControlDatabase::Impl::complete() {
-  if (complete_ || !settled_ || !session->synced()) return;
+  if (complete_ || !settled_ || !read_.settled() || !session->synced()) return;
   complete_ = true;
   tell_state(true);
 }

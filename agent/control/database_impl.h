@@ -3,6 +3,7 @@
 
 #include "agent/control/database.h"
 #include "agent/control/interest.h"
+#include "agent/control/read_rows.h"
 #include "agent/control/tables.h"
 
 #include <boost/asio/steady_timer.hpp>
@@ -44,7 +45,7 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
   /// Asks for the rows that those at hand make a matter of this host.
   void follow_interest();
   bool synced() const { return complete_ && session->synced(); }
-  bool settled() const { return synced() && settled_; }
+  bool settled() const { return synced() && settled_ && read_.settled(); }
   /// Like Session::wait_synced(), for synced().
   boost::asio::awaitable<policy::Result<void>> wait_synced(std::chrono::milliseconds timeout);
 
@@ -60,12 +61,18 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
  private:
   void tell_state(bool synced);
   void complete();
+  /// Reads what is due, and sees to it that what is due later will be.
+  void read_on();
+  boost::asio::awaitable<void> read(overlay::ovsdb::ReadRequest request);
+  void report(const policy::Error& problem);
 
   std::optional<Interest> interest_;       ///< None: everything is followed.
   overlay::ovsdb::Conditions conditions_;  ///< Asked for; a step to what is wanted.
   overlay::ovsdb::Conditions in_force_;    ///< Those whose rows have been here.
-  bool settled_ = true;                    ///< The rows of conditions_ are here.
-  bool complete_ = false;                  ///< They have been once, since the start.
+  ReadRows read_{tables};
+  boost::asio::steady_timer read_timer_;
+  bool settled_ = true;    ///< The rows of conditions_ are here.
+  bool complete_ = false;  ///< They have been once, since the start.
   bool closed_ = false;
   bool was_synced_ = false;
   bool change_posted_ = false;

@@ -49,16 +49,20 @@ Concern concern_of(const Contents& contents, const std::string& host,
   }
   for (const auto& [uuid, task] : contents.tasks) {
     const TaskStatus* status = status_of(contents, uuid);
-    const bool ended = status && status->finished;
-    if (!ended && is_destination(task, host)) concern.applications.insert(task.application);
+    if (status && status->finished) continue;
+    concern.open_tasks[task.application].insert(uuid);
+    if (is_destination(task, host)) concern.incoming.insert(task.application);
   }
   for (const auto& [uuid, status] : contents.task_status) {
     const bool mine = status.host == host;
     if (mine) concern.tasks_of.insert(status.application);
-    if (!status.finished && (mine || status.source == host || status.destination == host)) {
-      concern.applications.insert(status.application);
-    }
+    if (status.finished) continue;
+    if (mine || status.source == host) concern.applications.insert(status.application);
+    if (status.destination == host) concern.incoming.insert(status.application);
   }
+  concern.applications.insert(concern.incoming.begin(), concern.incoming.end());
+  std::erase_if(concern.open_tasks,
+                [&](const auto& item) { return !concern.applications.contains(item.first); });
   for (const std::string& application : concern.applications) {
     for (const Binding* binding : contents.bindings_of(application)) {
       concern.networks.insert(binding->network);
@@ -83,11 +87,12 @@ Conditions conditions_of(const Concern& concern, const std::string& host, std::s
   auto& bindings = conditions[Binding::kTable];
   bindings = any_of("network", concern.networks);
   bindings.push_back(equal("location", host));
-  for (const std::string& application : concern.applications) {
-    bindings.push_back(equal("application", application));
+  if (hosts <= kSmallFleet) {
+    for (const std::string& application : concern.applications) {
+      bindings.push_back(equal("application", application));
+    }
+    return conditions;
   }
-
-  if (hosts <= kSmallFleet) return conditions;
   conditions[HostStatus::kTable] = {equal("host", host)};
   auto& tasks = conditions[Task::kTable];
   std::set<std::string> tasks_of = concern.applications;
@@ -144,8 +149,53 @@ bool may_concern(const Changes& changes, const Contents& contents, const std::st
 Interest::Interest(std::string host, std::chrono::seconds linger, std::set<policy::Vni> carried)
     : host_(std::move(host)), linger_(linger), carried_(std::move(carried)) {}
 
-Conditions Interest::follow(const Contents& contents, const std::set<std::string>& guests,
-                            Clock::time_point now) {
+void Interest::ask(std::size_t hosts) {
+  const auto& now = concern_.applications;
+  if (hosts > kSmallFleet && !asked_.empty()) {
+    std::size_t come = 0, new_here = 0;
+    for (const std::string& name : now) {
+      if (asked_.contains(name)) continue;
+      ++come;
+      if (!readings_.contains(name)) ++new_here;
+    }
+    const std::size_t gone = asked_.size() - (now.size() - come);
+    if (come + gone < kManyNames && new_here < kManyAtOnce) return;
+  }
+  asked_ = now;
+}
+
+Readings Interest::readings(const Contents& contents, const Conditions& in_force) {
+  std::set<std::string_view> monitored;
+  if (auto now = in_force.find(Application::kTable); now != in_force.end()) {
+    for (const Clause& clause : now->second) monitored.insert(clause.value.as_string());
+  }
+  std::set<std::string_view> home;
+  for (const Binding* binding : contents.bindings.at_home()) home.insert(binding->application);
+  std::erase_if(known_, [&](const auto& name) { return !concern_.applications.contains(name); });
+
+  const bool large = contents.hosts.size() > kSmallFleet;
+  Readings readings;
+  for (const std::string& name : concern_.applications) {
+    const bool is_home = home.contains(name);
+    if (is_home) known_.insert(name);
+    const auto before = readings_.find(name);
+    const bool was_read = before != readings_.end();
+    Reading reading;
+    // What is asked for already comes; what has been read stays until it has.
+    reading.row = !monitored.contains(name) && (was_read || !asked_.contains(name));
+    reading.bindings = !is_home && (large || (was_read && before->second.bindings)) &&
+                       (concern_.incoming.contains(name) || !known_.contains(name));
+    if (!reading.row && !reading.bindings) continue;
+    if (auto tasks = concern_.open_tasks.find(name); tasks != concern_.open_tasks.end()) {
+      reading.tasks = tasks->second;
+    }
+    readings.emplace(name, std::move(reading));
+  }
+  return readings;
+}
+
+Following Interest::follow(const Contents& contents, const std::set<std::string>& guests,
+                           const Conditions& in_force, Clock::time_point now) {
   Concern concern = concern_of(contents, host_, guests);
   for (const auto& [name, network] : contents.networks) {
     if (carried_.erase(network.vni) > 0) concern.networks.insert(name);
@@ -153,7 +203,14 @@ Conditions Interest::follow(const Contents& contents, const std::set<std::string
   linger(applications_, concern.applications, now, linger_);
   linger(networks_, concern.networks, now, linger_);
   concern_ = std::move(concern);
-  return conditions_of(concern_, host_, contents.hosts.size());
+
+  Following following;
+  following.conditions = conditions_of(concern_, host_, contents.hosts.size());
+  ask(contents.hosts.size());
+  following.conditions[Application::kTable] = any_of("name", asked_);
+  following.readings = readings_ = readings(contents, in_force);
+  following.conditions = step_of(in_force, std::move(following.conditions));
+  return following;
 }
 
 }  // namespace homeport::agent

@@ -13,6 +13,7 @@ using namespace std::chrono_literals;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::IsSupersetOf;
 using testing::Not;
 using testing::UnorderedElementsAre;
 
@@ -123,8 +124,9 @@ TEST_F(InterestTest, ConditionsNameTheRows) {
   const auto conditions = conditions_of(concern(), "hostA", 100);
   EXPECT_THAT(clauses(conditions, "Binding"),
               UnorderedElementsAre(R"(network == "blue")", R"(network == "green")",
-                                   R"(location == "hostA")", R"(application == "vm1")",
-                                   R"(application == "vm2")"));
+                                   R"(location == "hostA")"));
+  EXPECT_THAT(clauses(conditions_of(concern(), "hostA", kSmallFleet), "Binding"),
+              IsSupersetOf({R"(application == "vm1")", R"(application == "vm2")"}));
   EXPECT_THAT(clauses(conditions, "Application"),
               UnorderedElementsAre(R"(name == "vm1")", R"(name == "vm2")"));
   EXPECT_THAT(clauses(conditions, "Task"),
@@ -166,15 +168,15 @@ TEST_F(InterestTest, HostThatHasNothingStillHearsOfWhatIsForIt) {
 TEST_F(InterestTest, NetworkThatTheLastApplicationHasLeftIsFollowedForAWhile) {
   Interest interest("hostA", 300s, {});
   const Interest::Clock::time_point start{};
-  interest.follow(contents, {}, start);
+  interest.follow(contents, {}, {}, start);
   bind("vm2/b", "vm2", "green", "hostB");
   bind("vm2/a", "vm2", "blue", "hostB");
-  auto conditions = interest.follow(contents, {}, start + 1s);
+  auto conditions = interest.follow(contents, {}, {}, start + 1s).conditions;
   EXPECT_THAT(clauses(conditions, "Binding"), Contains(R"(network == "green")"));
   EXPECT_THAT(clauses(conditions, "Application"), Contains(R"(name == "vm2")"));
-  conditions = interest.follow(contents, {}, start + 300s);
+  conditions = interest.follow(contents, {}, {}, start + 300s).conditions;
   EXPECT_THAT(clauses(conditions, "Binding"), Contains(R"(network == "green")"));
-  conditions = interest.follow(contents, {}, start + 301s);
+  conditions = interest.follow(contents, {}, {}, start + 301s).conditions;
   EXPECT_THAT(clauses(conditions, "Binding"), Not(Contains(R"(network == "green")")));
   EXPECT_THAT(clauses(conditions, "Binding"), Contains(R"(network == "blue")")) << "vm1 is here";
   EXPECT_THAT(clauses(conditions, "Application"), Not(Contains(R"(name == "vm2")")));
@@ -183,9 +185,9 @@ TEST_F(InterestTest, NetworkThatTheLastApplicationHasLeftIsFollowedForAWhile) {
 TEST_F(InterestTest, NetworkThatTheDatapathCarriesAlreadyIsFollowedForAWhile) {
   Interest interest("hostA", 300s, {102});
   const Interest::Clock::time_point start{};
-  EXPECT_THAT(clauses(interest.follow(contents, {}, start), "Binding"),
+  EXPECT_THAT(clauses(interest.follow(contents, {}, {}, start).conditions, "Binding"),
               Contains(R"(network == "red")"));
-  EXPECT_THAT(clauses(interest.follow(contents, {}, start + 301s), "Binding"),
+  EXPECT_THAT(clauses(interest.follow(contents, {}, {}, start + 301s).conditions, "Binding"),
               Not(Contains(R"(network == "red")")));
 }
 
@@ -212,6 +214,125 @@ TEST_F(InterestTest, ManyNetworksAreAskedForByAFewAtATime) {
   EXPECT_EQ(steps, 3) << "19 networks";
   const auto less = conditions_of({}, "hostA", 100);
   EXPECT_EQ(step_of(wanted, less), less) << "what is given up goes at once";
+}
+
+/// In a large fleet: what is in force is what was asked for, as if the server had answered at once.
+class LargeFleetTest : public InterestTest {
+ protected:
+  LargeFleetTest() {
+    for (std::size_t i = 0; i <= kSmallFleet; ++i) {
+      const std::string name = "host" + std::to_string(i);
+      contents.hosts[name].name = name;
+    }
+    follow();
+    follow();
+  }
+  Following follow(const std::set<std::string>& guests = {}) {
+    auto following = interest.follow(contents, guests, in_force, {});
+    in_force = following.conditions;
+    return following;
+  }
+  /// The conditions of big tables that follow() changes.
+  std::set<std::string> changed() {
+    const auto before = in_force;
+    std::set<std::string> tables;
+    const auto now = follow().conditions;
+    for (const char* table : {"Application", "Binding"}) {
+      if (before.at(table) != now.at(table)) tables.insert(table);
+    }
+    return tables;
+  }
+  static auto read(const Following& following) {
+    std::vector<std::string> texts;
+    for (const auto& [name, it] : following.readings) {
+      texts.push_back(name + (it.row ? " row" : "") + (it.bindings ? " bindings" : ""));
+    }
+    return texts;
+  }
+
+  Interest interest{"hostA", 300s, {}};
+  overlay::ovsdb::Conditions in_force;
+};
+
+TEST_F(LargeFleetTest, WhatIsHereAtTheStartIsMonitored) {
+  const auto following = follow();
+  EXPECT_THAT(clauses(following.conditions, "Application"),
+              UnorderedElementsAre(R"(name == "vm1")", R"(name == "vm2")"));
+  EXPECT_THAT(read(following), IsEmpty());
+}
+
+TEST_F(LargeFleetTest, WhatIsOnItsWayIsReadWithAllItsBindings) {
+  const Uuid task = add_move("vm3", "hostA");
+  Following following = follow();
+  EXPECT_THAT(read(following), ElementsAre("vm3 row bindings"));
+  EXPECT_THAT(following.readings.at("vm3").tasks, ElementsAre(task));
+  EXPECT_THAT(clauses(following.conditions, "Application"), Not(Contains(R"(name == "vm3")")));
+  bind("vm3", "vm3", "red", "hostA");
+  EXPECT_THAT(read(follow()), ElementsAre("vm3 row")) << "its bindings are monitored: it is here";
+}
+
+TEST_F(LargeFleetTest, MoveWithinTheNetworksOfTheHostChangesNeitherBindingNorApplication) {
+  bind("vm4", "vm4", "blue", "hostB");
+  add_move("vm4", "hostA");
+  EXPECT_THAT(changed(), IsEmpty());
+  bind("vm4", "vm4", "blue", "hostA");
+  EXPECT_THAT(changed(), IsEmpty());
+  bind("vm1", "vm1", "blue", "hostB");
+  EXPECT_THAT(changed(), IsEmpty()) << "one that leaves";
+}
+
+TEST_F(LargeFleetTest, NetworkThatIsNewIsAskedForAndItsGuestToo) {
+  EXPECT_THAT(read(follow({"vm3"})), ElementsAre("vm3 row bindings"));
+  EXPECT_THAT(clauses(in_force, "Binding"), Contains(R"(network == "red")"));
+}
+
+TEST_F(LargeFleetTest, WhatHasLeftNeedsNoReading) {
+  const Uuid task = add_move("vm1", "hostB");
+  add_status(task, "vm1", "hostA", "hostB", false);
+  follow();
+  bind("vm1", "vm1", "blue", "hostB");
+  EXPECT_THAT(read(follow()), IsEmpty());
+  add_status(task, "vm1", "hostA", "hostB", true);
+  EXPECT_THAT(read(follow()), IsEmpty());
+}
+
+TEST_F(LargeFleetTest, ConditionIsBroughtUpToDateWhenManyHaveComeOrGone) {
+  for (std::size_t i = 1; i < kManyNames; ++i) {
+    const std::string name = "new" + std::to_string(i);
+    bind(name, name, "blue", "hostA");
+    EXPECT_THAT(changed(), IsEmpty()) << name;
+  }
+  EXPECT_EQ(follow().readings.size(), kManyNames - 1);
+  interest = Interest("hostA", 0s, {});
+  bind("last", "last", "blue", "hostA");
+  const auto following = follow();
+  EXPECT_EQ(clauses(following.conditions, "Application").size(), kManyNames + 2);
+}
+
+TEST_F(LargeFleetTest, ManyAtOnceAreNotReadOneByOne) {
+  for (std::size_t i = 0; i < kManyAtOnce; ++i) {
+    const std::string name = "new" + std::to_string(i);
+    bind(name, name, "blue", "hostA");
+  }
+  const auto before = in_force;
+  const auto following = interest.follow(contents, {}, in_force, {});
+  EXPECT_NE(following.conditions.at("Application"), before.at("Application"));
+  EXPECT_THAT(read(following), IsEmpty());
+}
+
+/// Until the condition is in force, what was read has to stay.
+TEST_F(LargeFleetTest, WhatWasReadIsReadUntilItIsMonitored) {
+  bind("vm4", "vm4", "blue", "hostA");
+  EXPECT_THAT(read(follow()), ElementsAre("vm4 row"));
+  for (std::size_t i = 0; i < kManyAtOnce; ++i) {
+    const std::string name = "new" + std::to_string(i);
+    bind(name, name, "blue", "hostA");
+  }
+  const auto following = interest.follow(contents, {}, in_force, {});
+  EXPECT_THAT(clauses(following.conditions, "Application"), Contains(R"(name == "vm4")"));
+  EXPECT_THAT(read(following), ElementsAre("vm4 row"));
+  in_force = following.conditions;
+  EXPECT_THAT(read(follow()), IsEmpty());
 }
 
 TEST_F(InterestTest, ChangesElsewhereAreNoMatterOfTheHost) {
