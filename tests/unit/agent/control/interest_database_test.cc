@@ -229,6 +229,49 @@ TEST_F(InterestDatabaseTest, WhatIsFollowedOutlivesTheConnection) {
   wait_for(agent, {"vm1", "vm2", "vm3"});
 }
 
+/// Although no condition asks for it: the one binding that is at hand from the start says nothing of
+/// the other, and nothing of what the application is.
+TEST_F(InterestDatabaseTest, WhatIsToComeIsReadInALargeFleet) {
+  add_hosts();
+  server.transact(
+      binding("vm6", "blue", "h3", 6) +
+      R"(,{"op":"insert","table":"Binding","row":{"name":"vm6/b","application":"vm6",)"
+      R"("network":"red","mac":"52:54:00:00:00:07","location":"h3","generation":1}})");
+  Agent agent(io, server.remote(), "h1");
+  wait_for(agent, {"vm1", "vm2", "vm6"});
+  EXPECT_FALSE(agent.database.applications().contains("vm6"));
+  bool early = false;
+  agent.database.on_change([&] {
+    early = early || (agent.database.settled() && !agent.database.tasks().empty() &&
+                      agent.names() != Names({"vm1", "vm2", "vm4", "vm6", "vm6/b"}));
+  });
+  server.transact(R"({"op":"insert","table":"Task","row":{"kind":"move","application":"vm6",)"
+                  R"("arguments":["map",[["destination","h1"]]]}})");
+  wait_for(agent, {"vm1", "vm2", "vm4", "vm6", "vm6/b"});
+  EXPECT_FALSE(early) << "a move could have begun before all was known";
+  EXPECT_TRUE(agent.database.applications().contains("vm6"));
+  locate("vm6", "h1", 2);
+  locate("vm6/b", "h1", 2);
+  wait([&] {
+    const auto owner = ownership(agent.database.contents(), "vm6");
+    return agent.database.settled() && owner.location == "h1";
+  });
+  EXPECT_TRUE(agent.database.applications().contains("vm6"));
+}
+
+TEST_F(InterestDatabaseTest, GuestThatIsHereIsReadWhereverTheDatabaseSaysItIsInALargeFleet) {
+  add_hosts();
+  Agent agent(io, server.remote(), "h1");
+  wait_for(agent, {"vm1", "vm2"});
+  agent.database.follow_too([] { return std::set<std::string>{"vm4"}; });
+  agent.database.review_interest();
+  wait_for(agent, {"vm1", "vm2", "vm4"});
+  EXPECT_TRUE(agent.database.applications().contains("vm4"));
+  agent.database.follow_too([] { return std::set<std::string>(); });
+  locate("vm4", "h2", 2);
+  wait([&] { return agent.database.contents().bindings.at("vm4").location == "h2"; });
+}
+
 TEST_F(InterestDatabaseTest, TasksOfOthersArriveInASmallFleet) {
   Agent agent(io, server.remote(), "h1");
   wait_for(agent, {"vm1", "vm2"});
