@@ -57,7 +57,7 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
 
 struct FleetArguments {
   std::string remotes, report;
-  unsigned first = 0, count = 0;
+  unsigned first = 0, step = 1, count = 0;
   double moves_per_second = 0, duration = 0;
 };
 
@@ -74,9 +74,9 @@ class Fleet {
   Fleet(asio::io_context& io, const FleetArguments& arguments)
       : io_(io), arguments_(arguments), input_(io, ::dup(STDIN_FILENO)) {
     for (unsigned i = 0; i < arguments.count; ++i) {
-      hosts_.push_back(std::make_unique<SimulatedHost>(io.get_executor(), arguments.remotes,
-                                                       fmt::format("host{}", arguments.first + i),
-                                                       known_));
+      hosts_.push_back(std::make_unique<SimulatedHost>(
+          io.get_executor(), arguments.remotes,
+          fmt::format("host{}", arguments.first + i * arguments.step), known_));
     }
   }
 
@@ -207,6 +207,7 @@ int main(int argc, char** argv) {
   many->add_option("--remotes", fleet.remotes)->required();
   many->add_option("--report", fleet.report)->required();
   many->add_option("--first", fleet.first)->required();
+  many->add_option("--step", fleet.step)->required();
   many->add_option("--count", fleet.count)->required();
   many->add_option("--moves-per-second", fleet.moves_per_second)->required();
   many->add_option("--duration", fleet.duration)->required();
