@@ -178,12 +178,12 @@ Readings Interest::readings(const Contents& contents, const Conditions& in_force
   for (const std::string& name : concern_.applications) {
     const bool is_home = home.contains(name);
     if (is_home) known_.insert(name);
-    const auto before = readings_.find(name);
-    const bool was_read = before != readings_.end();
+    const auto found = readings_.find(name);
+    const Reading before = found == readings_.end() ? Reading{} : found->second;
     Reading reading;
     // What is asked for already comes; what has been read stays until it has.
-    reading.row = !monitored.contains(name) && (was_read || !asked_.contains(name));
-    reading.bindings = !is_home && (large || (was_read && before->second.bindings)) &&
+    reading.row = !monitored.contains(name) && (before.row || !asked_.contains(name));
+    reading.bindings = !is_home && (large || before.bindings) &&
                        (concern_.incoming.contains(name) || !known_.contains(name));
     if (!reading.row && !reading.bindings) continue;
     if (auto tasks = concern_.open_tasks.find(name); tasks != concern_.open_tasks.end()) {

@@ -73,13 +73,17 @@ json::object columns(const Network& record) {
 }
 
 json::object columns(const Binding& record) {
+  // None rather than an empty one: most have none, and each one costs every host that knows of the
+  // binding more than a hundred bytes.
+  std::optional<std::string> traffic_class;
+  if (!record.traffic_class.empty()) traffic_class = record.traffic_class;
   return {{"name", record.name},
           {"application", record.application},
           {"network", record.network},
           {"mac", record.mac.to_string()},
           {"prior_addresses", atoms(record.prior_addresses)},
           {"current_addresses", atoms(record.current_addresses)},
-          {"traffic_class", record.traffic_class},
+          {"traffic_class", make_optional(traffic_class, kSame)},
           {"location", record.location},
           {"generation", static_cast<std::int64_t>(record.generation)}};
 }

@@ -136,7 +136,7 @@ policy::Result<Binding> parse(const Row& row) {
   binding.mac = mac.value_or(policy::MacAddress{});
   binding.prior_addresses = addresses(reader, "prior_addresses");
   binding.current_addresses = addresses(reader, "current_addresses");
-  binding.traffic_class = reader.text("traffic_class");
+  binding.traffic_class = reader.optional_text("traffic_class").value_or("");
   binding.location = reader.text("location");
   binding.generation = static_cast<policy::Generation>(reader.integer("generation"));
   return finish(reader, std::move(binding));

@@ -229,14 +229,13 @@ TEST_F(InterestDatabaseTest, WhatIsFollowedOutlivesTheConnection) {
   wait_for(agent, {"vm1", "vm2", "vm3"});
 }
 
-/// Although no condition asks for it: the one binding that is at hand from the start says nothing of
-/// the other, and nothing of what the application is.
+/// Although no condition asks for it: the one binding that is at hand from the start says nothing
+/// of the other, and nothing of what the application is.
 TEST_F(InterestDatabaseTest, WhatIsToComeIsReadInALargeFleet) {
   add_hosts();
-  server.transact(
-      binding("vm6", "blue", "h3", 6) +
-      R"(,{"op":"insert","table":"Binding","row":{"name":"vm6/b","application":"vm6",)"
-      R"("network":"red","mac":"52:54:00:00:00:07","location":"h3","generation":1}})");
+  server.transact(binding("vm6", "blue", "h3", 6) +
+                  R"(,{"op":"insert","table":"Binding","row":{"name":"vm6/b","application":"vm6",)"
+                  R"("network":"red","mac":"52:54:00:00:00:07","location":"h3","generation":1}})");
   Agent agent(io, server.remote(), "h1");
   wait_for(agent, {"vm1", "vm2", "vm6"});
   EXPECT_FALSE(agent.database.applications().contains("vm6"));
