@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "agent/control/interest.h"
 #include "tests/lab/fleet.h"
 #include "tests/lab/wait.h"
 
@@ -96,6 +97,31 @@ TEST_F(Interest, LateFramesAreSentOnByAHostThatHasNothingOfTheNetworkAnyMore) {
   EXPECT_THAT(lab.complaints(
                   {"control database", "status could not be written", "the connection broke off"}),
               testing::IsEmpty());
+}
+
+/// In a large fleet no condition names the guest that is to come: its rows are read. First into a
+/// network that is new to the host, then back to one that follows it.
+TEST_F(Following, GuestMovesInALargeFleet) {
+  Fleet fleet(FleetOptions{.name = "large", .host_access = false});
+  std::string insert = R"(["Homeport")";
+  for (std::size_t i = 0; i < agent::kSmallFleet; ++i) {
+    insert +=
+        R"(,{"op":"insert","table":"Host","row":{"name":"other)" + std::to_string(i) + R"("}})";
+  }
+  run_checked({"ovsdb-client", "transact", fleet.lab().database().local_remote(), insert + "]"});
+  Host& from = fleet.wait_somewhere();
+  Host& to = fleet.other_than(from);
+  wait_addresses(to, 0);
+  DatagramClient datagrams(fleet.lab().client(), "10.1.0.5", fleet.lab().directory() / "large.log");
+  datagrams.wait_progress(500, 20s);
+  for (Host* next : {&to, &from, &to}) {
+    ASSERT_EQ(fleet.move(*next).status, 0);
+    fleet.wait_settled(*next);
+    wait_addresses(*next, 2);
+    datagrams.wait_progress(500, 20s);
+  }
+  EXPECT_EQ(datagrams.finish().all().lost, 0u);
+  EXPECT_THAT(fleet.lab().complaints({}), testing::IsEmpty());
 }
 
 /// Also by a host that has nothing of it: its own processes reach the applications, wherever they
