@@ -197,7 +197,12 @@ std::unique_ptr<overlay::ChannelServer> serve_channels(
   options.purpose = purpose;
   options.listen = std::move(endpoints);
   options.timeouts = timeouts;
-  options.on_refused = [](const policy::Error& error) { log::warn("{}", error.message); };
+  options.on_refused = [](const policy::Error& error) {
+    // Of an agent that was killed while it connected, or of somebody who looked whether the port is
+    // open: nothing that anybody has to do something about.
+    const bool broke_off = error.code == boost::system::errc::connection_reset;
+    broke_off ? log::info("{}", error.message) : log::warn("{}", error.message);
+  };
   return overlay::ChannelServer::listen(std::move(executor), tls, std::move(options),
                                         std::move(check), std::move(handler))
       .value();
