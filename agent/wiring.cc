@@ -10,6 +10,7 @@
 //                                           |        +--> Guests <--+--> VMs (QMP)
 //                                           |               ^
 //                                           +--> Destination+ <== LaneReceiver <==lanes== others
+//                                           |        +--> MobilityTeller (what others signed)
 //                                           +--> Tracer <--> those of other agents; Datapath
 //   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes; Tracer
 //
@@ -99,7 +100,8 @@ struct Agent::Parts {
                               auto vm) { guests.add(application, std::move(vm)); },
             .vouched =
                 [this](const auto& source, const auto& told) {
-                  teller.arrived(source, {told.handovers().begin(), told.handovers().end()});
+                  teller.arrived(source, told.application(), told.generation(),
+                                 {told.handovers().begin(), told.handovers().end()});
                 }}),
         tracer({executor, config.host, database, *datapath, tls, peers.check()}) {
     // kernel -> VirtualNetwork

@@ -52,4 +52,12 @@ policy::Result<Handover> read_handover(const SignedHandover& handover,
   return read;
 }
 
+bool is_of_move(const Handover& handover, const ArrivedMove& move, const Contents& contents) {
+  const Moved& moved = handover.moved;
+  auto row = contents.bindings.find(moved.binding);
+  return handover.from == move.source && moved.host == move.host &&
+         moved.generation == move.generation && row != contents.bindings.end() &&
+         row->second.application == move.application;
+}
+
 }  // namespace homeport::agent

@@ -31,4 +31,12 @@ std::vector<std::string> sign_handovers(const overlay::TlsContext& tls, const Co
 policy::Result<Handover> read_handover(const SignedHandover& handover,
                                        const overlay::PeerCheck& check);
 
+/// A move that has brought an application to `host`.
+struct ArrivedMove {
+  std::string source, host, application;
+  policy::Generation generation = 0;  ///< of its bindings since then
+};
+/// Whether it is of this move, and of a binding of its application.
+bool is_of_move(const Handover& handover, const ArrivedMove& move, const Contents& contents);
+
 }  // namespace homeport::agent

@@ -198,8 +198,10 @@ void MobilityTeller::follow() {
   }
 }
 
-void MobilityTeller::arrived(const std::string& source, std::vector<std::string> handovers) {
+void MobilityTeller::arrived(const std::string& source, const std::string& application,
+                             policy::Generation generation, std::vector<std::string> handovers) {
   State& state = *state_;
+  const ArrivedMove move{source, state.context.host, application, generation};
   if (handovers.size() > kMostTold) handovers.resize(kMostTold);
   for (std::string& bytes : handovers) {
     SignedHandover handover;
@@ -207,8 +209,7 @@ void MobilityTeller::arrived(const std::string& source, std::vector<std::string>
         handover.ParseFromString(bytes)
             ? read_handover(handover, state.context.peer_check)
             : policy::make_error(boost::system::errc::bad_message, "what it sent is no handover");
-    if (read && (read->from != source || read->moved.host != state.context.host ||
-                 !state.context.database.contents().bindings.contains(read->moved.binding))) {
+    if (read && !is_of_move(*read, move, state.context.database.contents())) {
       read = policy::make_error(boost::system::errc::invalid_argument,
                                 "what it signed is of another move");
     }

@@ -39,9 +39,11 @@ class MobilityTeller {
 
   /// After the network has followed a change of the database.
   void follow();
-  /// `source` has moved an application here; `handovers`: what it has signed, each a serialized
-  /// SignedHandover. What is not of that move is left out, with a warning.
-  void arrived(const std::string& source, std::vector<std::string> handovers);
+  /// `source` has moved the application here, which is here by `generation`. `handovers`: what it
+  /// has signed, each a serialized SignedHandover. What is not of that move is left out, with a
+  /// warning.
+  void arrived(const std::string& source, const std::string& application,
+               policy::Generation generation, std::vector<std::string> handovers);
   /// Now and then: ends what every peer has confirmed.
   void settle();
 

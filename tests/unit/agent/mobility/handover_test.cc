@@ -95,5 +95,19 @@ TEST_F(HandoverTest, WhatIsNoneIsRefused) {
   EXPECT_THAT(refusal(handover), HasSubstr("not of the key"));
 }
 
+TEST_F(HandoverTest, OfTheMoveAtHandAlone) {
+  Binding other;
+  other.name = "vm2";
+  other.application = "vm2";
+  contents_.bindings.insert_or_assign("vm2", other);
+  const ArrivedMove move{"hostA", "hostB", "vm1", 4};
+  EXPECT_TRUE(is_of_move({"hostA", {"vm1-a", "hostB", 4}}, move, contents_));
+  EXPECT_FALSE(is_of_move({"hostC", {"vm1-a", "hostB", 4}}, move, contents_));
+  EXPECT_FALSE(is_of_move({"hostA", {"vm1-a", "hostC", 4}}, move, contents_));
+  EXPECT_FALSE(is_of_move({"hostA", {"vm1-a", "hostB", 5}}, move, contents_));
+  EXPECT_FALSE(is_of_move({"hostA", {"vm2", "hostB", 4}}, move, contents_));
+  EXPECT_FALSE(is_of_move({"hostA", {"vm1-c", "hostB", 4}}, move, contents_));
+}
+
 }  // namespace
 }  // namespace homeport::agent
