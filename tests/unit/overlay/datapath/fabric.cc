@@ -215,7 +215,12 @@ void Fabric::add_host(Kind kind, std::filesystem::path pin_directory) {
     host->ovs_options.bridge = host->open_vswitch->bridge("br-int");
     host->ovs_options.udp_port = kUdpPort;
     host->ovs_options.local_vtep = host->vtep;
+    // It forgets all its tunnels for a moment at every change of a route, as devices with IPv6
+    // cause it when they come and when their link-local address has proved to be theirs alone.
+    host->inside.run([] { set_ipv6_silent("br-phy").value(); });
     join_underlay(*host, "br-phy");
+    host->inside.shell(
+        "sysctl -qw net.ipv6.conf.underlay.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
   }
   host->restart();
   host->desired.networks = {{kVni, tunnel_mtu(kUnderlayMtu)}};

@@ -257,8 +257,13 @@ TEST_P(Forwarding, UnknownNetworksAndAddressesAreToldApart) {
   host.desired = {
       .networks = {{kVni + 1, 0}}, .ports = {}, .addresses = {}, .vteps = host.desired.vteps};
   host.apply().value();
-  client.send(two_.v4, 9, "no such street");
-  EXPECT_TRUE(eventually([&] { return host.totals().drop_unknown_network == 1; }));
+  // More than once: a userspace switch does not know its tunnels for a moment after a port has left
+  // it, and takes what comes by them for the host's.
+  EXPECT_TRUE(eventually([&] {
+    client.send(two_.v4, 9, "no such street");
+    return host.totals().drop_unknown_network > 0;
+  }));
+  EXPECT_EQ(host.totals().drop_unknown_address, 1u);
 }
 
 TEST_P(Forwarding, NetworksAreApart) {
