@@ -28,4 +28,18 @@ std::optional<Endpoint> parse_endpoint(std::string_view text) {
   return Endpoint(address, port);
 }
 
+std::optional<IpAddress> parse_address(std::string_view text) {
+  boost::system::error_code error;
+  auto address = boost::asio::ip::make_address(std::string(text), error);
+  if (error || text.find('%') != text.npos) return std::nullopt;
+  return address;
+}
+
+bool is_unicast_beyond_link(const IpAddress& address) {
+  if (address.is_unspecified() || address.is_loopback() || address.is_multicast()) return false;
+  if (address.is_v6()) return !address.to_v6().is_link_local() && !address.to_v6().is_v4_mapped();
+  const auto bytes = address.to_v4().to_bytes();
+  return bytes[0] != 0 && bytes[0] < 240 && !(bytes[0] == 169 && bytes[1] == 254);
+}
+
 }  // namespace homeport::policy

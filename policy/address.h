@@ -21,6 +21,13 @@ std::string to_string(const Endpoint& endpoint);
 /// nullopt for anything else; port 0 and names of hosts are something else.
 std::optional<Endpoint> parse_endpoint(std::string_view text);
 
+/// Without a zone (RFC 4007), which means something on one host only; nullopt for anything else.
+std::optional<IpAddress> parse_address(std::string_view text);
+
+/// Whether it can be one host's address for those beyond its link: not one of a group or of
+/// everybody, nor of the link, the host itself or nobody (RFC 6890), nor IPv4 written as IPv6.
+bool is_unicast_beyond_link(const IpAddress& address);
+
 /// VXLAN network identifier (RFC 7348). Homeport uses 1 .. 2^23 - 1: bit 23 is the mark on
 /// forwarded frames.
 using Vni = std::uint32_t;
@@ -30,6 +37,9 @@ inline constexpr Vni kVniMax = kVniForwardedBit - 1;
 /// How many times an application's bindings have been written by a move or a roll-back. The
 /// highest generation is the true one (compare RFC 7432, section 15: MAC mobility).
 using Generation = std::uint64_t;
+/// A row with a greater one is refused: the next one has to fit into OVSDB's integer. Counting
+/// does not get here.
+inline constexpr Generation kGenerationMax = Generation{1} << 62;
 
 /// A 48-bit IEEE 802 MAC address.
 struct MacAddress {

@@ -32,11 +32,8 @@ std::optional<std::pair<std::string, std::int64_t>> parse_label_number(const std
 const CLI::Validator kIsGiven =
     make_check("", "a name", [](const std::string& text) { return !text.empty(); });
 const CLI::Validator kIsIpAddress =
-    make_check("ADDRESS", "an IPv4 or IPv6 address", [](const std::string& text) {
-      boost::system::error_code ec;
-      boost::asio::ip::make_address(text, ec);
-      return !ec;
-    });
+    make_check("ADDRESS", "an IPv4 or IPv6 address",
+               [](const std::string& text) { return policy::parse_address(text).has_value(); });
 const CLI::Validator kIsMacAddress =
     make_check("MAC", "a MAC address such as 02:00:00:00:00:01",
                [](const std::string& text) { return policy::MacAddress::parse(text).has_value(); });

@@ -108,10 +108,9 @@ bool RowReader::boolean(std::string_view column) {
 }
 
 policy::IpAddress RowReader::address(std::string_view column) {
-  boost::system::error_code error;
-  auto address = boost::asio::ip::make_address(text(column), error);
-  if (error) refuse(column, "not an IP address");
-  return address;
+  auto address = policy::parse_address(text(column));
+  if (!address) refuse(column, "not an IP address");
+  return address.value_or(policy::IpAddress{});
 }
 
 Uuid RowReader::uuid(std::string_view column) {

@@ -14,14 +14,8 @@ policy::Result<Record> finish(const RowReader& reader, Record record) {
   return record;
 }
 
-std::optional<policy::IpAddress> parse_address(std::string_view text) {
-  boost::system::error_code error;
-  auto address = boost::asio::ip::make_address(std::string(text), error);
-  return error ? std::nullopt : std::optional(address);
-}
-
 std::vector<policy::IpAddress> addresses(RowReader& reader, std::string_view column) {
-  return reader.set<policy::IpAddress>(column, "not a set of IP addresses", parse_address);
+  return reader.set<policy::IpAddress>(column, "not a set of IP addresses", policy::parse_address);
 }
 
 std::vector<Endpoint> endpoints(RowReader& reader, std::string_view column) {
@@ -138,7 +132,8 @@ policy::Result<Binding> parse(const Row& row) {
   binding.current_addresses = addresses(reader, "current_addresses");
   binding.traffic_class = reader.optional_text("traffic_class").value_or("");
   binding.location = reader.text("location");
-  binding.generation = static_cast<policy::Generation>(reader.integer("generation"));
+  binding.generation =
+      static_cast<policy::Generation>(reader.integer("generation", 0, policy::kGenerationMax));
   return finish(reader, std::move(binding));
 }
 

@@ -132,9 +132,11 @@ policy::Result<void> check_binding(const Contents& contents, const Binding& bind
   }
   const auto& subnets = network->second.subnets;
   for (const auto& address : binding.prior_addresses) {
-    if (address.is_unspecified() || address.is_multicast()) {
-      return wrong("{}, a prior address of binding {}, is not a unicast address",
-                   address.to_string(), binding.name);
+    if (!policy::is_unicast_beyond_link(address)) {
+      return wrong(
+          "{}, a prior address of binding {}, is not a unicast address that hosts beyond its link "
+          "know",
+          address.to_string(), binding.name);
     }
     const auto& gateways = network->second.gateways;
     if (std::find(gateways.begin(), gateways.end(), address) != gateways.end()) {

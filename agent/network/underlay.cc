@@ -50,7 +50,7 @@ Result<std::vector<Interface>> interfaces_of(const std::string& host) {
   std::vector<Interface> interfaces;
   for (const overlay::LinkAddress& item : *addresses) {
     const overlay::Link* link = link_of(*links, item.link_index);
-    if (!link || !usable(item.address) || link->kind == "tun" || link->kind == "vxlan") continue;
+    if (!link || !usable(item.address) || link->kind == "vxlan") continue;
     Interface interface;
     interface.host = host;
     interface.name = link->name;

@@ -15,8 +15,9 @@ namespace homeport::agent {
 /// that no interface has that address.
 policy::Result<std::uint32_t> tunnel_mtu_of(const policy::IpAddress& vtep);
 
-/// This host's rows of the Interface table: every address but loopback and link-local ones, and
-/// none of the devices of applications.
+/// This host's rows of the Interface table: every address but loopback and link-local ones. The
+/// devices of applications have none on this side; those that have may be of kind tun all the same,
+/// as a bridge of a userspace switch is.
 policy::Result<std::vector<Interface>> interfaces_of(const std::string& host);
 
 }  // namespace homeport::agent

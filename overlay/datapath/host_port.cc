@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 namespace homeport::overlay {
 
@@ -44,49 +45,76 @@ std::optional<policy::IpAddress> own_address(const DesiredState& desired,
   return std::nullopt;
 }
 
-Result<Link> HostPort::ensure_device() const {
+Result<Link> HostPort::ensure_device() {
   auto link = find_link(device_);
   if (!link && link.error().code == boost::system::errc::no_such_device) {
-    return create_route_device(device_, kRouterMac);
+    link = create_route_device(device_, kRouterMac);
+    if (link) own_ = link->index;
+    return link;
   }
   if (!link) return link.error();
-  if (link->kind != "veth" || link->mac != kRouterMac) {
+  if (link->kind == "veth" && link->mac != kRouterMac && link->index == own_) {
+    if (auto set = set_link_mac(device_, kRouterMac); !set) return set.error();
+    mended_.push_back(fmt::format("the MAC address of {} was another", device_));
+  } else if (link->kind != "veth" || link->mac != kRouterMac) {
     return policy::make_error(
         boost::system::errc::file_exists,
         fmt::format("The device {} for the host's own processes exists and is another's: delete it "
                     "or configure another name ([underlay] host_device)",
                     device_));
   }
-  if (!link->up) {
-    if (auto up = set_link_up(device_, true); !up) return up.error();
+  const bool known = link->index == own_;
+  if (!known) own_ = 0;
+  for (const std::string& end : {device_, other_end()}) {
+    if (auto up = ensure_end(end); !up) return up.error();
   }
+  own_ = link->index;
   return link;
+}
+
+Result<void> HostPort::ensure_end(const std::string& name) {
+  auto link = find_link(name);
+  if (!link) return link.error();
+  if (link->up) return {};
+  if (own_ != 0) mended_.push_back(fmt::format("the device {} was down", name));
+  return set_link_up(name, true);
 }
 
 std::vector<std::string> HostPort::set_routes(int device, std::vector<Route> routes,
                                               std::vector<std::string>& problems) {
-  std::vector<std::string> mended;
+  std::vector<std::string> mended = std::exchange(mended_, {});
   const std::size_t before = problems.size();
   auto note = [&](const policy::Error& error) { problems.push_back(error.message + "."); };
   auto tell = [&](std::string clause) {
     if (mended.size() < kToldOfTampering) mended.push_back(std::move(clause));
   };
   std::sort(routes.begin(), routes.end());
-  auto found = list_routes(kTable, device);
-  if (!found) {
-    note(found.error());
+  auto table = list_routes(kTable, device);
+  if (!table) {
+    note(table.error());
     return mended;
   }
-  std::sort(found->begin(), found->end());
-  for (const Route& lost : minus(left_, *found)) {
+  std::vector<Route>& found = table->routes;
+  std::sort(found.begin(), found.end());
+  for (const Route& lost : minus(left_, found)) {
     tell(fmt::format("the route to {} was {}", lost.to.to_string(),
-                     has_address(*found, lost.to) ? "changed" : "missing"));
+                     has_address(found, lost.to) ? "changed" : "missing"));
   }
-  for (const Route& stray : minus(*found, routes)) {
+  if (table->others > 0) {
+    auto removed = remove_other_routes(kTable, device);
+    if (!removed) {
+      note(removed.error());
+    } else {
+      for (const std::string& to : *removed) {
+        tell(fmt::format("a route to {} was in table {}", to, kTable.number));
+      }
+    }
+  }
+  for (const Route& stray : minus(found, routes)) {
     if (has_address(routes, stray.to)) continue;  // replaced below
     if (auto removed = remove_route(kTable, device, stray.to); !removed) note(removed.error());
   }
-  for (const Route& route : minus(routes, *found)) {
+  for (const Route& route : minus(routes, found)) {
     if (auto set = set_route(kTable, device, route); !set) note(set.error());
   }
   auto added = add_rules(kTable);
@@ -127,18 +155,21 @@ void HostPort::change_routes(int device, const std::vector<Route>& set,
 
 Result<bool> HostPort::untouched(int device) const {
   auto link = find_link(device_);
-  if (!link || link->index != device || !link->up) return false;
+  auto other = find_link(other_end());
+  if (!link || link->index != device || !link->up || link->mac != kRouterMac) return false;
+  if (!other || !other->up) return false;
   auto rules = has_rules(kTable);
   if (!rules || !*rules) return rules;
-  auto routes = list_routes(kTable, device);
-  if (!routes) return routes.error();
-  std::sort(routes->begin(), routes->end());
-  return *routes == left_;
+  auto table = list_routes(kTable, device);
+  if (!table) return table.error();
+  std::sort(table->routes.begin(), table->routes.end());
+  return table->others == 0 && table->routes == left_;
 }
 
 Result<void> HostPort::remove() {
   left_.clear();
   rules_left_ = false;
+  own_ = 0;
   if (auto removed = remove_rules(kTable); !removed) return removed;
   auto link = find_link(device_);
   if (!link && link.error().code == boost::system::errc::no_such_device) return {};

@@ -28,12 +28,12 @@ class HostPort {
   /// The other end of the device, where what the host's processes send comes out.
   std::string other_end() const { return device_ + "p"; }
 
-  /// Makes the device if it is not there. It has the router's MAC address, and asks nobody for
-  /// neighbors. Errors: another device has the name.
-  Result<Link> ensure_device() const;
+  /// Makes the device if it is not there, and brings up both of its ends. It has the router's MAC
+  /// address, and asks nobody for neighbors. Errors: another device has the name.
+  Result<Link> ensure_device();
   /// Makes the routes be these, and no others, and goes on where one cannot be set: a sentence for
-  /// each in `problems`. Returns what was found different from what the last call left, which
-  /// somebody else has changed: one clause each.
+  /// each in `problems`. Returns what this and ensure_device() found different from what they had
+  /// left, which somebody else has changed: one clause each.
   std::vector<std::string> set_routes(int device, std::vector<Route> routes,
                                       std::vector<std::string>& problems);
   /// The same for a part: sets some routes, removes those to the addresses `without`.
@@ -46,8 +46,12 @@ class HostPort {
   Result<void> remove();
 
  private:
+  Result<void> ensure_end(const std::string& name);
+
   std::string device_;
-  std::vector<Route> left_;  ///< by the last set_routes() that could do everything, sorted
+  int own_ = 0;                      ///< index of the device, once it is known to be ours
+  std::vector<std::string> mended_;  ///< since the last set_routes()
+  std::vector<Route> left_;          ///< by the last set_routes() that could do everything, sorted
   bool rules_left_ = false;
 };
 

@@ -76,6 +76,13 @@ Result<void> set_link_mtu(const std::string& name, std::uint32_t mtu) {
                      [mtu](rtnl_link* change) { rtnl_link_set_mtu(change, mtu); });
 }
 
+Result<void> set_link_mac(const std::string& name, const policy::MacAddress& mac) {
+  const std::unique_ptr<nl_addr, Deleter<nl_addr_put>> address(
+      nl_addr_build(AF_LLC, mac.bytes.data(), mac.bytes.size()));
+  return change_link(name, "given the MAC address " + mac.to_string(),
+                     [&](rtnl_link* change) { rtnl_link_set_addr(change, address.get()); });
+}
+
 Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets) {
   return change_link(name, "given a queue of " + std::to_string(packets) + " packets",
                      [packets](rtnl_link* change) { rtnl_link_set_txqlen(change, packets); });

@@ -48,6 +48,7 @@ Result<Link> find_link(const std::string& name);
 
 Result<void> set_link_up(const std::string& name, bool up);
 Result<void> set_link_mtu(const std::string& name, std::uint32_t mtu);
+Result<void> set_link_mac(const std::string& name, const policy::MacAddress& mac);
 Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets);
 /// Keeps the kernel from making IPv6 addresses on the device and so from sending anything of its
 /// own there (router solicitations, multicast reports). Addresses can still be added.

@@ -63,21 +63,33 @@ RuleObject rule_object(const RouteTable& table, int family) {
 struct Listing {
   int device;
   std::vector<Route> routes;
+  std::vector<RouteObject> others;
 };
+
+/// As set_route() makes it; nullopt for one that it does not make.
+std::optional<Route> to_route(rtnl_route* raw, int device) {
+  rtnl_nexthop* next = rtnl_route_nexthop_n(raw, 0);
+  if (!next || rtnl_route_nh_get_ifindex(next) != device) return std::nullopt;
+  if (rtnl_route_get_protocol(raw) != kProtocol) return std::nullopt;
+  nl_addr* destination = rtnl_route_get_dst(raw);
+  auto to = netlink::to_ip(destination);
+  if (!to || nl_addr_get_prefixlen(destination) != (to->is_v4() ? 32u : 128u)) return std::nullopt;
+  Route route{*to, netlink::to_ip(rtnl_route_get_pref_src(raw)), 0};
+  std::uint32_t mtu = 0;
+  if (rtnl_route_get_metric(raw, RTAX_MTU, &mtu) == 0) route.mtu = mtu;
+  return route;
+}
 
 int take_route(nl_msg* message, void* context) {
   auto& listing = *static_cast<Listing*>(context);
   rtnl_route* raw = nullptr;
   if (rtnl_route_parse(nlmsg_hdr(message), &raw) < 0) return NL_SKIP;
   RouteObject object(raw);
-  rtnl_nexthop* next = rtnl_route_nexthop_n(raw, 0);
-  if (!next || rtnl_route_nh_get_ifindex(next) != listing.device) return NL_OK;
-  auto to = netlink::to_ip(rtnl_route_get_dst(raw));
-  if (!to) return NL_OK;
-  Route route{*to, netlink::to_ip(rtnl_route_get_pref_src(raw)), 0};
-  std::uint32_t mtu = 0;
-  if (rtnl_route_get_metric(raw, RTAX_MTU, &mtu) == 0) route.mtu = mtu;
-  listing.routes.push_back(std::move(route));
+  if (auto route = to_route(raw, listing.device)) {
+    listing.routes.push_back(std::move(*route));
+  } else {
+    listing.others.push_back(std::move(object));
+  }
   return NL_OK;
 }
 
@@ -91,9 +103,7 @@ int take_route_device(nl_msg* message, void* context) {
   return NL_OK;
 }
 
-}  // namespace
-
-Result<std::vector<Route>> list_routes(const RouteTable& table, int device) {
+Result<Listing> list_table(const RouteTable& table, int device) {
   auto socket = netlink::connect();
   if (!socket) return socket.error();
   // Only what is in this table: a router's others may hold a million.
@@ -102,7 +112,7 @@ Result<std::vector<Route>> list_routes(const RouteTable& table, int device) {
                    sizeof(strict)) < 0) {
     return policy::errno_error("The kernel's routes cannot be asked for by table");
   }
-  Listing listing{device, {}};
+  Listing listing{device, {}, {}};
   nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take_route, &listing);
   for (const int family : kFamilies) {
     Message message(nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP));
@@ -118,7 +128,40 @@ Result<std::vector<Route>> list_routes(const RouteTable& table, int device) {
                             result);
     }
   }
-  return std::move(listing.routes);
+  return listing;
+}
+
+std::string destination_of(rtnl_route* route) {
+  nl_addr* destination = rtnl_route_get_dst(route);
+  if (!destination || nl_addr_get_prefixlen(destination) == 0) return "default";
+  std::array<char, 64> text{};
+  return nl_addr2str(destination, text.data(), text.size());
+}
+
+}  // namespace
+
+Result<TableRoutes> list_routes(const RouteTable& table, int device) {
+  auto listing = list_table(table, device);
+  if (!listing) return listing.error();
+  return TableRoutes{std::move(listing->routes), listing->others.size()};
+}
+
+Result<std::vector<std::string>> remove_other_routes(const RouteTable& table, int device) {
+  auto listing = list_table(table, device);
+  if (!listing) return listing.error();
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  std::vector<std::string> removed;
+  for (const RouteObject& route : listing->others) {
+    std::string to = destination_of(route.get());
+    if (int result = rtnl_route_delete(socket->get(), route.get(), 0);
+        result < 0 && result != -NLE_OBJ_NOTFOUND) {
+      return netlink::error(
+          fmt::format("The route to {} in table {} cannot be removed", to, table.number), result);
+    }
+    removed.push_back(std::move(to));
+  }
+  return removed;
 }
 
 Result<void> set_route(const RouteTable& table, int device, const Route& route) {

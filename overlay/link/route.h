@@ -8,6 +8,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace homeport::overlay {
@@ -28,8 +29,13 @@ struct RouteTable {
   std::uint32_t rule_priority = 0;  ///< of the rule that looks there; smaller comes first
 };
 
-/// The routes of the table over that device, in no order.
-Result<std::vector<Route>> list_routes(const RouteTable& table, int device);
+struct TableRoutes {
+  std::vector<Route> routes;  ///< of the kind that set_route() makes over the device, in no order
+  std::size_t others = 0;     ///< how many are not
+};
+Result<TableRoutes> list_routes(const RouteTable& table, int device);
+/// Removes the others. Returns what each leads to, as `ip route` writes it.
+Result<std::vector<std::string>> remove_other_routes(const RouteTable& table, int device);
 /// Takes the place of the route to the same address. An error names it.
 Result<void> set_route(const RouteTable& table, int device, const Route& route);
 /// It is not an error if there is none.

@@ -5,6 +5,8 @@
 
 #include "overlay/datapath/ebpf/neighbor.h"
 
+#include <linux/in.h>
+
 enum hp_judgement { HP_NO_ANNOUNCEMENT, HP_TRUE_ANNOUNCEMENT, HP_FORGED_ANNOUNCEMENT };
 
 static __always_inline int hp_owns(const struct hp_neighbor_key* ip, const __u8* mac) {
@@ -96,4 +98,75 @@ static __always_inline int hp_judge(struct __sk_buff* skb, __u32 vni, const __u8
     default:
       return HP_NO_ANNOUNCEMENT;
   }
+}
+
+/* Whether an address is another's than `mac`. Of one in no binding nothing is known. */
+static __always_inline int hp_is_anothers(const struct hp_neighbor_key* ip, const __u8* mac) {
+  struct hp_mac* owner = bpf_map_lookup_elem(&hp_neighbors, ip);
+  return owner && !hp_same_mac(owner->mac, mac);
+}
+
+static __noinline int hp_claims_anothers_v4(struct __sk_buff* skb, __u32 vni) {
+  struct hp_arp_frame frame;
+  if (bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame))) return 0;
+  struct hp_neighbor_key key = {.vni = vni, .ip = {[10] = 0xff, [11] = 0xff}};
+  __builtin_memcpy(key.ip + 12, frame.sender_ip, 4);
+  return hp_is_anothers(&key, frame.ethernet.h_source) || hp_is_anothers(&key, frame.sender_mac);
+}
+
+#define HP_EXTENSION_HEADERS 4 /* looked behind; a packet with more of them is no honest one */
+
+static __noinline int hp_claims_anothers_v6(struct __sk_buff* skb, __u32 vni) {
+  struct {
+    struct ethhdr ethernet;
+    struct ipv6hdr ip;
+  } __attribute__((packed)) frame;
+  struct {
+    __u8 next;
+    __u8 more; /* in 8 bytes, behind the first 8 */
+  } extension;
+  struct {
+    __u8 type, code;
+    __u16 checksum;
+    __u32 flags;
+    struct in6_addr target;
+  } message;
+  if (bpf_skb_load_bytes(skb, 0, &frame, sizeof(frame))) return 0;
+  __u32 at = sizeof(frame);
+  __u8 next = frame.ip.nexthdr;
+  for (int i = 0; next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
+       ++i) {
+    if (i == HP_EXTENSION_HEADERS) return 1;
+    if (bpf_skb_load_bytes(skb, at, &extension, sizeof(extension))) return 0;
+    next = extension.next;
+    at += 8 + extension.more * 8;
+  }
+  /* No host takes a fragment for one (RFC 6980). */
+  if (next != IPPROTO_ICMPV6 || bpf_skb_load_bytes(skb, at, &message, sizeof(message))) return 0;
+  if (message.type != HP_ND_SOLICITATION && message.type != HP_ND_ADVERTISEMENT) return 0;
+  struct hp_neighbor_key key = {.vni = vni};
+  __builtin_memcpy(key.ip, &frame.ip.saddr, 16);
+  if (hp_is_anothers(&key, frame.ethernet.h_source)) return 1;
+  if (message.type == HP_ND_SOLICITATION) return 0;
+  __builtin_memcpy(key.ip, &message.target, 16);
+  return hp_is_anothers(&key, frame.ethernet.h_source);
+}
+
+/* Whether a frame to one station tells it that another's address is at its sender's: ARP, or a
+ * solicitation or an advertisement of neighbors, from which it would learn that. */
+static __always_inline int hp_claims_anothers(struct __sk_buff* skb, const struct ethhdr* ethernet,
+                                              __u32 vni) {
+  if (skb->vlan_present) return 0;
+  if (skb->protocol == bpf_htons(ETH_P_ARP)) return hp_claims_anothers_v4(skb, vni);
+  if (skb->protocol != bpf_htons(ETH_P_IPV6)) return 0;
+  const struct ipv6hdr* ip = (void*)(ethernet + 1);
+  if ((void*)(ip + 1) <= (void*)(long)skb->data_end) {
+    switch (ip->nexthdr) { /* Most packets are of these, and there is nothing to look at. */
+      case IPPROTO_TCP:
+      case IPPROTO_UDP:
+      case HP_NEXT_FRAGMENT:
+        return 0;
+    }
+  }
+  return hp_claims_anothers_v6(skb, vni);
 }

@@ -14,7 +14,6 @@
 
 /* What of the inner frame has to be readable: up to the first byte behind an IPv6 header. */
 #define HP_READ_INNER (ETH_HLEN + sizeof(struct ipv6hdr) + 1)
-#define HP_NEXT_FRAGMENT 44 /* IPv6's fragment header (RFC 8200) */
 
 /* Makes the first `length` bytes of the packet readable, if it has so many. Pointers into it are
  * invalid then. */

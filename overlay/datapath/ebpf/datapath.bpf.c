@@ -35,6 +35,9 @@ HP_PROGRAM hp_from_port(struct __sk_buff* skb) {
   if (!hp_same_mac(ethernet->h_source, port->mac) && !hp_same_mac(ethernet->h_dest, port->mac)) {
     return hp_drop(HP_COUNT_drop_forged_source);
   }
+  if (hp_claims_anothers(skb, ethernet, port->vni)) {
+    return hp_drop(HP_COUNT_drop_forged_announcement);
+  }
 
   struct hp_address_key key = {.vni = port->vni};
   __builtin_memcpy(key.mac, ethernet->h_dest, 6);

@@ -14,6 +14,8 @@
 #define HP_ND_FLAGS_OVERRIDE 0x20
 #define HP_ND_TARGET_LINK_ADDRESS 2
 
+#define HP_NEXT_FRAGMENT 44 /* IPv6's fragment header (RFC 8200) */
+
 #define HP_ARP_ETHERNET 1
 #define HP_ARP_REQUEST 1
 #define HP_ARP_REPLY 2

@@ -184,6 +184,28 @@ void emit_own(const Emitter& add, const std::string& in, const std::string& mac,
       go(kSpoken));
 }
 
+/// Nobody else tells one station that one of an application's addresses is his.
+void emit_claim(const Emitter& add, const std::string& in, const std::string& mac,
+                const policy::IpAddress& ip) {
+  const std::string pass = fmt::format("{},{}", learn(kTrue), go(kRoute));
+  const std::string lie = count(Counter::drop_forged_announcement);
+  if (ip.is_v4()) {
+    const std::string said = fmt::format("arp,{},arp_spa={}", in, ip.to_string());
+    add(kClaim, 3, fmt::format("{},dl_src={},arp_sha={}", said, mac, mac), pass);
+    add(kClaim, 2, said, lie);
+    return;
+  }
+  const std::string said = fmt::format("{},{}", in, ip_from(ip));
+  add(kClaim, 4,
+      fmt::format("icmp6,icmp_type=136,{},ipv6_src={},dl_src={}", in, ip.to_string(), mac),
+      go(kTarget));
+  add(kClaim, 3, fmt::format("{},dl_src={}", said, mac), pass);
+  add(kClaim, 2, said, lie);
+  const std::string target = fmt::format("icmp6,icmp_type=136,{},nd_target={}", in, ip.to_string());
+  add(kTarget, 2, fmt::format("{},dl_src={}", target, mac), pass);
+  add(kTarget, 1, target, lie);
+}
+
 /// An address of the router that every host is for the network.
 void emit_gateway(FlowImage& image, const NetworkEntry& network, const policy::IpAddress& gateway) {
   const Emitter add(image, name_of(network));
@@ -462,6 +484,7 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
   for (const policy::IpAddress& ip : entry.ips) {
     emit_answer(add, in, mac, ip);
     emit_own(add, in, mac, ip);
+    emit_claim(add, in, mac, ip);
     add(kHop, 3, fmt::format("{},{}", in, ip_to(ip)),
         fmt::format("{},{},{}", count(Counter::routed), pass_hop(entry.mac), go(kAddress)));
     if (network && network->host_access) {

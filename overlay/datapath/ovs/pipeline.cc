@@ -23,6 +23,17 @@ void emit_unicast(const Emitter& add, std::int64_t tunnel) {
   add(kAddress, 1, kFromHere, count(Counter::drop_unknown_address));
   add(kAddress, 0, "", count(Counter::drop_unknown_network));
 
+  // From which its receiver learns where an address is.
+  const std::string unjudged = known(0, kTunnelled | kTrue);
+  add(kRoute, 3, fmt::format("arp,{},{}", unjudged, kUntagged), go(kClaim));
+  for (int type : {135, 136}) {
+    add(kRoute, 3, fmt::format("icmp6,icmp_type={},{},{}", type, unjudged, kUntagged), go(kClaim));
+  }
+  const std::string pass = fmt::format("{},{}", learn(kTrue), go(kRoute));
+  add(kClaim, 1, "icmp6,icmp_type=136", go(kTarget));
+  add(kClaim, 0, "", pass);
+  add(kTarget, 0, "", pass);
+
   add(kRoute, 1, known(0, kTunnelled | kElsewhere), go(kDeliver));
   add(kRoute, 1, known(kElsewhere, kTunnelled | kElsewhere), go(kSend));
   add(kRoute, 1, kFromThere, go(kSource));

@@ -39,6 +39,8 @@ enum Table : std::uint8_t {
   kToHost = 224,      ///< to the host's own processes
   kLeave = 225,       ///< the normal way: to other people's flows in table 0
   kFit = 226,         ///< into the tunnel what fits; to the agent what does not
+  kClaim = 229,       ///< ARP, neighbor discovery to one station: says where its sender is
+  kTarget = 230,      ///< the same: says where another address is
 };
 
 /// Of Homeport's flow for a port in table 0.
@@ -63,6 +65,7 @@ enum Known : std::uint32_t {
   kHostAccess = 0x200,  ///< from a network with host access
   kLeft = 0x400,        ///< goes its normal way: not Homeport's any more
   kTooBig = 0x800,      ///< does not fit the tunnel
+  kTrue = 0x1000,       ///< tells its receiver of no address that it is its sender's and is not
 };
 
 /// A switch asks for the length of a packet by going both ways, and counts both: so this is the

@@ -21,5 +21,25 @@ TEST(Endpoint, IsNothingElse) {
   }
 }
 
+TEST(Address, HasNoZone) {
+  EXPECT_TRUE(parse_address("192.0.2.1"));
+  EXPECT_TRUE(parse_address("fe80::1"));
+  for (const char* text : {"", "192.0.2", "192.0.2.1/24", "fe80::1%eth0", "fe80::1%1", "host"}) {
+    EXPECT_FALSE(parse_address(text)) << text;
+  }
+}
+
+TEST(Address, IsOneHostsBeyondItsLinkOrNot) {
+  for (const char* text : {"192.0.2.1", "10.0.0.0", "1.0.0.1", "169.253.255.255", "223.255.255.255",
+                           "2001:db8::1", "fd00::1", "64:ff9b::1"}) {
+    EXPECT_TRUE(is_unicast_beyond_link(*parse_address(text))) << text;
+  }
+  for (const char* text : {"0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.0.1", "169.254.169.254",
+                           "224.0.0.9", "239.255.255.255", "240.0.0.1", "255.255.255.255", "::",
+                           "::1", "fe80::5", "febf::1", "ff02::1", "ff0e::1", "::ffff:192.0.2.1"}) {
+    EXPECT_FALSE(is_unicast_beyond_link(*parse_address(text))) << text;
+  }
+}
+
 }  // namespace
 }  // namespace homeport::policy

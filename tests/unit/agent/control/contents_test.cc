@@ -215,6 +215,8 @@ TEST_F(ContentsTest, ChecksBindings) {
          "outside the subnets");
   expect([](Binding& it) { it.prior_addresses = {boost::asio::ip::make_address("224.0.0.1")}; },
          "not a unicast");
+  expect([](Binding& it) { it.prior_addresses = {boost::asio::ip::make_address("fe80::1")}; },
+         "not a unicast");
   expect([](Binding& it) { it.prior_addresses = {boost::asio::ip::make_address("198.51.100.1")}; },
          "prior address of binding vm1/a");
 }

@@ -196,7 +196,9 @@ TEST(RecordsTest, NameTableRowAndColumnOfABadCell) {
       {"prior_addresses", json::array{"set", json::array{"198.51.100.1", 7}}},
       {"prior_addresses", json::array{"map", json::array{}}},
       {"location", json::array{"set", json::array{}}},
+      {"prior_addresses", "fe80::1%eth0"},
       {"generation", -1},
+      {"generation", std::int64_t{1} << 62 | 1},
       {"generation", "7"},
   };
   for (const auto& cell : cells) {

@@ -103,6 +103,53 @@ TEST_P(Announcement, ForgedOneReachesNobody) {
   EXPECT_EQ(tunnelled(1), 0u);
 }
 
+/// To one station, which would learn it just the same.
+TEST_P(Announcement, NobodyIsToldThatAnothersAddressIsTheSenders) {
+  const std::string own_mac = bytes_of(one_.mac);
+  auto nd = [&](unsigned char type, const policy::IpAddress& source,
+                const policy::IpAddress& target) {
+    const char option = type == 135 ? '\1' : '\2';
+    return neighbor_discovery(two_.mac, one_.mac, source, two_.v6, type, target,
+                              std::string(1, option) + "\1" + own_mac);
+  };
+  // The advertisement behind a header of destination options (RFC 8200), padded.
+  std::string hidden = nd(136, one_.v6, three_.v6);
+  hidden[20] = 60;
+  hidden.insert(54, std::string("\x3a\0\1\4\0\0\0\0", 8));
+  hidden.replace(18, 2, be16(static_cast<unsigned>(hidden.size() - 54)));
+  const std::vector<std::string> lies = {
+      arp(Arp::reply, one_.mac, three_.v4, two_.v4, two_.mac),
+      arp(Arp::request, one_.mac, three_.v4, two_.v4, two_.mac),
+      nd(135, three_.v6, two_.v6),
+      nd(136, one_.v6, three_.v6),
+      nd(136, three_.v6, three_.v6),
+      hidden,
+  };
+  const auto link_local = boost::asio::ip::make_address("fe80::1");
+  const auto unbound_v4 = boost::asio::ip::make_address("10.0.0.200");
+  const std::vector<std::string> truths = {
+      arp(Arp::reply, one_.mac, one_.v4, two_.v4, two_.mac),
+      arp(Arp::request, one_.mac, one_.v4, two_.v4, two_.mac),
+      arp(Arp::request, one_.mac, unbound_v4, two_.v4, two_.mac),  // of which nothing is known
+      nd(135, one_.v6, two_.v6),
+      nd(135, link_local, two_.v6),
+      nd(136, one_.v6, one_.v6),
+      nd(136, link_local, link_local),
+  };
+  Sniffer sniffer(two_.inside);
+  for (const std::string& lie : lies) send_frame(one_, lie);
+  for (const std::string& truth : truths) {
+    send_frame(one_, truth);
+    auto got = sniffer.next([&](const std::string& bytes) {
+      for (const std::string& lie : lies) EXPECT_FALSE(bytes.starts_with(lie));
+      return bytes.starts_with(truth);
+    });
+    EXPECT_TRUE(got) << &truth - truths.data();
+  }
+  EXPECT_TRUE(
+      eventually([&] { return fabric_.host(1).totals().drop_forged_announcement == lies.size(); }));
+}
+
 TEST_P(Announcement, OtherNetworksGetNothing) {
   // On the sender's host and on another one, which has both networks.
   constexpr policy::Vni kOther = kVni + 1;

@@ -219,8 +219,6 @@ void Fabric::add_host(Kind kind, std::filesystem::path pin_directory) {
     // cause it when they come and when their link-local address has proved to be theirs alone.
     host->inside.run([] { set_ipv6_silent("br-phy").value(); });
     join_underlay(*host, "br-phy");
-    host->inside.shell(
-        "sysctl -qw net.ipv6.conf.underlay.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
   }
   host->restart();
   host->desired.networks = {{kVni, tunnel_mtu(kUnderlayMtu)}};
@@ -295,7 +293,7 @@ void Fabric::plug(App& app, int host_number, const std::string& device) {
       "tc qdisc add dev eth0 clsact && tc filter add dev eth0 egress protocol ipv6 "
       "bpf da bytecode '4,48 0 0 20,21 0 1 0,6 0 0 2,6 0 0 4294967295'");
   app.inside.run([&] {
-    set_link_mac("eth0", app.mac);
+    set_link_mac("eth0", app.mac).value();
     set_link_mtu("eth0", mtu).value();
     set_ipv6_silent("eth0").value();
     if (fleet_.has(Kind::ovs)) set_offloads_off("eth0").value();

@@ -58,8 +58,9 @@ inline std::string ethernet(const policy::MacAddress& to, const policy::MacAddre
 enum class Arp { request = 1, reply = 2 };
 
 inline std::string arp(Arp operation, const policy::MacAddress& sender,
-                       const policy::IpAddress& sender_ip, const policy::IpAddress& target_ip) {
-  return ethernet(kBroadcast, sender, 0x0806,
+                       const policy::IpAddress& sender_ip, const policy::IpAddress& target_ip,
+                       const policy::MacAddress& to = kBroadcast) {
+  return ethernet(to, sender, 0x0806,
                   be16(1) + be16(0x0800) + std::string("\6\4", 2) +
                       be16(static_cast<unsigned>(operation)) + bytes_of(sender) +
                       bytes_of(sender_ip) + std::string(6, '\0') + bytes_of(target_ip));

@@ -12,6 +12,7 @@ namespace {
 
 using boost::asio::ip::make_address;
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
@@ -265,6 +266,24 @@ TEST_P(Routing, RoutesSurviveTheAgentAndAreMended) {
   for (const auto& to : {v4, v6}) expect_answer(host.inside, two_.inside, to);
   host.inside.shell("ip link set homeport1 down");  // which takes its routes along
   host.apply().value();
+  EXPECT_THAT(host.datapath->mended(), Contains("the device homeport1 was down"));
+  host.inside.shell("ip link set homeport1p down");
+  host.apply().value();
+  EXPECT_THAT(host.datapath->mended(), ElementsAre("the device homeport1p was down"));
+  host.inside.shell("ip link set homeport1 address 02:00:00:00:00:aa");
+  host.apply().value();
+  EXPECT_THAT(host.datapath->mended(), ElementsAre("the MAC address of homeport1 was another"));
+  host.inside.shell(
+      "ip route add blackhole 203.0.113.0/24 table 18544 && "
+      "ip route add 198.51.100.0/24 dev homeport1 table 18544 && "
+      "ip -6 route add unreachable default table 18544");
+  host.apply().value();
+  EXPECT_THAT(host.datapath->mended(),
+              UnorderedElementsAre("a route to 203.0.113.0/24 was in table 18544",
+                                   "a route to 198.51.100.0/24 was in table 18544",
+                                   "a route to default was in table 18544"));
+  host.apply().value();
+  EXPECT_THAT(host.datapath->mended(), IsEmpty());
   host.settle();
   for (const auto& to : {v4, v6}) expect_answer(host.inside, two_.inside, to);
 }
@@ -306,8 +325,11 @@ TEST_P(Routing, ApplicationThatComesElsewhereIsReachedAtOnce) {
   for (const auto& to : {v4, v6}) expect_answer(host.inside, two_.inside, to);
 
   if (!knows) return;
-  for (const char* deed : {"ip route del 203.0.113.2 table 18544", "ip -6 rule del pref 18544",
-                           "tc qdisc del dev homeport1 clsact", "ip link del homeport1"}) {
+  for (const char* deed :
+       {"ip route del 203.0.113.2 table 18544",
+        "ip route add blackhole 198.51.100.0/24 table 18544", "ip -6 rule del pref 18544",
+        "tc qdisc del dev homeport1 clsact", "ip link set homeport1p down",
+        "ip link set homeport1 address 02:00:00:00:00:aa", "ip link del homeport1"}) {
     host.inside.shell(deed);
     EXPECT_FALSE(untouched()) << deed;
     host.apply().value();

@@ -53,15 +53,6 @@ void create_veth(const std::string& name, const std::string& peer,
         "The veth pair " + name + ", " + peer + " cannot be made");
 }
 
-void set_link_mac(const std::string& name, const policy::MacAddress& mac) {
-  auto socket = netlink::connect().value();
-  auto link = netlink::get_link(socket.get(), name).value();
-  const AbstractAddress address(nl_addr_build(AF_LLC, mac.bytes.data(), mac.bytes.size()));
-  const netlink::LinkObject change(rtnl_link_alloc());
-  rtnl_link_set_addr(change.get(), address.get());
-  check(rtnl_link_change(socket.get(), link.get(), change.get(), 0), "set_link_mac " + name);
-}
-
 void add_address(const std::string& name, const policy::IpAddress& address, int prefix_length) {
   auto socket = netlink::connect().value();
   auto object = address_object(socket.get(), name, address, prefix_length);

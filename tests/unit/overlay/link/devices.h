@@ -15,8 +15,6 @@ namespace homeport::overlay {
 void create_veth(const std::string& name, const std::string& peer,
                  std::optional<int> peer_namespace = std::nullopt);
 
-void set_link_mac(const std::string& name, const policy::MacAddress& mac);
-
 /// IPv6 addresses are added without duplicate address detection, so that they serve at once.
 void add_address(const std::string& name, const policy::IpAddress& address, int prefix_length);
 void remove_address(const std::string& name, const policy::IpAddress& address, int prefix_length);

@@ -40,7 +40,7 @@ TEST(Links, VethIsMadeAcrossNamespacesAndConfigured) {
     set_link_up("port", true).value();
     set_link_mtu("port", 1430).value();
     set_tx_queue_length("port", 500).value();
-    set_link_mac("port", *policy::MacAddress::parse("02:00:00:00:00:09"));
+    set_link_mac("port", *policy::MacAddress::parse("02:00:00:00:00:09")).value();
     Link link = find_link("port").value();
     EXPECT_EQ(link.kind, "veth");
     EXPECT_TRUE(link.peer_elsewhere);
