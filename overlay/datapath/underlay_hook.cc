@@ -1,20 +1,16 @@
 #include "overlay/datapath/underlay_hook.h"
 
 #include "overlay/directory.h"
+#include "overlay/link/ipsec.h"
 #include "overlay/link/link.h"
 #include "overlay/link/unique_fd.h"
 
 #include <bpf/bpf.h>
-#include <linux/netlink.h>
-#include <linux/xfrm.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <optional>
 #include <string>
 
@@ -49,54 +45,13 @@ std::uint32_t program_at(int link, std::uint32_t ifindex) {
   return info.xdp.ifindex == ifindex ? info.prog_id : 0;
 }
 
-/// Whether the kernel checks what it receives against IPsec policies (rtnetlink's cousin xfrm).
-Result<bool> has_ipsec_policies() {
-  constexpr const char* kUntold = "The kernel does not tell whether it has IPsec policies";
-  const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_XFRM));
-  if (!socket && errno == EPROTONOSUPPORT) return false;  // A kernel without IPsec.
-  if (!socket) return errno_error(kUntold);
-  struct {
-    nlmsghdr header;
-    std::uint32_t flags;
-  } request{};
-  request.header = {.nlmsg_len = sizeof(request),
-                    .nlmsg_type = XFRM_MSG_GETSPDINFO,
-                    .nlmsg_flags = NLM_F_REQUEST,
-                    .nlmsg_seq = 1,
-                    .nlmsg_pid = 0};
-  if (::send(socket.get(), &request, sizeof(request), 0) < 0) return errno_error(kUntold);
-  alignas(nlmsghdr) std::array<char, 4096> answer;
-  const ssize_t length = ::recv(socket.get(), answer.data(), answer.size(), 0);
-  if (length < 0) return errno_error(kUntold);
-  const auto* header = reinterpret_cast<const nlmsghdr*>(answer.data());
-  if (!NLMSG_OK(header, static_cast<std::size_t>(length)) ||
-      header->nlmsg_type != XFRM_MSG_NEWSPDINFO) {
-    return errno_error(kUntold, EBADMSG);
-  }
-  // Attributes behind the flags that were asked with.
-  std::size_t at = NLMSG_LENGTH(sizeof(std::uint32_t));
-  while (at + sizeof(nlattr) <= header->nlmsg_len) {
-    nlattr attribute{};
-    std::memcpy(&attribute, answer.data() + at, sizeof(attribute));
-    if (attribute.nla_len < sizeof(attribute) || at + attribute.nla_len > header->nlmsg_len) break;
-    if (attribute.nla_type == XFRMA_SPD_INFO &&
-        attribute.nla_len >= sizeof(attribute) + sizeof(xfrmu_spdinfo)) {
-      xfrmu_spdinfo info{};
-      std::memcpy(&info, answer.data() + at + sizeof(attribute), sizeof(info));
-      return info.incnt > 0;
-    }
-    at += NLA_ALIGN(attribute.nla_len);
-  }
-  return errno_error(kUntold, EBADMSG);
-}
-
 }  // namespace
 
 Result<std::set<std::uint32_t>> devices_of(const std::vector<policy::IpAddress>& vteps) {
-  auto protected_by_ipsec = has_ipsec_policies();
-  if (!protected_by_ipsec) return protected_by_ipsec.error();
+  auto ipsec = ipsec_policies();
+  if (!ipsec) return ipsec.error();
   std::set<std::uint32_t> devices;
-  if (*protected_by_ipsec) return devices;
+  if (ipsec->in > 0) return devices;
   auto addresses = list_addresses();
   if (!addresses) return addresses.error();
   for (const LinkAddress& each : *addresses) {
