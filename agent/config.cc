@@ -74,6 +74,7 @@ void visit_keys(Visitor& file, AnyConfig& config) {
   file.text("host_device", config.underlay.host_device, check_host_device);
   file.number("vxlan_port", config.underlay.vxlan_port, 1, 65535);
   file.choice("receive", config.underlay.receive, {"fast", "filtered"});
+  file.choice("send", config.underlay.send, {"fast", "filtered"});
 
   file.section("datapath");
   file.choice("kind", config.datapath.kind, {"ebpf", "ovs"});

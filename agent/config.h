@@ -33,6 +33,7 @@ struct Config {
     std::string host_device = "homeport1";  ///< leads this host's own processes to applications
     std::uint16_t vxlan_port = 4790;        ///< UDP; other overlays use 4789 on the same host
     std::string receive = "fast";           ///< "fast", or "filtered": behind netfilter
+    std::string send = "fast";              ///< the same
   } underlay;
 
   struct Datapath {

@@ -33,6 +33,7 @@ overlay::EbpfOptions ebpf_options(const Config& config) {
   options.host_device = config.underlay.host_device;
   options.udp_port = config.underlay.vxlan_port;
   options.fast_receive = config.underlay.receive == "fast";
+  options.fast_send = config.underlay.send == "fast";
   if (config.underlay.vtep.is_v4()) {
     options.local_vtep_v4 = config.underlay.vtep.to_v4();
   } else {

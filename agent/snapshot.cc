@@ -71,6 +71,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
     snapshot.packets = {{"forwarded", total->forwarded},
                         {"delivered_held", total->delivered_held},
                         {"delivered_fast", total->delivered_fast},
+                        {"sent_fast", total->sent_fast},
                         {"neighbor_answers", total->neighbor_answers},
                         {"announcements", total->announcements},
                         {"multicast", total->multicast},

@@ -127,6 +127,7 @@ struct TotalCounters {
   std::uint64_t forwarded = 0;          ///< Sent on to another host, marked.
   std::uint64_t delivered_held = 0;     ///< Delivered to a held port.
   std::uint64_t delivered_fast = 0;     ///< Delivered past the VXLAN device.
+  std::uint64_t sent_fast = 0;          ///< Sent to another host past the VXLAN device.
   std::uint64_t neighbor_answers = 0;   ///< ARP requests and neighbor solicitations answered.
   std::uint64_t announcements = 0;      ///< Gratuitous ARP, unsolicited NA, RARP passed on.
   std::uint64_t multicast = 0;          ///< Other broadcast or multicast passed on.

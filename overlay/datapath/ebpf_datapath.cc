@@ -5,6 +5,7 @@
 #include "overlay/datapath/host_port.h"
 #include "overlay/datapath/kernel_tables.h"
 #include "overlay/datapath/map_patch.h"
+#include "overlay/datapath/send_path.h"
 #include "overlay/datapath/tampering.h"
 #include "overlay/datapath/tc_filter.h"
 #include "overlay/datapath/underlay.h"
@@ -70,7 +71,8 @@ class EbpfDatapath final : public Datapath {
         object_(std::move(object)),
         ids_(ids),
         host_port_(options_.host_device),
-        underlay_(options_, object_, ids.from_underlay) {}
+        underlay_(options_, object_, ids.from_underlay),
+        send_path_(options_, object_) {}
 
   Result<void> apply(const DesiredState& desired) override;
   Result<bool> update(const RemoteChange& change) override;
@@ -109,6 +111,7 @@ class EbpfDatapath final : public Datapath {
   const ProgramIds ids_;
   HostPort host_port_;
   Underlay underlay_;
+  SendPath send_path_;
   std::uint32_t host_ifindex_ = 0;  ///< of the host port's device; 0: it is not needed
   std::optional<policy::IpAddress> source_v4_, source_v6_;  ///< that its routes give to processes
   /// What this object left in the maps, and the devices it left filtered; none before it has
@@ -274,6 +277,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   }
   attach(vxlan_ifindex, object_.from_tunnel_fd(), ids_.from_tunnel, problems);
   add_mended(underlay_.keep(present, problems));
+  add_mended(send_path_.keep(problems));
   note(keep_host_port(desired, image, problems), problems);
   remove_old(*current, image, problems);
   for (const auto& [ifindex, port] : current->ports) {
@@ -367,6 +371,7 @@ Result<bool> EbpfDatapath::untouched() {
   if (!left_) return false;
   auto same = filters_untouched();
   if (same && *same) same = underlay_.untouched();
+  if (same && *same) same = send_path_.untouched();
   if (same && *same && host_ifindex_ != 0) {
     same = host_port_.untouched(static_cast<int>(host_ifindex_));
   }

@@ -25,6 +25,8 @@ struct EbpfOptions {
   /// Takes plain frames of other hosts at the devices that have these addresses, before the host's
   /// packet filter (netfilter) sees them.
   bool fast_receive = true;
+  /// Sends plain frames to other hosts past the VXLAN device, and past the host's packet filter.
+  bool fast_send = true;
 };
 
 /// Loads the programs and adopts the pinned maps of an earlier agent if they have this version's

@@ -188,6 +188,12 @@ int EbpfObject::from_underlay_fd() const {
 std::uint32_t& EbpfObject::fast_off() {
   return skeleton_->bss->hp_fast_off;
 }
+void EbpfObject::set_sending(bool fast, std::uint16_t first_port, std::uint16_t ports) {
+  std::atomic_ref(skeleton_->bss->hp_fast_send).store(0);
+  skeleton_->bss->hp_first_source_port = first_port;
+  skeleton_->bss->hp_source_ports = ports;
+  std::atomic_ref(skeleton_->bss->hp_fast_send).store(fast);
+}
 void EbpfObject::set_host_ifindex(std::uint32_t ifindex) {
   skeleton_->bss->hp_host_ifindex = ifindex;
 }

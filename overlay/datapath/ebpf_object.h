@@ -61,6 +61,9 @@ class EbpfObject {
   int from_underlay_fd() const;
   void set_vxlan_ifindex(std::uint32_t ifindex);
   void set_host_ifindex(std::uint32_t ifindex);
+  /// Whether plain frames go to other hosts past the VXLAN device, and the outer source ports that
+  /// they get: as many as `ports`, from `first_port`.
+  void set_sending(bool fast, std::uint16_t first_port, std::uint16_t ports);
   /// While it is not 0, all frames of other hosts go through the VXLAN device: see LongWay.
   std::uint32_t& fast_off();
 

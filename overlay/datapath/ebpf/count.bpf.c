@@ -69,14 +69,15 @@ static __always_inline void hp_add(__u32 slot, __u64 count) {
 /* Returns what TCX knows for the verdict: of "done with" it would run the filter behind as well. */
 static __always_inline int hp_count_after(struct __sk_buff* skb, const struct hp_before* before,
                                           int from_tunnel, int verdict) {
-  int answered = 0, forwarded = 0;
+  int answered = 0, sent = 0;
   for (__u32 i = 0; i < HP_COUNTER_COUNT; ++i) {
     __u32 slot = i;
     __u64* value = bpf_map_lookup_elem(&hp_counters, &slot);
     if (!value || *value == before->counters[i]) continue;
-    hp_add(i, *value - before->counters[i]);
+    /* A trace tells the same of both ways out. */
+    if (i != HP_COUNT_sent_fast) hp_add(i, *value - before->counters[i]);
     answered |= i == HP_COUNT_too_big_answers || i == HP_COUNT_neighbor_answers;
-    forwarded |= i == HP_COUNT_forwarded;
+    sent |= i == HP_COUNT_forwarded || i == HP_COUNT_sent_fast;
   }
   hp_add(HP_COUNTED_packets, 1);
   switch (verdict) {
@@ -90,7 +91,7 @@ static __always_inline int hp_count_after(struct __sk_buff* skb, const struct hp
       if (!answered) {
         /* What comes from the tunnel has a key already. */
         struct bpf_tunnel_key key = {};
-        const int sent = from_tunnel ? forwarded : hp_has_tunnel_key(skb, &key);
+        if (!from_tunnel) sent |= hp_has_tunnel_key(skb, &key);
         hp_add(sent ? HP_COUNTED_sent : HP_COUNTED_delivered, 1);
       }
       break;

@@ -6,6 +6,7 @@
 #include "overlay/datapath/ebpf/group.h"
 #include "overlay/datapath/ebpf/maps.h"
 #include "overlay/datapath/ebpf/route.h"
+#include "overlay/datapath/ebpf/send.h"
 #include "overlay/datapath/ebpf/underlay.h"
 
 /* count.bpf.c has the same programs as functions. */
@@ -49,7 +50,7 @@ HP_PROGRAM hp_from_port(struct __sk_buff* skb) {
   if (!address->remote) return hp_deliver(skb, &address->local);
   int verdict;
   if (!hp_fits(skb, port->mtu, &address->vtep, &verdict)) return verdict;
-  return hp_send(skb, &address->vtep, key.vni, hp_vxlan_ifindex);
+  return hp_send_from_port(skb, &address->vtep, key.vni);
 }
 
 /* A packet that this host's own processes have sent, or that it forwards, to the address of an

@@ -134,6 +134,7 @@ struct hp_flow {
   X(forwarded)                \
   X(delivered_held)           \
   X(delivered_fast)           \
+  X(sent_fast)                \
   X(neighbor_answers)         \
   X(announcements)            \
   X(multicast)                \

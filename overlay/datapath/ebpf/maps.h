@@ -113,9 +113,11 @@ struct {
 __u32 hp_vxlan_ifindex;
 __u32 hp_host_ifindex; /* the device of the host's own processes; 0: there is none */
 __u32 hp_fast_off;     /* not 0: all frames of other hosts go through the VXLAN device */
+__u32 hp_fast_send;    /* not 0: plain frames go straight to the device of the underlay */
 __u32 hp_udp_port;     /* of VXLAN */
-__u32 hp_local_v4;     /* outer source address in host order; 0: the routing chooses */
-__u32 hp_local_v6[4];  /* in network order; all 0: the routing chooses */
+__u32 hp_first_source_port, hp_source_ports; /* those that the VXLAN device chooses among */
+__u32 hp_local_v4;    /* outer source address in host order; 0: the routing chooses */
+__u32 hp_local_v6[4]; /* in network order; all 0: the routing chooses */
 
 static __always_inline void hp_count(__u32 counter) {
   __u64* value = bpf_map_lookup_elem(&hp_counters, &counter);

@@ -4,6 +4,7 @@
 
 #include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/neighbor.h"
+#include "overlay/datapath/ebpf/send.h"
 #include "overlay/datapath/ebpf/too_big.h"
 
 #define HP_ICMP6_ECHO 128
@@ -173,7 +174,7 @@ static __noinline int hp_route_from_port(struct __sk_buff* skb, const struct hp_
     return hp_drop(HP_COUNT_drop_malformed);
   }
   hp_count(HP_COUNT_routed);
-  if (remote) return hp_send(skb, remote, port->vni, hp_vxlan_ifindex);
+  if (remote) return hp_send_from_port(skb, remote, port->vni);
   return local ? hp_deliver(skb, local) : hp_to_stack(skb);
 }
 

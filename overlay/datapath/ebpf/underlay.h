@@ -7,22 +7,14 @@
 #include "overlay/datapath/ebpf/arrival.h"
 #include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/too_big.h"
+#include "overlay/datapath/ebpf/vxlan.h"
 
-#define HP_VXLAN_FLAGS 0x08000000u /* there is a VNI, and nothing else (RFC 7348) */
-#define HP_PACKET_HOST 0           /* skb->pkt_type: to this device's MAC address */
-#define HP_ECN 3
+#define HP_PACKET_HOST 0 /* skb->pkt_type: to this device's MAC address */
 #define HP_IP_MORE 0x2000
 
 /* bpf_skb_adjust_room() of Linux 6.3: newer than the headers this is built with. */
 #define HP_DECAP_TO_V4 (1ULL << 7)
 #define HP_DECAP_TO_V6 (1ULL << 8)
-
-struct hp_tunnel {
-  struct udphdr udp;
-  __be32 flags;
-  __be32 vni; /* in the upper 24 bits */
-  /* Behind it, the inner frame: not a member, as it would be aligned. */
-};
 
 /* What has to be readable behind the outer IP header. */
 #define HP_READ (sizeof(struct hp_tunnel) + HP_READ_INNER)
@@ -80,16 +72,6 @@ static __always_inline int hp_take(struct __sk_buff* skb, const struct hp_vtep* 
   return hp_deliver(skb, &address->local);
 }
 
-/* Whether an IPv4 header of 20 bytes has a right checksum. */
-static __always_inline int hp_is_sound(const struct iphdr* ip) {
-  const __u32* words = (const void*)ip;
-  __u64 sum = (__u64)words[0] + words[1] + words[2] + words[3] + words[4];
-  sum = (sum & 0xffffffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return ((sum & 0xffff) + (sum >> 16)) == 0xffff;
-}
-
 static __always_inline int hp_take_v4(struct __sk_buff* skb) {
   hp_pull(skb, ETH_HLEN + sizeof(struct iphdr) + sizeof(struct udphdr));
   struct iphdr* ip = (void*)(long)skb->data + ETH_HLEN;
@@ -106,7 +88,7 @@ static __always_inline int hp_take_v4(struct __sk_buff* skb) {
   tunnel = (void*)(ip + 1);
   if ((void*)(tunnel + 1) + ETH_HLEN > (void*)(long)skb->data_end) return TC_ACT_UNSPEC;
   const struct hp_vtep from = {.words = {bpf_ntohl(ip->saddr)}};
-  const int plain = !(ip->frag_off & bpf_htons(HP_IP_MORE)) && hp_is_sound(ip) &&
+  const int plain = !(ip->frag_off & bpf_htons(HP_IP_MORE)) && hp_header_sum(ip) == 0xffff &&
                     bpf_ntohs(ip->tot_len) == skb->len - ETH_HLEN;
   return hp_take(skb, &from, tunnel, sizeof(*ip), plain, ip->tos & HP_ECN);
 }

@@ -67,6 +67,7 @@ vtep = "2001:db8::1"
 vxlan_device = "vx1"
 vxlan_port = 4789
 receive = "filtered"
+send = "filtered"
 
 [datapath]
 kind = "ovs"
@@ -107,6 +108,7 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.underlay.vxlan_device, "vx1");
   EXPECT_EQ(config.underlay.vxlan_port, 4789);
   EXPECT_EQ(config.underlay.receive, "filtered");
+  EXPECT_EQ(config.underlay.send, "filtered");
   EXPECT_EQ(config.datapath.kind, "ovs");
   EXPECT_EQ(config.datapath.bridge, "br7");
   EXPECT_EQ(config.datapath.database, "/r/db.sock");

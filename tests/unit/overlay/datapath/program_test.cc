@@ -31,6 +31,13 @@ struct Output {
 
 class FromPort : public testing::Test {
  protected:
+  /// What is sent is looked at as it is given to the VXLAN device.
+  FromPort() {
+    fabric_.host(1).options.fast_send = false;
+    fabric_.host(1).restart();
+    fabric_.host(1).apply().value();
+  }
+
   /// Runs the program attached to `device` of host 1 over one frame.
   Output run(const std::string& frame, std::uint32_t gso_size = 0,
              const std::string& device = "app1") {
