@@ -104,9 +104,24 @@ policy::Result<void> Tables::compare_with_seen(const Binding& binding, const Bin
   return {};
 }
 
+namespace {
+
+/// Of bindings, and of applications: beyond that all is looked at.
+constexpr std::size_t kMostNamed = 1000;
+
+}  // namespace
+
+void Tables::note(const Application& application, const Application*) {
+  if (changes_.all) return;
+  if (changes_.applications.size() >= kMostNamed) {
+    changes_ = {};
+    return;
+  }
+  changes_.applications.insert(application.name);
+}
+
 /// What a binding was before the first of several changes counts.
 void Tables::note(const Binding& binding, const Binding* before) {
-  constexpr std::size_t kMostNamed = 1000;
   if (changes_.all) return;
   if (changes_.bindings.size() >= kMostNamed) {
     changes_ = {};

@@ -45,6 +45,7 @@ class Tables {
   template <class Record>
   void forget(const Record&) {}
   void note(const Binding& binding, const Binding* before);
+  void note(const Application& application, const Application* before);
   template <class Record>
   void note(const Record&, const Record*) {}
 

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -242,47 +243,116 @@ std::optional<overlay::AddressEntry> address_of(const Contents& contents, const 
   return entry_of(contents, lookup, view, binding, problems);
 }
 
-Desired desired_state(const Contents& contents, const LocalView& view) {
-  Desired desired;
-  std::set<policy::Vni> vnis_here;
-  const auto refused = overlapping(contents);
+bool Own::is_here() const {
+  return address && std::holds_alternative<LocalPort>(address->location);
+}
+
+bool is_own(const LocalView& view, const Binding& binding) {
+  return standing_of(view, binding) != Standing::elsewhere ||
+         view.been_here.contains(binding.name) || view.told.contains(binding.name);
+}
+
+namespace {
+
+Own own_of(const Contents& contents, Lookup& lookup, const LocalView& view,
+           const Binding& binding) {
+  Own own;
+  own.device = device_of(contents, binding);
+  if (is_off(contents, view, binding)) return own;
+  own.address = entry_of(contents, lookup, view, binding, own.problems);
+  const Standing standing = standing_of(view, binding);
+  const Network* network = lookup.network(binding.network);
+  if (standing == Standing::elsewhere || !network || !view.devices.contains(own.device)) return own;
+  // The device stays a port while its guest is on the way out: what the guest still sends, and
+  // what is read back out of its queue, enters the network there.
+  own.port = {own.device, network->vni, binding.mac, standing == Standing::arriving};
+  return own;
+}
+
+}  // namespace
+
+Own own_of(const Contents& contents, const LocalView& view, const Binding& binding) {
+  Lookup lookup(contents);
+  return own_of(contents, lookup, view, binding);
+}
+
+std::optional<overlay::NetworkEntry> network_entry(const Desired& desired, const LocalView& view,
+                                                   const Network& network) {
+  auto ports = desired.ports.find(network.vni);
+  const bool has_ports = ports != desired.ports.end() && ports->second > 0;
+  if (!has_ports && !network.host_access) return std::nullopt;
+  return overlay::NetworkEntry{network.vni,
+                               mtu_of(network, view.mtu_limit),
+                               hosts_in(desired.hosts, network.vni),
+                               network.gateways,
+                               network.unknown == UnknownDestination::normal,
+                               network.host_access};
+}
+
+std::uint64_t digest_of(const std::map<std::string, Host>& hosts) {
+  std::string all;
+  for (const auto& [name, host] : hosts) {
+    fmt::format_to(std::back_inserter(all), "{}", name);
+    for (const policy::IpAddress& vtep : host.vteps) {
+      fmt::format_to(std::back_inserter(all), " {}", vtep.to_string());
+    }
+    all += ';';
+  }
+  return XXH3_64bits(all.data(), all.size());
+}
+
+std::vector<std::string> Desired::problems() const {
+  std::vector<std::string> all;
   for (const auto& [name, other] : refused) {
-    desired.problems.push_back(
+    all.push_back(
         fmt::format("network {} has the VNI of network {}: it is not carried", name, other));
   }
+  for (const auto& [name, one] : own) {
+    all.insert(all.end(), one.problems.begin(), one.problems.end());
+  }
+  return all;
+}
+
+Desired desired_state(const Contents& contents, const LocalView& view) {
+  Desired desired;
+  desired.refused = overlapping(contents);
+  desired.known_hosts = digest_of(contents.hosts);
   Lookup lookup(contents);
   desired.state.addresses.reserve(contents.bindings.size());
+  auto add = [&](const overlay::AddressEntry& entry) {
+    const auto* host = std::get_if<RemoteHost>(&entry.location);
+    if (host) ++desired.hosts[entry.vni][host->vtep];
+  };
   for (const auto& [name, binding] : contents.bindings) {
-    if (refused.contains(binding.network) || is_off(contents, view, binding)) continue;
-    auto entry = entry_of(contents, lookup, view, binding, desired.problems);
-    if (entry) {
-      if (const auto* host = std::get_if<RemoteHost>(&entry->location)) {
-        ++desired.hosts[entry->vni][host->vtep];
-      } else {
-        desired.here.insert(name);
+    if (desired.refused.contains(binding.network)) continue;
+    std::vector<std::string> problems;
+    if (!is_own(view, binding)) {
+      auto entry = entry_of(contents, lookup, view, binding, problems);
+      if (problems.empty()) {
+        if (!entry) continue;
+        add(*entry);
+        desired.state.addresses.push_back(std::move(*entry));
+        continue;
       }
-      desired.state.addresses.push_back(std::move(*entry));
     }
-
-    const Standing standing = standing_of(view, binding);
-    if (standing == Standing::elsewhere) continue;
-    const std::string device = device_of(contents, binding);
-    auto network = contents.networks.find(binding.network);
-    if (!view.devices.contains(device) || network == contents.networks.end()) continue;
-    // The device stays a port while its guest is on the way out: what the guest still sends, and
-    // what is read back out of its queue, enters the network there.
-    desired.state.ports.push_back(
-        {device, network->second.vni, binding.mac, standing == Standing::arriving});
-    vnis_here.insert(network->second.vni);
+    Own own = own_of(contents, lookup, view, binding);
+    if (own.address) {
+      add(*own.address);
+      desired.state.addresses.push_back(*own.address);
+    }
+    if (own.port) {
+      ++desired.ports[own.port->vni];
+      desired.state.ports.push_back(*own.port);
+    }
+    desired.own.emplace(name, std::move(own));
   }
   bool host_access = false;
   for (const auto& [name, network] : contents.networks) {
-    if (refused.contains(name)) continue;
-    if (!vnis_here.contains(network.vni) && !network.host_access) continue;
-    desired.state.networks.push_back(
-        {network.vni, mtu_of(network, view.mtu_limit), hosts_in(desired.hosts, network.vni),
-         network.gateways, network.unknown == UnknownDestination::normal, network.host_access});
-    host_access = host_access || network.host_access;
+    if (desired.refused.contains(name)) continue;
+    auto entry = network_entry(desired, view, network);
+    if (!entry) continue;
+    host_access = host_access || entry->host_access;
+    desired.state.networks.push_back(std::move(*entry));
   }
   if (host_access) desired.state.hosts = host_addresses(contents, view);
   for (const auto& [name, host] : contents.hosts) {
@@ -291,54 +361,6 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
   }
   overlay::normalize(desired.state);
   return desired;
-}
-
-std::optional<overlay::RemoteChange> remote_change(const Contents& contents, const LocalView& view,
-                                                   const Changes& changes, Desired& desired) {
-  if (changes.all) return std::nullopt;
-  for (const char* table : {Host::kTable, Network::kTable, Application::kTable}) {
-    if (changes.tables.contains(table)) return std::nullopt;
-  }
-  const bool host_access = std::ranges::any_of(
-      desired.state.networks, [](const auto& network) { return network.host_access; });
-  if (host_access && changes.tables.contains(Interface::kTable)) return std::nullopt;
-  overlay::RemoteChange change;
-  std::set<policy::Vni> other_hosts;
-  const auto refused =
-      changes.bindings.empty() ? std::map<std::string, std::string>{} : overlapping(contents);
-  // False where it is not for here to tell.
-  auto add = [&](const Binding& binding, std::vector<overlay::AddressEntry>& to) {
-    std::vector<std::string> problems;
-    if (standing_of(view, binding) != Standing::elsewhere || refused.contains(binding.network)) {
-      return false;
-    }
-    auto entry = address_of(contents, view, binding, problems);
-    if (entry) to.push_back(std::move(*entry));
-    return problems.empty();
-  };
-  for (const auto& [name, before] : changes.bindings) {
-    auto now = contents.bindings.find(name);
-    if (before && !add(*before, change.before)) return std::nullopt;
-    if (now != contents.bindings.end() && !add(now->second, change.now)) return std::nullopt;
-  }
-  for (const overlay::AddressEntry& entry : change.now) {
-    const auto& vtep = std::get<RemoteHost>(entry.location).vtep;
-    if (++desired.hosts[entry.vni][vtep] == 1) other_hosts.insert(entry.vni);
-  }
-  for (const overlay::AddressEntry& entry : change.before) {
-    auto& counts = desired.hosts[entry.vni];
-    auto count = counts.find(std::get<RemoteHost>(entry.location).vtep);
-    if (count == counts.end()) return std::nullopt;
-    if (--count->second > 0) continue;
-    counts.erase(count);
-    other_hosts.insert(entry.vni);
-  }
-  for (overlay::NetworkEntry& network : desired.state.networks) {
-    if (!other_hosts.contains(network.vni)) continue;
-    network.hosts = hosts_in(desired.hosts, network.vni);
-    change.networks.push_back(network);
-  }
-  return change;
 }
 
 }  // namespace homeport::agent

@@ -53,22 +53,44 @@ std::uint32_t mtu_of(const Network& network, std::uint32_t mtu_limit);
 /// How many bindings of a network are at each of the other hosts, by VTEP.
 using HostCounts = std::map<policy::Vni, std::map<policy::IpAddress, std::size_t>>;
 
+/// What a binding has in the desired state, if that is not just an entry of another host as the
+/// database has it: it is here or on its way, it has been here, another host has told of it, or
+/// something is wrong with it.
+struct Own {
+  std::optional<overlay::AddressEntry> address;
+  std::optional<overlay::Port> port;
+  std::string device;  ///< See device_of().
+  std::vector<std::string> problems;
+
+  /// It has a port of this host, and is delivered there.
+  bool is_here() const;
+};
+
 /// Bindings that cannot be programmed (their host has no VTEP, their network is unknown or has the
 /// VNI of another, their device is missing), and prior addresses outside their network, are left
-/// out and named in `problems`.
+/// out and named in problems().
 struct Desired {
   overlay::DesiredState state;
-  std::set<std::string> here;  ///< Bindings that have a port of this host.
+  /// What change_of() goes by.
+  std::map<std::string, Own> own;  ///< By binding.
   HostCounts hosts;
-  std::vector<std::string> problems;
+  std::map<policy::Vni, std::size_t> ports;    ///< How many ports a network has.
+  std::map<std::string, std::string> refused;  ///< Networks with the VNI of another, by name.
+  std::uint64_t known_hosts = 0;               ///< See digest_of().
+
+  std::vector<std::string> problems() const;
 };
 Desired desired_state(const Contents& contents, const LocalView& view);
 
-/// What `changes` does to a desired state, where only other hosts' bindings changed. Brings
-/// `desired.hosts` and the networks of `desired.state` up to date; its other lists are not looked
-/// at and may be empty. nullopt, with `desired` in between, where it takes desired_state() to tell.
-std::optional<overlay::RemoteChange> remote_change(const Contents& contents, const LocalView& view,
-                                                   const Changes& changes, Desired& desired);
+/// The part of desired_state() that is one binding's, whose network is not refused.
+Own own_of(const Contents& contents, const LocalView& view, const Binding& binding);
+/// Whether it may have more than an entry of another host as the database has it.
+bool is_own(const LocalView& view, const Binding& binding);
+/// Of the network that has, or has not, applications here; nullopt where it is not carried here.
+std::optional<overlay::NetworkEntry> network_entry(const Desired& desired, const LocalView& view,
+                                                   const Network& network);
+/// Of what the desired state takes from the rows of hosts, of which most else may change.
+std::uint64_t digest_of(const std::map<std::string, Host>& hosts);
 
 /// The one entry of `binding`; nullopt where it has none (with a sentence added to `problems` if
 /// that is not as it should be).

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <net/if.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -19,7 +21,16 @@ using overlay::UniqueFd;
 
 namespace {
 
-std::set<std::string> devices_here() {
+const Changes kNoChanges{.all = false, .bindings = {}, .applications = {}, .tables = {}};
+
+policy::Error no_place(const Binding& binding, const std::vector<std::string>& problems) {
+  return policy::make_error(boost::system::errc::no_such_device,
+                            problems.empty()
+                                ? fmt::format("{} has no place in the network", binding.name)
+                                : problems.front());
+}
+
+std::set<std::string> all_devices() {
   std::set<std::string> devices;
   if (auto links = overlay::list_links()) {
     for (const overlay::Link& link : *links) devices.insert(link.name);
@@ -31,25 +42,44 @@ std::set<std::string> devices_here() {
 
 }  // namespace
 
-VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath,
-                               std::string host, std::uint32_t mtu_limit, Devices devices)
-    : database_(database),
-      datapath_(datapath),
-      host_(std::move(host)),
-      mtu_limit_(mtu_limit),
-      devices_(devices ? std::move(devices) : devices_here) {}
-
-LocalView VirtualNetwork::view() const {
-  return {host_, devices_(), mtu_limit_, moves_, been_here_, hearsay_.told()};
+VirtualNetwork::Devices VirtualNetwork::devices_here() {
+  return {all_devices, [](const std::string& name) { return ::if_nametoindex(name.c_str()) != 0; }};
 }
 
-/// A move's word on where an application is gives way once the database says the same.
-void VirtualNetwork::settle_views() {
-  std::erase_if(moves_, [&](const auto& item) {
+VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath,
+                               std::string host, std::uint32_t mtu_limit, Devices devices)
+    : database_(database), datapath_(datapath), devices_(std::move(devices)) {
+  view_.host = std::move(host);
+  view_.mtu_limit = mtu_limit;
+}
+
+/// A move's word on where an application is gives way once the database says the same. Adds those
+/// of which it did.
+void VirtualNetwork::settle_views(std::set<std::string>& applications) {
+  std::erase_if(view_.moves, [&](const auto& item) {
     if (item.second.place != MoveView::Place::here) return false;
     const Ownership owner = ownership(database_.contents(), item.first);
-    return owner.kind == Ownership::Kind::owned && owner.location == host_;
+    if (owner.kind != Ownership::Kind::owned || owner.location != view_.host) return false;
+    applications.insert(item.first);
+    return true;
   });
+}
+
+/// What others told gives way in the same manner.
+void VirtualNetwork::settle_hearsay(std::set<std::string>& applications) {
+  const Contents& contents = database_.contents();
+  hearsay_.follow(contents, database_.synced(), std::chrono::steady_clock::now());
+  report_alarms();
+  if (view_.told == hearsay_.told()) return;
+  auto add = [&](const std::map<std::string, Hearsay::Told>& told) {
+    for (const auto& [name, one] : told) {
+      auto binding = contents.bindings.find(name);
+      if (binding != contents.bindings.end()) applications.insert(binding->second.application);
+    }
+  };
+  add(view_.told);
+  add(hearsay_.told());
+  view_.told = hearsay_.told();
 }
 
 /// What an earlier agent of this host had here, or sent on: others may not know yet that it left.
@@ -69,44 +99,90 @@ void VirtualNetwork::adopt() {
   for (const auto& [name, binding] : contents.bindings) {
     auto network = contents.networks.find(binding.network);
     if (network == contents.networks.end()) continue;
-    if (been_here.contains({network->second.vni, binding.mac})) been_here_.insert(name);
+    if (been_here.contains({network->second.vni, binding.mac})) view_.been_here.insert(name);
   }
 }
 
 void VirtualNetwork::reconcile() {
   if (!database_.synced() && !programmed_) return;
   if (!programmed_) adopt();
-  settle_views();
-  settle_hearsay();
-  Desired desired = desired_state(database_.contents(), view());
-  been_here_.insert(desired.here.begin(), desired.here.end());
-  std::erase_if(been_here_, [&](const std::string& name) {
+  std::set<std::string> any;
+  settle_views(any);
+  settle_hearsay(any);
+  view_.devices = devices_.all();
+  desired_ = desired_state(database_.contents(), view_);
+  for (const auto& [name, own] : desired_.own) {
+    if (own.is_here()) view_.been_here.insert(name);
+  }
+  std::erase_if(view_.been_here, [&](const std::string& name) {
     return !database_.contents().bindings.contains(name);
   });
-  if (auto applied = datapath_.apply(desired.state); !applied) {
-    desired.problems.push_back(applied.error().message);
-  }
-  if (const auto& mended = datapath_.mended(); !mended.empty()) {
-    overlay::log::warn("the datapath was changed from outside and is mended: {}",
-                       fmt::join(mended, "; "));
-  }
-  desired.problems.insert(desired.problems.end(), alarms_.begin(), alarms_.end());
-  if (desired.problems != desired_.problems && !desired.problems.empty()) {
-    overlay::log::info("virtual network: {}", fmt::join(desired.problems, "; "));
-  }
-  desired.state.addresses = {};
-  desired_ = std::move(desired);
+  auto applied = datapath_.apply(desired_.state);
+  report_mended();
+  not_applied_ = applied ? std::string() : applied.error().message;
+  // What change_of() does not look at may be long.
+  desired_.state.addresses = {};
+  desired_.state.ports = {};
   programmed_ = true;
   due_ = false;
+  tell();
 }
 
-/// What others told gives way in the same manner. True if that changed anything.
-bool VirtualNetwork::settle_hearsay() {
-  const auto told = hearsay_.told();
-  const auto alarms = alarms_;
-  hearsay_.follow(database_.contents(), database_.synced(), std::chrono::steady_clock::now());
-  report_alarms();
-  return told != hearsay_.told() || alarms != alarms_;
+/// Of the bindings that may have one here.
+void VirtualNetwork::look_for_devices(const std::set<std::string>& bindings) {
+  for (const std::string& name : bindings) {
+    auto binding = database_.contents().bindings.find(name);
+    if (binding == database_.contents().bindings.end() || !is_own(view_, binding->second)) continue;
+    const std::string device = device_of(database_.contents(), binding->second);
+    if (!device.empty() && devices_.has(device)) {
+      view_.devices.insert(device);
+    } else {
+      view_.devices.erase(device);
+    }
+  }
+}
+
+bool VirtualNetwork::update(const Changes& changes, std::set<std::string> applications) {
+  if (!programmed_ || due_) return false;
+  due_ = true;  // until it is done
+  settle_views(applications);
+  settle_hearsay(applications);
+  const Contents& contents = database_.contents();
+  const std::set<std::string> bindings = bindings_of(contents, changes, applications);
+  look_for_devices(bindings);
+  auto change = change_of(contents, view_, changes, applications, desired_);
+  if (!change) return false;
+  if (!change->empty()) {
+    auto updated = datapath_.update(*change);
+    report_mended();
+    if (!updated || !*updated) return false;
+  }
+  for (const std::string& name : bindings) {
+    auto own = desired_.own.find(name);
+    if (own != desired_.own.end() && own->second.is_here()) view_.been_here.insert(name);
+    if (!contents.bindings.contains(name)) view_.been_here.erase(name);
+  }
+  due_ = false;
+  tell();
+  return true;
+}
+
+void VirtualNetwork::report_mended() {
+  const auto& mended = datapath_.mended();
+  if (mended.empty()) return;
+  overlay::log::warn("the datapath was changed from outside and is mended: {}",
+                     fmt::join(mended, "; "));
+}
+
+/// To the log and to problems().
+void VirtualNetwork::tell() {
+  std::vector<std::string> problems = desired_.problems();
+  if (!not_applied_.empty()) problems.push_back(not_applied_);
+  problems.insert(problems.end(), alarms_.begin(), alarms_.end());
+  if (problems == problems_) return;
+  problems_ = std::move(problems);
+  if (problems_.empty()) return;
+  overlay::log::info("virtual network: {}", fmt::join(problems_, "; "));
 }
 
 Result<std::vector<std::string>> VirtualNetwork::differences() const {
@@ -114,7 +190,9 @@ Result<std::vector<std::string>> VirtualNetwork::differences() const {
   if (!programmed) return programmed.error();
   auto detached = datapath_.detached();
   if (!detached) return detached.error();
-  auto all = overlay::differences(desired_state(database_.contents(), view()).state, *programmed);
+  LocalView view = view_;
+  view.devices = devices_.all();
+  auto all = overlay::differences(desired_state(database_.contents(), view).state, *programmed);
   all.insert(all.end(), detached->begin(), detached->end());
   return all;
 }
@@ -133,10 +211,10 @@ std::string VirtualNetwork::hear(const std::string& from, const Moved& moved) {
   const auto now = std::chrono::steady_clock::now();
   const bool reading = database_.synced() && !database_.settled();
   Hearsay::Judgement judgement = hearsay_.hear(database_.contents(), reading, from, moved, now);
-  const auto alarms = alarms_;
   report_alarms();
-  due_ = due_ || alarms != alarms_;
-  if (judgement.verdict == Hearsay::Verdict::news) {
+  if (judgement.verdict != Hearsay::Verdict::news) {
+    tell();
+  } else {
     const std::string application = database_.contents().bindings.at(moved.binding).application;
     if (auto done = program(application); !done) return done.error().message;
   }
@@ -144,7 +222,7 @@ std::string VirtualNetwork::hear(const std::string& from, const Moved& moved) {
 }
 
 void VirtualNetwork::settled(const std::string& binding) {
-  if (been_here_.erase(binding) == 0) return;
+  if (view_.been_here.erase(binding) == 0) return;
   auto row = database_.contents().bindings.find(binding);
   if (row == database_.contents().bindings.end()) return;
   if (auto done = program(row->second.application); !done) {
@@ -153,47 +231,50 @@ void VirtualNetwork::settled(const std::string& binding) {
 }
 
 void VirtualNetwork::follow(const Changes& changes) {
-  if (!programmed_ || due_ || settle_hearsay() || !follow_remote(changes)) reconcile();
+  if (!update(changes, {})) reconcile();
 }
 
-/// False where the whole state has to be looked at.
-bool VirtualNetwork::follow_remote(const Changes& changes) {
-  // A move of which the database has come to say the same leaves other hosts' bindings behind.
-  const std::size_t moves = moves_.size();
-  settle_views();
-  if (moves_.size() != moves) return false;
-  // Devices say nothing about what is elsewhere.
-  const LocalView view{host_, {}, mtu_limit_, moves_, been_here_, hearsay_.told()};
-  auto change = remote_change(database_.contents(), view, changes, desired_);
-  if (!change) return false;
-  if (!change->before.empty() || !change->now.empty()) {
-    auto updated = datapath_.update(*change);
-    if (!updated || !*updated) return false;
-  }
-  for (const auto& [name, before] : changes.bindings) {
-    if (!database_.contents().bindings.contains(name)) been_here_.erase(name);
-  }
-  return true;
+void VirtualNetwork::follow_application(const std::string& application) {
+  if (!update(kNoChanges, {application})) reconcile();
 }
 
 void VirtualNetwork::repair() {
-  if (!programmed_ || due_ || settle_hearsay()) return reconcile();
+  if (!update(kNoChanges, {})) return reconcile();
   auto untouched = datapath_.untouched();
   if (!untouched || !*untouched) reconcile();
 }
 
 void VirtualNetwork::on_link_event(const overlay::LinkEvent& event) {
-  // Addresses are of no interest to ports; whatever else happened, the whole state is compared.
+  // Addresses are of no interest to ports.
   if (std::holds_alternative<overlay::AddressAdded>(event) ||
       std::holds_alternative<overlay::AddressRemoved>(event)) {
     return;
   }
+  if (std::holds_alternative<overlay::EventsLost>(event)) {
+    removed_.clear();
+    return reconcile();
+  }
+  std::string device;
+  if (const auto* changed = std::get_if<overlay::LinkChanged>(&event)) device = changed->link.name;
+  const auto* gone = std::get_if<overlay::LinkRemoved>(&event);
+  if (gone) device = gone->name;
+  std::set<std::string> applications;
+  for (const auto& [name, own] : desired_.own) {
+    if (own.device != device) continue;
+    auto binding = database_.contents().bindings.find(name);
+    if (binding != database_.contents().bindings.end()) {
+      applications.insert(binding->second.application);
+    }
+  }
+  const bool removed_here = removed_.contains(device);
+  if (gone) removed_.erase(device);
+  if (!applications.empty() ? update(kNoChanges, applications) : removed_here) return;
   reconcile();
 }
 
 const MoveView* VirtualNetwork::move_of(const std::string& application) const {
-  auto move = moves_.find(application);
-  return move == moves_.end() ? nullptr : &move->second;
+  auto move = view_.moves.find(application);
+  return move == view_.moves.end() ? nullptr : &move->second;
 }
 
 Result<UniqueFd> VirtualNetwork::create_port(const std::string& application, const PortSpec& port) {
@@ -207,63 +288,71 @@ Result<UniqueFd> VirtualNetwork::create_port(const std::string& application, con
     }
   }
   taps_[application].insert(port.device);
+  removed_.erase(port.device);
   return overlay::open_tap_queue(port.device);
 }
 
 Result<UniqueFd> VirtualNetwork::provide(const std::string& application, const PortSpec& port) {
   Result<UniqueFd> queue = create_port(application, port);
   if (!queue) return queue;
-  moves_[application] = {MoveView::Place::incoming, {}};
-  reconcile();
+  view_.moves[application] = {MoveView::Place::incoming, {}};
+  follow_application(application);
   return queue;
 }
 
 Result<void> VirtualNetwork::hold(const std::string& application, const PortSpec& port) {
   if (auto link = overlay::find_link(port.device); !link) return link.error();
-  moves_[application] = {MoveView::Place::incoming, {}};
-  reconcile();
+  view_.moves[application] = {MoveView::Place::incoming, {}};
+  follow_application(application);
   return {};
 }
 
 Result<void> VirtualNetwork::program(const std::string& application) {
-  due_ = true;
-  const LocalView now = view();
+  if (!update(kNoChanges, {application})) return program_alone(application);
+  for (const Binding* binding : database_.contents().bindings_of(application)) {
+    auto own = desired_.own.find(binding->name);
+    // Whatever is none of its own, is as the database has it.
+    if (own == desired_.own.end() || own->second.address) continue;
+    return no_place(*binding, own->second.problems);
+  }
+  return {};
+}
+
+/// Where the datapath cannot say that it has done it all: the address comes first, of an
+/// application that has come it lets every frame in, redirected or not. The port's own mark as held
+/// means nothing once the address is local, and goes with the next reconcile().
+Result<void> VirtualNetwork::program_alone(const std::string& application) {
+  view_.told = hearsay_.told();
+  look_for_devices(bindings_of(database_.contents(), kNoChanges, {application}));
   for (const Binding* binding : database_.contents().bindings_of(application)) {
     std::vector<std::string> problems;
-    auto entry = address_of(database_.contents(), now, *binding, problems);
-    if (!entry) {
-      return policy::make_error(boost::system::errc::no_such_device,
-                                problems.empty()
-                                    ? fmt::format("{} has no place in the network", binding->name)
-                                    : problems.front());
-    }
+    auto entry = address_of(database_.contents(), view_, *binding, problems);
+    if (!entry) return no_place(*binding, problems);
     if (auto set = datapath_.set_address(*entry); !set) return set.error();
     if (std::holds_alternative<overlay::LocalPort>(entry->location)) {
-      been_here_.insert(binding->name);
+      view_.been_here.insert(binding->name);
     }
   }
   return {};
 }
 
 Result<void> VirtualNetwork::take(const std::string& application) {
-  moves_[application] = {MoveView::Place::here, {}};
-  // The address first: it lets every frame in, redirected or not. The port's own mark as held
-  // means nothing once the address is local, and goes with the next reconcile().
+  view_.moves[application] = {MoveView::Place::here, {}};
   return program(application);
 }
 
 Result<void> VirtualNetwork::give_up(const std::string& application) {
-  moves_[application] = {MoveView::Place::incoming, {}};
+  view_.moves[application] = {MoveView::Place::incoming, {}};
   return program(application);
 }
 
 Result<void> VirtualNetwork::redirect(const std::string& application, const std::string& host) {
-  moves_[application] = {MoveView::Place::redirected, host};
+  view_.moves[application] = {MoveView::Place::redirected, host};
   return program(application);
 }
 
 Result<void> VirtualNetwork::reinstate(const std::string& application) {
-  moves_.erase(application);
+  view_.moves.erase(application);
   return program(application);
 }
 
@@ -279,15 +368,16 @@ void VirtualNetwork::remove_ports(const std::string& application) {
   }
   for (const std::string& tap : taps) {
     auto removed = overlay::delete_device(tap);
+    if (removed) removed_.insert(tap);
     if (!removed && removed.error().code != boost::system::errc::no_such_device) {
       overlay::log::error({{"application", application}}, "{}", removed.error().message);
     }
   }
-  reconcile();
+  follow_application(application);
 }
 
 void VirtualNetwork::release(const std::string& application) {
-  moves_.erase(application);
+  view_.moves.erase(application);
   remove_ports(application);
 }
 

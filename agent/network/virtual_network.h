@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/control/database.h"
+#include "agent/network/desired_change.h"
 #include "agent/network/desired_state.h"
 #include "agent/network/hearsay.h"
 #include "migration/move/edges.h"
@@ -21,25 +22,31 @@ namespace homeport::agent {
 class VirtualNetwork : public migration::Traffic {
  public:
   /// The names of the network devices of this host.
-  using Devices = std::function<std::set<std::string>()>;
+  struct Devices {
+    std::function<std::set<std::string>()> all;
+    std::function<bool(const std::string&)> has;
+  };
+  /// Those of this thread's network namespace.
+  static Devices devices_here();
 
-  /// `mtu_limit`: see LocalView. `devices`: those of this network namespace, unless given.
+  /// `mtu_limit`: see LocalView.
   VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath, std::string host,
-                 std::uint32_t mtu_limit, Devices devices = {});
+                 std::uint32_t mtu_limit, Devices devices = devices_here());
 
-  /// Makes the datapath follow the database again, whatever has changed: when devices come or go,
-  /// and now and then. Does nothing before the first contents are there, so that an agent that
-  /// starts leaves what is programmed as it is.
+  /// Makes the datapath follow the database again, whatever has changed. Does nothing before the
+  /// first contents are there, so that an agent that starts leaves what is programmed as it is.
   void reconcile();
-  /// The same after a change of the database, at the cost of the change where only other hosts are
+  /// The same after a change of the database, at the cost of the change where no network or host is
   /// concerned.
   void follow(const Changes& changes);
   /// The same to repair what somebody else changed; looks for that first, which is cheaper.
   void repair();
+  /// The same when a device of an application has come or gone, at the cost of that application;
+  /// and when another has.
   void on_link_event(const overlay::LinkEvent& event);
 
-  /// What the last reconcile() could not do, as sentences; empty when all is well.
-  const std::vector<std::string>& problems() const { return desired_.problems; }
+  /// What could not be done, as sentences; empty when all is well.
+  const std::vector<std::string>& problems() const { return problems_; }
   /// How what is programmed differs from what a recompute from all of the database would program:
   /// a sentence each; empty, as it should be, but for the moment until the next reconcile(). Looks
   /// and changes nothing.
@@ -47,12 +54,12 @@ class VirtualNetwork : public migration::Traffic {
   /// True once the datapath has followed the database.
   bool programmed() const { return programmed_; }
   /// What applications are to moves here.
-  const std::map<std::string, MoveView>& moves() const { return moves_; }
+  const std::map<std::string, MoveView>& moves() const { return view_.moves; }
   /// What the application is to a move here, if there is one.
   const MoveView* move_of(const std::string& application) const;
 
   /// Bindings that are here, or have been and others may still send here for them.
-  const std::set<std::string>& been_here() const { return been_here_; }
+  const std::set<std::string>& been_here() const { return view_.been_here; }
   /// Nobody sends here any more for a binding that has left.
   void settled(const std::string& binding);
   /// `from`, a host, says that it has given up a binding. Returns why it cannot be told that what
@@ -76,29 +83,37 @@ class VirtualNetwork : public migration::Traffic {
   void remove_ports(const std::string& application);
 
  private:
-  /// Programs the addresses of `application` at once, ahead of the next reconcile().
+  /// Follows what has changed, as change_of() takes it. False where the whole state has to be
+  /// looked at, which is then due.
+  bool update(const Changes& changes, std::set<std::string> applications);
+  /// The same, or else the whole.
+  void follow_application(const std::string& application);
+  /// Programs the addresses of `application` at once, whatever else is due.
   migration::Result<void> program(const std::string& application);
-  LocalView view() const;
-  bool follow_remote(const Changes& changes);
-  void settle_views();
-  bool settle_hearsay();
+  migration::Result<void> program_alone(const std::string& application);
+  void look_for_devices(const std::set<std::string>& bindings);
+  void settle_views(std::set<std::string>& applications);
+  void settle_hearsay(std::set<std::string>& applications);
   void adopt();
   void report_alarms();
+  void report_mended();
+  void tell();
 
   const ControlDatabase& database_;
   overlay::Datapath& datapath_;
-  std::string host_;
-  std::uint32_t mtu_limit_;
-  std::map<std::string, MoveView> moves_;
+  Devices devices_;
+  /// `moves` and `been_here` are kept here. Bindings have been here that are, or have been since
+  /// every host that may send to them knew it. Of the devices those of own bindings are right.
+  LocalView view_;
   /// The taps that were made here, by application: they go even where its rows have gone first.
   std::map<std::string, std::set<std::string>> taps_;
-  /// Bindings that are here, or have been since every host that may send to them knew it.
-  std::set<std::string> been_here_;
+  std::set<std::string> removed_;  ///< Taps that were deleted here, until the kernel says so.
   Hearsay hearsay_;
   std::vector<std::string> alarms_;  ///< that were told to the log
-  Devices devices_;
-  Desired desired_;   ///< What was last applied, without the long lists of its state.
-  bool due_ = false;  ///< Something was programmed that desired_ does not have.
+  Desired desired_;                  ///< What was last applied, as change_of() leaves it.
+  std::string not_applied_;          ///< What the datapath could not do of it.
+  std::vector<std::string> problems_;
+  bool due_ = false;  ///< desired_ is not what is programmed.
   bool programmed_ = false;
 };
 

@@ -40,7 +40,7 @@ void normalize(DesiredState& state) {
   std::sort(state.hosts.begin(), state.hosts.end());
 }
 
-Result<bool> Datapath::update(const RemoteChange&) {
+Result<bool> Datapath::update(const StateChange&) {
   return false;
 }
 

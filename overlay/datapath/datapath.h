@@ -97,14 +97,24 @@ struct DesiredState {
   bool operator==(const DesiredState&) const = default;
 };
 
-/// How a state differs from the one before in what other hosts have. Ports, networks that come or
-/// go, and hosts that do are no such change.
-struct RemoteChange {
-  /// As they were: every entry that is not any more, or is another now.
+/// How a state differs from the one before, in few of its entries. Hosts that come or go, and what
+/// networks are like otherwise, are no such change.
+struct StateChange {
+  /// As they were: every entry that is not any more, or is another now. One of a port that is in
+  /// `ports_before` is among them.
   std::vector<AddressEntry> before;
   std::vector<AddressEntry> now;
-  /// Those of the state's networks that have other `hosts` now, as they are now.
+  /// Those that have come, or have other `hosts` now, as they are now.
   std::vector<NetworkEntry> networks;
+  std::vector<NetworkEntry> networks_gone = {};  ///< As they were.
+  /// Likewise. A port that is the same in both is looked at again: its device may be another.
+  std::vector<Port> ports_before = {};
+  std::vector<Port> ports = {};
+
+  bool empty() const {
+    return before.empty() && now.empty() && networks.empty() && networks_gone.empty() &&
+           ports_before.empty() && ports.empty();
+  }
 };
 
 /// Sorts everything, so that equal states compare equal.
@@ -163,13 +173,13 @@ class Datapath {
   /// Changes the state last applied, at the cost of the change. False, with nothing done, where
   /// that cannot be told from the change alone (an address that two applications claim, say):
   /// apply() it then.
-  virtual Result<bool> update(const RemoteChange& change);
+  virtual Result<bool> update(const StateChange& change);
 
   /// Whether everything still is as this object left it: the cheap way to find out that apply() has
   /// nothing to mend. False too when it does not know what it left.
   virtual Result<bool> untouched();
 
-  /// What the last apply() found different from what this object had left, and has mended:
+  /// What the last apply() or update() found different from what this object had left, and has mended:
   /// somebody else deleted or wrote it. One clause each, "the filter of tap1 was missing".
   virtual const std::vector<std::string>& mended() const = 0;
 

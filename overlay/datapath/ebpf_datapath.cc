@@ -5,6 +5,7 @@
 #include "overlay/datapath/host_port.h"
 #include "overlay/datapath/kernel_tables.h"
 #include "overlay/datapath/map_patch.h"
+#include "overlay/datapath/map_writer.h"
 #include "overlay/datapath/send_path.h"
 #include "overlay/datapath/tampering.h"
 #include "overlay/datapath/tc_filter.h"
@@ -64,6 +65,10 @@ struct ProgramIds {
   std::uint32_t from_port = 0, from_tunnel = 0, from_host = 0, from_underlay = 0;
 };
 
+PortDevice device_of(const Link& link) {
+  return {static_cast<std::uint32_t>(link.index), link.kind == "veth" && link.peer_elsewhere};
+}
+
 class EbpfDatapath final : public Datapath {
  public:
   EbpfDatapath(EbpfOptions options, EbpfObject object, const ProgramIds& ids)
@@ -75,7 +80,7 @@ class EbpfDatapath final : public Datapath {
         send_path_(options_, object_) {}
 
   Result<void> apply(const DesiredState& desired) override;
-  Result<bool> update(const RemoteChange& change) override;
+  Result<bool> update(const StateChange& change) override;
   Result<bool> untouched() override;
   const std::vector<std::string>& mended() const override { return mended_; }
   Result<std::vector<std::string>> detached() override;
@@ -91,8 +96,6 @@ class EbpfDatapath final : public Datapath {
   using Problems = std::vector<std::string>;
 
   Result<MapImage> read_image() const;
-  void write_new(const MapImage& current, const MapImage& desired, Problems& problems) const;
-  void remove_old(const MapImage& current, const MapImage& desired, Problems& problems) const;
   void attach(std::uint32_t ifindex, int program_fd, std::uint32_t id, Problems& problems,
               tc_filter::Hook hook = tc_filter::Hook::ingress);
   Result<void> keep_host_port(const DesiredState& desired, const MapImage& image,
@@ -101,6 +104,8 @@ class EbpfDatapath final : public Datapath {
   void add_mended(const std::vector<std::string>& clauses) {
     mended_.insert(mended_.end(), clauses.begin(), clauses.end());
   }
+  void keep_devices(const StateChange& change, const PortDevices& found,
+                    const std::vector<__u32>& gone, Problems& problems);
   Result<bool> filters_untouched() const;
   Result<TraceDevices> devices_around(const TraceOrigin& origin, const TracedPacket& packet) const;
   void detach_strays(const std::vector<Link>& links, const MapImage& desired,
@@ -118,24 +123,11 @@ class EbpfDatapath final : public Datapath {
   /// written anything, or when it could not write everything.
   std::optional<MapImage> left_;
   std::map<std::uint32_t, std::string> filtered_;  ///< name by ifindex
+  PortDevices port_devices_;                       ///< of the ports among them
   std::vector<std::string> mended_;
   EbpfCounters counters_;
   bool took_over_ = false;  ///< What an earlier agent left has been dealt with.
 };
-
-void note(const Result<void>& result, std::vector<std::string>& problems) {
-  if (!result) problems.push_back(result.error().message + ".");
-}
-
-template <class Map, class Changes>
-void write_updates(const Map& map, const Changes& changes, std::vector<std::string>& problems) {
-  note(map.write(changes.updates), problems);
-}
-
-template <class Map, class Changes>
-void write_removals(const Map& map, const Changes& changes, std::vector<std::string>& problems) {
-  for (const auto& key : changes.removals) note(map.remove(key), problems);
-}
 
 Result<MapImage> EbpfDatapath::read_image() const {
   MapImage image;
@@ -150,45 +142,6 @@ Result<MapImage> EbpfDatapath::read_image() const {
     if (!done) return done.error();
   }
   return image;
-}
-
-void EbpfDatapath::write_new(const MapImage& current, const MapImage& desired,
-                             Problems& problems) const {
-  for (const auto& [ifindex, port] : desired.ports) {
-    // A slot may have counted for a port that is gone.
-    if (!current.ports.contains(ifindex)) {
-      note(reset_per_cpu<hp_port_counters>(object_.port_counters_fd(), port.slot), problems);
-    }
-  }
-  // What others refer to first: a frame never finds an address before its port.
-  write_updates(object_.network_hosts(), difference(current.network_hosts, desired.network_hosts),
-                problems);
-  write_updates(object_.network_ports(), difference(current.network_ports, desired.network_ports),
-                problems);
-  write_updates(object_.networks(), difference(current.networks, desired.networks), problems);
-  write_updates(object_.vteps(), difference(current.vteps, desired.vteps), problems);
-  write_updates(object_.ports(), difference(current.ports, desired.ports), problems);
-  write_updates(object_.held(), difference(current.held, desired.held), problems);
-  write_updates(object_.addresses(), difference(current.addresses, desired.addresses), problems);
-  write_updates(object_.neighbors(), difference(current.neighbors, desired.neighbors), problems);
-  write_updates(object_.hosts(), difference(current.hosts, desired.hosts), problems);
-  write_updates(object_.routes(), difference(current.routes, desired.routes), problems);
-}
-
-void EbpfDatapath::remove_old(const MapImage& current, const MapImage& desired,
-                              Problems& problems) const {
-  write_removals(object_.routes(), difference(current.routes, desired.routes), problems);
-  write_removals(object_.hosts(), difference(current.hosts, desired.hosts), problems);
-  write_removals(object_.neighbors(), difference(current.neighbors, desired.neighbors), problems);
-  write_removals(object_.addresses(), difference(current.addresses, desired.addresses), problems);
-  write_removals(object_.held(), difference(current.held, desired.held), problems);
-  write_removals(object_.ports(), difference(current.ports, desired.ports), problems);
-  write_removals(object_.vteps(), difference(current.vteps, desired.vteps), problems);
-  write_removals(object_.networks(), difference(current.networks, desired.networks), problems);
-  write_removals(object_.network_hosts(), difference(current.network_hosts, desired.network_hosts),
-                 problems);
-  write_removals(object_.network_ports(), difference(current.network_ports, desired.network_ports),
-                 problems);
 }
 
 void EbpfDatapath::attach(std::uint32_t ifindex, int program_fd, std::uint32_t id,
@@ -264,14 +217,15 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   std::map<std::uint32_t, std::string> present;
   for (const Link& link : *links) {
     const auto ifindex = static_cast<std::uint32_t>(link.index);
-    devices[link.name] = {ifindex, link.kind == "veth" && link.peer_elsewhere};
+    devices[link.name] = device_of(link);
     present[ifindex] = link.name;
   }
   auto [image, problems] = compile(desired, devices, *current);
+  const MapPatch patch = patch_between(*current, image);
   const std::size_t left_out = problems.size();
 
   object_.set_vxlan_ifindex(vxlan_ifindex);
-  write_new(*current, image, problems);
+  write_new(object_, *current, patch, problems);
   for (const auto& [ifindex, port] : image.ports) {
     attach(ifindex, object_.from_port_fd(), ids_.from_port, problems);
   }
@@ -279,7 +233,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   add_mended(underlay_.keep(present, problems));
   add_mended(send_path_.keep(problems));
   note(keep_host_port(desired, image, problems), problems);
-  remove_old(*current, image, problems);
+  remove_old(object_, patch, problems);
   for (const auto& [ifindex, port] : current->ports) {
     if (!image.ports.contains(ifindex) && present.contains(ifindex)) {
       note(tc_filter::detach(ifindex), problems);
@@ -292,7 +246,11 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
     took_over_ = true;
   }
   filtered_ = {{vxlan_ifindex, options_.vxlan_device}};
-  for (const auto& [ifindex, port] : image.ports) filtered_[ifindex] = present[ifindex];
+  port_devices_.clear();
+  for (const auto& [ifindex, port] : image.ports) {
+    const std::string& name = filtered_[ifindex] = present[ifindex];
+    port_devices_[name] = devices[name];
+  }
   if (host_ifindex_ != 0) filtered_[host_ifindex_] = options_.host_device;
   left_.reset();
   if (problems.size() == left_out) left_ = std::move(image);
@@ -303,9 +261,16 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   return {};
 }
 
-Result<bool> EbpfDatapath::update(const RemoteChange& change) {
+Result<bool> EbpfDatapath::update(const StateChange& change) {
+  mended_.clear();
   if (!left_) return false;
-  auto patch = patch_of(*left_, change);
+  PortDevices found;
+  for (const Port& port : change.ports) {
+    auto link = find_link(port.device);
+    if (!link) return false;
+    found[port.device] = device_of(*link);
+  }
+  auto patch = patch_of(*left_, change, port_devices_, found);
   if (!patch) return false;
   std::vector<Route> routes;
   std::vector<policy::IpAddress> without;
@@ -317,18 +282,15 @@ Result<bool> EbpfDatapath::update(const RemoteChange& change) {
   if (has_routes && host_ifindex_ == 0) return false;
 
   Problems problems;
-  write_updates(object_.network_hosts(), patch->network_hosts, problems);
-  write_updates(object_.networks(), patch->networks, problems);
-  write_updates(object_.addresses(), patch->addresses, problems);
-  write_updates(object_.neighbors(), patch->neighbors, problems);
-  write_updates(object_.routes(), patch->routes, problems);
+  write_new(object_, *left_, *patch, problems);
+  for (const auto& [name, device] : found) {
+    attach(device.ifindex, object_.from_port_fd(), ids_.from_port, problems);
+  }
   if (has_routes) {
     host_port_.change_routes(static_cast<int>(host_ifindex_), routes, without, problems);
   }
-  write_removals(object_.routes(), patch->routes, problems);
-  write_removals(object_.neighbors(), patch->neighbors, problems);
-  write_removals(object_.addresses(), patch->addresses, problems);
-  write_removals(object_.network_hosts(), patch->network_hosts, problems);
+  remove_old(object_, *patch, problems);
+  keep_devices(change, found, patch->ports.removals, problems);
   if (!problems.empty()) {
     left_.reset();
     return policy::make_error(boost::system::errc::invalid_argument,
@@ -336,6 +298,21 @@ Result<bool> EbpfDatapath::update(const RemoteChange& change) {
   }
   apply_patch(*left_, *patch);
   return true;
+}
+
+/// Remembers the devices of the ports that have come, and lets go of those that are none any more.
+void EbpfDatapath::keep_devices(const StateChange& change, const PortDevices& found,
+                                const std::vector<__u32>& gone, Problems& problems) {
+  for (const Port& port : change.ports_before) port_devices_.erase(port.device);
+  for (const std::uint32_t ifindex : gone) {
+    filtered_.erase(ifindex);
+    char name[IF_NAMESIZE];
+    if (::if_indextoname(ifindex, name)) note(tc_filter::detach(ifindex), problems);
+  }
+  for (const auto& [name, device] : found) {
+    filtered_[device.ifindex] = name;
+    port_devices_[name] = device;
+  }
 }
 
 Result<bool> EbpfDatapath::filters_untouched() const {

@@ -148,10 +148,13 @@ class Compiler {
       value.mtu = network->second.mtu;
       value.flags = network->second.flags;
     }
-    result_.image.ports[ifindex] = value;
+    auto& image = result_.image;
+    if (!image.ports.insert_or_assign(ifindex, value).second) image.contested_ports.insert(ifindex);
     const hp_delivery delivery{ifindex, *slot, device->second.peer};
     deliveries_[port.device] = delivery;
-    if (port.held) result_.image.held[address_key(port.vni, port.mac)] = delivery;
+    if (!port.held) return;
+    const hp_address_key key = address_key(port.vni, port.mac);
+    if (!image.held.insert_or_assign(key, delivery).second) image.contested_held.insert(key);
   }
 
   void address(const AddressEntry& entry) {

@@ -64,6 +64,8 @@ struct MapImage {
   std::set<hp_address_key, BytesLess> contested_addresses;
   std::set<hp_neighbor_key, BytesLess> contested_neighbors;
   std::set<hp_ip, BytesLess> contested_routes;
+  std::set<__u32, BytesLess> contested_ports;
+  std::set<hp_address_key, BytesLess> contested_held;
 };
 
 /// What turns `current` into `desired`: entries to write, then keys to remove.

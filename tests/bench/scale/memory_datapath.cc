@@ -9,12 +9,16 @@ namespace homeport::bench {
 using overlay::DesiredState;
 using policy::Result;
 
-Result<void> MemoryDatapath::apply(const DesiredState& desired) {
-  ++applied_;
-  for (const overlay::Port& port : desired.ports) {
+void MemoryDatapath::find_devices(const std::vector<overlay::Port>& ports) {
+  for (const overlay::Port& port : ports) {
     const auto index = static_cast<std::uint32_t>(devices_.size() + 1);
     devices_.try_emplace(port.device, overlay::PortDevice{index, false});
   }
+}
+
+Result<void> MemoryDatapath::apply(const DesiredState& desired) {
+  ++applied_;
+  find_devices(desired.ports);
   auto [image, problems] = overlay::compile(desired, devices_, image_);
   for (const auto& [key, value] : overlay::difference(image_.addresses, image.addresses).updates) {
     written_(key, value);
@@ -24,8 +28,9 @@ Result<void> MemoryDatapath::apply(const DesiredState& desired) {
   return policy::make_error(boost::system::errc::invalid_argument, problems.front());
 }
 
-Result<bool> MemoryDatapath::update(const overlay::RemoteChange& change) {
-  auto patch = overlay::patch_of(image_, change);
+Result<bool> MemoryDatapath::update(const overlay::StateChange& change) {
+  find_devices(change.ports);
+  auto patch = overlay::patch_of(image_, change, devices_, devices_);
   if (!patch) return false;
   ++updated_;
   overlay::apply_patch(image_, *patch);

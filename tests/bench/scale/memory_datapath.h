@@ -19,7 +19,7 @@ class MemoryDatapath final : public overlay::Datapath {
   explicit MemoryDatapath(Written written) : written_(std::move(written)) {}
 
   policy::Result<void> apply(const overlay::DesiredState& desired) override;
-  policy::Result<bool> update(const overlay::RemoteChange& change) override;
+  policy::Result<bool> update(const overlay::StateChange& change) override;
   policy::Result<bool> untouched() override { return true; }
   const std::vector<std::string>& mended() const override { return mended_; }
   policy::Result<overlay::DesiredState> read_back() override;
@@ -31,6 +31,9 @@ class MemoryDatapath final : public overlay::Datapath {
   std::uint64_t updated() const { return updated_; }  ///< Changes of one.
 
  private:
+  /// Every port has a device.
+  void find_devices(const std::vector<overlay::Port>& ports);
+
   Written written_;
   overlay::MapImage image_;
   overlay::PortDevices devices_;

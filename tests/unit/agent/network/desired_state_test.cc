@@ -78,7 +78,7 @@ class DesiredStateTest : public testing::Test {
 
 TEST_F(DesiredStateTest, WhatIsHereIsAPortAndWhatIsElsewhereARemoteAddress) {
   Desired desired = desired_state(contents, view);
-  EXPECT_THAT(desired.problems, IsEmpty());
+  EXPECT_THAT(desired.problems(), IsEmpty());
   EXPECT_EQ(location("vm1"), Location(LocalPort{tap_name("vm1")}));
   EXPECT_EQ(location("client"), Location(RemoteHost{ip("192.0.2.3")}));
   ASSERT_EQ(desired.state.ports.size(), 1u);
@@ -95,7 +95,7 @@ TEST_F(DesiredStateTest, WhatWasHereIsSentOnAndNothingElseIs) {
     std::vector<std::string> problems;
     return address_of(contents, view, contents.bindings.at(name), problems)->relayed;
   };
-  EXPECT_THAT(desired_state(contents, view).here, ElementsAre("vm1"));
+  EXPECT_TRUE(desired_state(contents, view).own.at("vm1").is_here());
   EXPECT_FALSE(relayed("vm1"));
   // Before the commit, and after it.
   view.moves["vm1"] = {MoveView::Place::redirected, "hostB"};
@@ -105,7 +105,7 @@ TEST_F(DesiredStateTest, WhatWasHereIsSentOnAndNothingElseIs) {
   moved.location = "hostB";
   contents.bindings.insert_or_assign("vm1", moved);
   EXPECT_TRUE(relayed("vm1"));
-  EXPECT_THAT(desired_state(contents, view).here, IsEmpty());
+  EXPECT_FALSE(desired_state(contents, view).own.at("vm1").is_here());
   EXPECT_FALSE(relayed("client"));
   // Where it is going it has not been.
   view.host = "hostB";
@@ -184,12 +184,12 @@ TEST_F(DesiredStateTest, SaysWhatCannotBeProgrammedAndGoesOn) {
   view.devices.clear();
   contents.hosts["hostC"].vteps.clear();
   Desired desired = desired_state(contents, view);
-  EXPECT_THAT(desired.problems,
+  EXPECT_THAT(desired.problems(),
               testing::UnorderedElementsAre(HasSubstr("client is at host hostC"),
                                             HasSubstr("here is here, but its device here0")));
   EXPECT_THAT(desired.state.addresses, IsEmpty());
   set_network("vm1", "nowhere");
-  EXPECT_THAT(desired_state(contents, view).problems,
+  EXPECT_THAT(desired_state(contents, view).problems(),
               testing::Contains(HasSubstr("network nowhere")));
 }
 
@@ -199,7 +199,7 @@ TEST_F(DesiredStateTest, AddressOutsideItsNetworkIsLeftOutAndTheRestIsCarried) {
   binding.prior_addresses = {ip("10.1.0.2"), ip("198.51.100.2"), ip("fd01::2")};
   contents.bindings.insert_or_assign("client", binding);
   Desired desired = desired_state(contents, view);
-  EXPECT_THAT(desired.problems,
+  EXPECT_THAT(desired.problems(),
               ElementsAre(AllOf(HasSubstr("198.51.100.2"), HasSubstr("client"),
                                 HasSubstr("outside the subnets of network net1"))));
   ASSERT_EQ(desired.state.addresses.size(), 2u);
@@ -213,8 +213,8 @@ TEST_F(DesiredStateTest, OfTwoNetworksWithOneVniTheFirstIsCarried) {
   contents.networks["net2"] = other;
   set_network("client", "net2");
   Desired desired = desired_state(contents, view);
-  EXPECT_THAT(desired.problems, ElementsAre("network net2 has the VNI of network net1: it is not "
-                                            "carried"));
+  EXPECT_THAT(desired.problems(), ElementsAre("network net2 has the VNI of network net1: it is not "
+                                              "carried"));
   ASSERT_EQ(desired.state.addresses.size(), 1u);
   EXPECT_EQ(desired.state.networks.size(), 1u);
 }
@@ -222,7 +222,7 @@ TEST_F(DesiredStateTest, OfTwoNetworksWithOneVniTheFirstIsCarried) {
 TEST_F(DesiredStateTest, AddressThatTwoHaveIsNamedOnceAndTheRestIsCarried) {
   add("twin", "hostB", "02:00:00:00:00:07", "10.1.0.2", Driver::netdev);
   Desired desired = desired_state(contents, view);
-  EXPECT_THAT(desired.problems, IsEmpty()) << "the datapath sees it";
+  EXPECT_THAT(desired.problems(), IsEmpty()) << "the datapath sees it";
   const auto compiled =
       overlay::compile(desired.state, {{tap_name("vm1"), {11, false}}}, overlay::MapImage{});
   EXPECT_THAT(compiled.problems, ElementsAre(HasSubstr("10.1.0.2")));
@@ -232,10 +232,10 @@ TEST_F(DesiredStateTest, AddressThatTwoHaveIsNamedOnceAndTheRestIsCarried) {
 TEST_F(DesiredStateTest, AGuestThatDoesNotRunIsNoProblem) {
   view.devices.clear();
   Desired desired = desired_state(contents, view);
-  EXPECT_THAT(desired.problems, IsEmpty());
+  EXPECT_THAT(desired.problems(), IsEmpty());
   EXPECT_THAT(desired.state.ports, IsEmpty());
   view.moves["vm1"] = {MoveView::Place::here, {}};
-  EXPECT_THAT(desired_state(contents, view).problems,
+  EXPECT_THAT(desired_state(contents, view).problems(),
               ElementsAre(HasSubstr("vm1 is here, but its device")));
 }
 
@@ -257,7 +257,7 @@ TEST_F(DesiredStateTest, ANetworkForHostsOwnProcessesIsOnEveryHost) {
 
   contents.networks["net1"].host_access = true;
   desired = desired_state(contents, view);
-  EXPECT_THAT(desired.problems, IsEmpty());
+  EXPECT_THAT(desired.problems(), IsEmpty());
   EXPECT_THAT(desired.state.networks,
               ElementsAre(overlay::NetworkEntry{.vni = 100,
                                                 .mtu = 1430,

@@ -233,7 +233,7 @@ TEST_F(Restart, DeviceThatComesBackIsAPortAgain) {
 }
 
 TEST_F(Restart, UpdateChangesWhatOtherHostsHaveAndLooksUntouched) {
-  auto update = [&](const RemoteChange& change) {
+  auto update = [&](const StateChange& change) {
     return host_.inside.run([&] { return host_.datapath->update(change); });
   };
   auto untouched = [&] { return host_.inside.run([&] { return host_.datapath->untouched(); }); };
@@ -243,7 +243,7 @@ TEST_F(Restart, UpdateChangesWhatOtherHostsHaveAndLooksUntouched) {
     return std::holds_alternative<RemoteHost>(entry.location);
   });
   ASSERT_NE(other, wanted.addresses.end());
-  RemoteChange change;
+  StateChange change;
   change.before = {*other};
   ++other->generation;
   other->location = RemoteHost{boost::asio::ip::make_address("192.0.2.77")};
@@ -260,6 +260,72 @@ TEST_F(Restart, UpdateChangesWhatOtherHostsHaveAndLooksUntouched) {
   EXPECT_TRUE(untouched().value());
   host_.inside.run([&] { tc_filter::detach(::if_nametoindex("app2")).value(); });
   EXPECT_FALSE(untouched().value());
+}
+
+TEST_F(Restart, UpdateTakesPortsAndNetworksAwayAndBringsThemBack) {
+  auto update = [&](const StateChange& change) {
+    return host_.inside.run([&] { return host_.datapath->update(change).value(); });
+  };
+  auto untouched = [&] {
+    return host_.inside.run([&] { return host_.datapath->untouched().value(); });
+  };
+  auto filter = [&] {
+    return host_.inside.run([] { return tc_filter::program_id(::if_nametoindex("app2")).value(); });
+  };
+  const DesiredState with = desired();
+  DesiredState without = with;
+  StateChange leaving;
+  auto port = std::ranges::find(without.ports, "app2", &Port::device);
+  ASSERT_NE(port, without.ports.end());
+  leaving.ports_before = {*port};
+  auto address = std::ranges::find_if(without.addresses, [](const AddressEntry& entry) {
+    return entry.location == Location(LocalPort{"app2"});
+  });
+  ASSERT_NE(address, without.addresses.end());
+  leaving.before = {*address};
+  AddressEntry elsewhere = *address;
+  elsewhere.location = RemoteHost{boost::asio::ip::make_address("192.0.2.77")};
+  *address = elsewhere;
+  leaving.now = {elsewhere};
+  const policy::Vni vni = port->vni;
+  without.ports.erase(port);
+  if (std::ranges::find(without.ports, vni, &Port::vni) == without.ports.end()) {
+    auto network = std::ranges::find(without.networks, vni, &NetworkEntry::vni);
+    leaving.networks_gone = {*network};
+    without.networks.erase(network);
+  }
+  normalize(without);
+  StateChange coming{leaving.now, leaving.before,      leaving.networks_gone, {},
+                     {},          leaving.ports_before};
+  const auto id = filter();
+  EXPECT_NE(id, 0u);
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(update(leaving));
+    EXPECT_EQ(host_.read_back().value(), without);
+    EXPECT_EQ(filter(), 0u);
+    EXPECT_TRUE(untouched());
+    ASSERT_TRUE(update(coming));
+    EXPECT_EQ(host_.read_back().value(), with);
+    EXPECT_EQ(filter(), id);
+    EXPECT_TRUE(untouched());
+  }
+  // Another device of that name: told of again, it is the port.
+  host_.inside.run([] {
+    delete_device("app2").value();
+    create_tap({.name = "app2"}).value();
+  });
+  ASSERT_TRUE(
+      update({leaving.before, leaving.before, {}, {}, leaving.ports_before, leaving.ports_before}));
+  EXPECT_EQ(host_.read_back().value(), with);
+  EXPECT_EQ(filter(), id);
+  EXPECT_TRUE(untouched());
+  host_.inside.run([] { delete_device("app2").value(); });
+  EXPECT_FALSE(
+      update({leaving.before, leaving.before, {}, {}, leaving.ports_before, leaving.ports_before}))
+      << "there is no device";
+  ASSERT_TRUE(update(leaving)) << "it goes all the same";
+  EXPECT_EQ(host_.read_back().value(), without);
+  EXPECT_TRUE(untouched());
 }
 
 TEST_F(Restart, AddressOfADeviceThatIsNoPortIsRefused) {

@@ -294,7 +294,7 @@ TEST_P(Routing, ApplicationThatComesElsewhereIsReachedAtOnce) {
   give_access();
   Host& host = fabric_.host(1);
   const bool knows = host.kind == Kind::ebpf;
-  auto update = [&](const RemoteChange& change) {
+  auto update = [&](const StateChange& change) {
     return host.inside.run([&] { return host.datapath->update(change).value(); });
   };
   auto untouched = [&] {

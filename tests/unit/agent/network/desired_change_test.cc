@@ -1,4 +1,5 @@
 // What one change of the database does to the datapath, against the whole recomputed.
+#include "agent/network/desired_change.h"
 #include "agent/network/desired_state.h"
 #include "overlay/datapath/map_patch.h"
 
@@ -16,7 +17,6 @@ namespace homeport::agent {
 namespace {
 
 using overlay::MapImage;
-using overlay::RemoteChange;
 
 policy::IpAddress ip(const std::string& text) {
   return boost::asio::ip::make_address(text);
@@ -35,6 +35,12 @@ bool equal(const MapImage& a, const MapImage& b) {
          same(a.vteps, b.vteps) && same(a.routes, b.routes) && same(a.hosts, b.hosts);
 }
 
+HostCounts counts_of(const Desired& desired) {
+  HostCounts counts = desired.hosts;
+  std::erase_if(counts, [](const auto& network) { return network.second.empty(); });
+  return counts;
+}
+
 template <class Key>
 bool equal(const std::set<Key, overlay::BytesLess>& a, const std::set<Key, overlay::BytesLess>& b) {
   return std::ranges::equal(a, b, overlay::BytesEqual{});
@@ -42,9 +48,9 @@ bool equal(const std::set<Key, overlay::BytesLess>& a, const std::set<Key, overl
 
 /// Eight hosts, three networks, twenty applications; seen from host0, which has the first two.
 /// net2 has host access, and this host no application of it.
-class RemoteChangeTest : public testing::Test {
+class DesiredChangeTest : public testing::Test {
  protected:
-  RemoteChangeTest() {
+  DesiredChangeTest() {
     for (int i = 0; i < 8; ++i) {
       Host host;
       host.name = fmt::format("host{}", i);
@@ -72,6 +78,7 @@ class RemoteChangeTest : public testing::Test {
     auto compiled = overlay::compile(desired.state, devices, {});
     EXPECT_TRUE(compiled.problems.empty());
     image = std::move(compiled.image);
+    left = devices;
   }
 
   static std::string name(int number) { return fmt::format("vm{}", number); }
@@ -89,7 +96,9 @@ class RemoteChangeTest : public testing::Test {
 
   void write(const Binding& binding) {
     note(binding.name);
-    contents.applications[binding.application].name = binding.application;
+    auto [application, is_new] = contents.applications.try_emplace(binding.application);
+    application->second.name = binding.application;
+    if (is_new) changes.applications.insert(binding.application);
     contents.bindings.insert_or_assign(binding.name, binding);
   }
 
@@ -108,47 +117,64 @@ class RemoteChangeTest : public testing::Test {
   }
 
   void begin() {
+    touched.clear();
     changes = {};
     changes.all = false;
   }
 
   std::optional<overlay::MapPatch> patch() {
-    auto change = remote_change(contents, view, changes, desired);
+    auto change = change_of(contents, view, changes, touched, desired);
     if (!change) return std::nullopt;
-    return overlay::patch_of(image, *change);
+    return overlay::patch_of(image, *change, left, devices);
   }
 
   /// Follows the changes as VirtualNetwork does. True where they did not take a look at everything.
   bool follow() {
-    if (auto changed = patch()) {
+    auto changed = patch();
+    if (changed) {
       overlay::apply_patch(image, *changed);
-      return true;
+    } else {
+      desired = desired_state(contents, view);
+      image = overlay::compile(desired.state, devices, image).image;
     }
-    desired = desired_state(contents, view);
-    image = overlay::compile(desired.state, devices, image).image;
-    return false;
+    left = devices;
+    return changed.has_value();
   }
 
   /// `before`: the image that the last changes were made to.
   void expect_as_recomputed(const MapImage& before) {
     const Desired whole = desired_state(contents, view);
     EXPECT_EQ(whole.state.networks, desired.state.networks);
+    EXPECT_EQ(whole.problems(), desired.problems());
+    EXPECT_EQ(counts_of(whole), counts_of(desired));
+    EXPECT_EQ(whole.ports, desired.ports);
+    ASSERT_EQ(whole.own.size(), desired.own.size());
+    for (const auto& [name, own] : whole.own) {
+      ASSERT_TRUE(desired.own.contains(name)) << name;
+      EXPECT_EQ(own.address, desired.own.at(name).address) << name;
+      EXPECT_EQ(own.port, desired.own.at(name).port) << name;
+      EXPECT_EQ(own.device, desired.own.at(name).device) << name;
+    }
     const MapImage anew = overlay::compile(whole.state, devices, before).image;
     EXPECT_TRUE(equal(anew, image));
     EXPECT_TRUE(equal(anew.contested_addresses, image.contested_addresses));
     EXPECT_TRUE(equal(anew.contested_neighbors, image.contested_neighbors));
     EXPECT_TRUE(equal(anew.contested_routes, image.contested_routes));
+    EXPECT_TRUE(equal(anew.contested_ports, image.contested_ports));
+    EXPECT_TRUE(equal(anew.contested_held, image.contested_held));
   }
 
   Contents contents;
   LocalView view;
-  overlay::PortDevices devices;
+  overlay::PortDevices devices;  ///< that there are
+  overlay::PortDevices left;     ///< as they were at the last follow()
   Desired desired;
   MapImage image;
   Changes changes;
+  std::set<std::string> touched;  ///< applications of which something beside the rows changed
 };
 
-TEST_F(RemoteChangeTest, AnyRowOfOthersIsAsIfAllWereRecomputed) {
+TEST_F(DesiredChangeTest, AnyRowOfOthersIsAsIfAllWereRecomputed) {
   std::mt19937 random(7);
   auto any = [&](int below) { return static_cast<int>(random() % static_cast<unsigned>(below)); };
   for (int round = 0; round < 500; ++round) {
@@ -170,7 +196,7 @@ TEST_F(RemoteChangeTest, AnyRowOfOthersIsAsIfAllWereRecomputed) {
 
 /// Whatever may change: also what comes or goes here, moves, hosts, their interfaces, what networks
 /// are like, and addresses that contradict each other.
-class AnyChangeTest : public RemoteChangeTest {
+class AnyChangeTest : public DesiredChangeTest {
  protected:
   explicit AnyChangeTest(unsigned seed = 11) : random_(seed) {}
 
@@ -178,14 +204,16 @@ class AnyChangeTest : public RemoteChangeTest {
 
   void change_something(policy::Generation generation) {
     const int number = any(26);
-    switch (any(14)) {
+    switch (any(18)) {
       case 0:
         return change_network(*std::next(contents.networks.begin(), any(3)));
-      case 1:
+      case 1: {
         changes.tables.insert(Host::kTable);
-        contents.hosts.at(fmt::format("host{}", 1 + any(7))).vteps = {
-            ip(fmt::format("192.0.2.{}", 100 + any(40)))};
+        Host& host = contents.hosts.at(fmt::format("host{}", 1 + any(7)));
+        host.version = fmt::format("{}", generation);
+        if (any(2)) host.vteps = {ip(fmt::format("192.0.2.{}", 100 + any(40)))};
         return;
+      }
       case 2: {
         changes.tables.insert(Interface::kTable);
         Interface interface;
@@ -214,7 +242,20 @@ class AnyChangeTest : public RemoteChangeTest {
         return write(binding);
       }
       case 6:
+      case 14:
         return move(name(number));
+      case 15:
+        return change_device(tap_name(name(number)), name(number));
+      case 16:
+        return change_application(name(number));
+      case 17:
+        // Two of one application.
+        put(number, any(8), generation);
+        if (Binding binding = contents.bindings.at(name(number)); any(2)) {
+          binding.application = name(any(26));
+          write(binding);
+        }
+        return;
       case 7:
       case 8:
         return erase(number);
@@ -243,8 +284,7 @@ class AnyChangeTest : public RemoteChangeTest {
   }
 
   /// A move of the application begins, goes on or ends here, it has been here, or another host
-  /// tells where it is: what was left follows from a look at everything
-  /// (VirtualNetwork::reconcile()).
+  /// tells where it is.
   void move(const std::string& application) {
     switch (any(4)) {
       case 0:
@@ -263,11 +303,43 @@ class AnyChangeTest : public RemoteChangeTest {
         view.moves[application] = {static_cast<MoveView::Place>(any(3)), "host3"};
         break;
     }
-    changes.all = true;
+    touched.insert(application);
+    // A binding that has been here, or is told of, need not be the application's namesake.
+    auto binding = contents.bindings.find(application);
+    if (binding != contents.bindings.end()) touched.insert(binding->second.application);
+  }
+
+  /// It goes, comes, or another of that name is there.
+  void change_device(const std::string& device, const std::string& application) {
+    if (any(3) == 0 && devices.erase(device)) {
+      view.devices.erase(device);
+    } else {
+      view.devices.insert(device);
+      devices[device] = {next_ifindex_++, any(2) == 0};
+    }
+    for (const auto& [name, binding] : contents.bindings) {
+      if (device_of(contents, binding) == device) touched.insert(binding.application);
+    }
+    touched.insert(application);
+  }
+
+  void change_application(const std::string& name) {
+    changes.tables.insert(Application::kTable);
+    changes.applications.insert(name);
+    if (any(3) == 0) {
+      contents.applications.erase(name);
+      return;
+    }
+    Application& application = contents.applications[name];
+    application.name = name;
+    application.driver = any(2) ? Driver::qemu : Driver::netdev;
+    // One device may be two applications'.
+    application.properties["device"] = tap_name(fmt::format("vm{}", any(26)));
   }
 
  private:
   std::mt19937 random_;
+  std::uint32_t next_ifindex_ = 100;
 };
 
 TEST_F(AnyChangeTest, LeavesWhatALookAtEverythingWould) {
@@ -279,7 +351,7 @@ TEST_F(AnyChangeTest, LeavesWhatALookAtEverythingWould) {
   begin();
   changes.all = true;
   follow();
-  int patched = 0, with_routes = 0;
+  int patched = 0, with_routes = 0, with_ports = 0, with_networks = 0;
   for (int round = 0; round < 3000; ++round) {
     begin();
     for (int rows = 1 + any(3); rows > 0; --rows) {
@@ -289,17 +361,21 @@ TEST_F(AnyChangeTest, LeavesWhatALookAtEverythingWould) {
     if (follow()) {
       ++patched;
       with_routes += same(before.routes, image.routes) ? 0 : 1;
+      with_ports += same(before.ports, image.ports) ? 0 : 1;
+      with_networks += before.networks.size() == image.networks.size() ? 0 : 1;
     }
     ASSERT_NO_FATAL_FAILURE(expect_as_recomputed(before)) << "round " << round;
     ASSERT_FALSE(HasFailure()) << "round " << round;
   }
   // Both ways were taken, and what the changes were to try has been tried.
   EXPECT_GT(patched, 200);
-  EXPECT_LT(patched, 2500);
+  EXPECT_LT(patched, 2500) << "of 3000";
   EXPECT_GT(with_routes, 20);
+  EXPECT_GT(with_ports, 50);
+  EXPECT_GT(with_networks, 5);
 }
 
-TEST_F(RemoteChangeTest, ApplicationOfANetworkWithHostAccessHasARoute) {
+TEST_F(DesiredChangeTest, ApplicationOfANetworkWithHostAccessHasARoute) {
   begin();
   put(23, 4, 1);  // net2
   auto changed = patch();
@@ -323,7 +399,7 @@ TEST_F(RemoteChangeTest, ApplicationOfANetworkWithHostAccessHasARoute) {
   EXPECT_EQ(changed->routes.removals.size(), 1u);
 }
 
-TEST_F(RemoteChangeTest, AddressThatIsAHostsOrAGatewayTakesAllOfIt) {
+TEST_F(DesiredChangeTest, AddressThatIsAHostsOrAGatewayTakesAllOfIt) {
   for (const char* address : {"192.0.2.3", "10.2.255.1"}) {
     begin();
     put(20, 4, 1);  // net2
@@ -338,7 +414,7 @@ TEST_F(RemoteChangeTest, AddressThatIsAHostsOrAGatewayTakesAllOfIt) {
   }
 }
 
-TEST_F(RemoteChangeTest, InterfaceMattersWhereHostsAreReached) {
+TEST_F(DesiredChangeTest, InterfaceMattersWhereHostsAreReached) {
   begin();
   changes.tables = {Interface::kTable};
   EXPECT_FALSE(patch());
@@ -350,7 +426,7 @@ TEST_F(RemoteChangeTest, InterfaceMattersWhereHostsAreReached) {
   EXPECT_TRUE(patch());
 }
 
-TEST_F(RemoteChangeTest, OneMoveWritesOneEntry) {
+TEST_F(DesiredChangeTest, OneMoveWritesOneEntry) {
   begin();
   put(5, 7, 2);
   auto changed = patch();
@@ -361,21 +437,108 @@ TEST_F(RemoteChangeTest, OneMoveWritesOneEntry) {
   EXPECT_TRUE(changed->neighbors.removals.empty());
 }
 
-TEST_F(RemoteChangeTest, WhatCameOrLeftHereTakesAllOfIt) {
+TEST_F(DesiredChangeTest, WhatComesOrLeavesCostsItsOwnEntries) {
+  view.devices.insert(tap_name(name(5)));
+  devices[tap_name(name(5))] = {77, false};
+  MapImage before = image;
   begin();
-  put(5, 0, 2);
-  EXPECT_FALSE(patch());
+  put(5, 0, 2);  // net2, which has had no port here
+  auto changed = patch();
+  ASSERT_TRUE(changed);
+  EXPECT_EQ(changed->addresses.updates.size(), 1u);
+  EXPECT_EQ(changed->ports.updates.size(), 1u);
+  EXPECT_EQ(changed->network_ports.updates.size(), 1u);
+  EXPECT_TRUE(changed->neighbors.updates.empty());
+  EXPECT_TRUE(changed->routes.updates.empty());
+  overlay::apply_patch(image, *changed);
+  left = devices;
+  expect_as_recomputed(before);
+
+  before = image;
   begin();
-  put(0, 4, 2);
-  EXPECT_FALSE(patch());
+  put(0, 4, 2);  // the only one of net0
+  view.been_here = {name(0)};
+  changed = patch();
+  ASSERT_TRUE(changed);
+  ASSERT_EQ(changed->addresses.updates.size(), 1u);
+  EXPECT_TRUE(changed->addresses.updates[0].second.relayed);
+  EXPECT_EQ(changed->ports.removals.size(), 1u);
+  EXPECT_EQ(changed->networks.removals.size(), 1u);
+  EXPECT_EQ(changed->neighbors.removals.size(), 1u) << "its gateway's";
+  overlay::apply_patch(image, *changed);
+  expect_as_recomputed(before);
 }
 
-TEST_F(RemoteChangeTest, ChangeOfAHostOrANetworkTakesAllOfIt) {
-  for (const char* table : {"Host", "Network"}) {
+TEST_F(DesiredChangeTest, StepsOfAMoveCostTheirOwnEntries) {
+  const std::string vm = name(3);  // net0
+  view.devices.insert(tap_name(vm));
+  devices[tap_name(vm)] = {77, false};
+  auto step = [&](auto deed) {
     begin();
-    changes.tables = {table};
-    EXPECT_FALSE(patch()) << table;
-  }
+    touched = {vm};
+    deed();
+    const MapImage before = image;
+    auto changed = patch();
+    EXPECT_TRUE(changed);
+    overlay::apply_patch(image, *changed);
+    left = devices;
+    expect_as_recomputed(before);
+    return *changed;
+  };
+  auto provided = step([&] { view.moves[vm] = {MoveView::Place::incoming, {}}; });
+  EXPECT_EQ(provided.held.updates.size(), 1u);
+  EXPECT_TRUE(provided.addresses.updates.empty());
+  auto taken = step([&] { view.moves[vm] = {MoveView::Place::here, {}}; });
+  EXPECT_EQ(taken.held.removals.size(), 1u);
+  EXPECT_EQ(taken.addresses.updates.size(), 1u);
+  auto committed = step([&] {
+    put(3, 0, 2);
+    view.moves.clear();
+  });
+  EXPECT_EQ(committed.addresses.updates.size(), 1u) << "the generation";
+  EXPECT_TRUE(committed.ports.updates.empty());
+  auto redirected = step([&] {
+    view.moves[vm] = {MoveView::Place::redirected, "host4"};
+    view.been_here = {vm};
+  });
+  EXPECT_EQ(redirected.addresses.updates.size(), 1u);
+  EXPECT_TRUE(redirected.ports.updates.empty()) << "it stays a port until its guest is gone";
+  auto released = step([&] {
+    put(3, 4, 3);
+    view.moves.clear();
+    view.devices.erase(tap_name(vm));
+    devices.erase(tap_name(vm));
+  });
+  EXPECT_EQ(released.ports.removals.size(), 1u);
+}
+
+TEST_F(DesiredChangeTest, DeviceOfTheSameNameIsAnotherPort) {
+  const MapImage before = image;
+  devices[tap_name(name(0))] = {99, true};
+  begin();
+  EXPECT_TRUE(patch()->ports.updates.empty()) << "nothing says so";
+  touched = {name(0)};
+  auto changed = patch();
+  ASSERT_TRUE(changed);
+  ASSERT_EQ(changed->ports.updates.size(), 1u);
+  EXPECT_EQ(changed->ports.updates[0].first, 99u);
+  EXPECT_EQ(changed->ports.removals.size(), 1u);
+  EXPECT_EQ(changed->addresses.updates.size(), 1u);
+  overlay::apply_patch(image, *changed);
+  expect_as_recomputed(before);
+}
+
+TEST_F(DesiredChangeTest, ChangeOfANetworkOrOfWhereHostsAreTakesAllOfIt) {
+  begin();
+  changes.tables = {Network::kTable};
+  EXPECT_FALSE(patch());
+  begin();
+  changes.tables = {Host::kTable};
+  contents.hosts.at("host5").version = "2.0";
+  EXPECT_TRUE(patch());
+  contents.hosts.at("host5").vteps = {ip("192.0.2.99")};
+  EXPECT_FALSE(patch());
+  desired = desired_state(contents, view);
   begin();
   changes.tables = {"Host_Status", "Task", "Task_Status"};
   auto changed = patch();
@@ -383,7 +546,7 @@ TEST_F(RemoteChangeTest, ChangeOfAHostOrANetworkTakesAllOfIt) {
   EXPECT_TRUE(changed->addresses.updates.empty());
 }
 
-TEST_F(RemoteChangeTest, AddressThatTwoClaimTakesAllOfIt) {
+TEST_F(DesiredChangeTest, AddressThatTwoClaimTakesAllOfIt) {
   begin();
   put(6, 6, 2);
   Binding twin = contents.bindings.at("vm6");
@@ -407,12 +570,17 @@ TEST_F(RemoteChangeTest, AddressThatTwoClaimTakesAllOfIt) {
   EXPECT_TRUE(patch()) << "the others are changed as ever";
 }
 
-TEST_F(RemoteChangeTest, BindingThatCannotBeCarriedTakesAllOfIt) {
-  begin();
-  Binding stray = contents.bindings.at("vm6");
-  stray.prior_addresses = {ip("198.51.100.1")};
-  write(stray);
-  EXPECT_FALSE(patch());
+TEST_F(DesiredChangeTest, BindingThatCannotBeCarriedIsNamedAsLongAsItCannot) {
+  for (const char* address : {"198.51.100.1", "10.0.0.7"}) {
+    begin();
+    Binding stray = contents.bindings.at("vm6");
+    stray.prior_addresses = {ip(address)};
+    write(stray);
+    const MapImage before = image;
+    ASSERT_TRUE(follow()) << address;
+    EXPECT_EQ(desired.problems().size(), address == std::string("10.0.0.7") ? 0u : 1u);
+    expect_as_recomputed(before);
+  }
 }
 
 }  // namespace
