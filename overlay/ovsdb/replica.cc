@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <utility>
 
 namespace homeport::overlay::ovsdb {
 
@@ -132,8 +133,8 @@ Replica::Replica(const SessionOptions& options, Events events)
   }
   for (const auto& [table, clauses] : options.conditions) {
     conditions_[table] = clauses_text(clauses);
+    send_condition(table, conditions_[table], problem);
   }
-  send_conditions(problem);
   if (problem.empty()) return;
   hp_session_destroy(session_);
   refuse_options(problem);
@@ -152,34 +153,40 @@ void Replica::connect(const std::string& remotes) {
   hp_session_connect(session_, remotes.c_str());
 }
 
-bool Replica::send_conditions(std::string& problem) {
-  bool pending = false;
-  for (const auto& [table, clauses] : conditions_) {
-    bool waits = false;
-    CString why(hp_session_set_condition(session_, table.c_str(), clauses.c_str(), &waits));
-    if (why) problem = fmt::format("the condition for table {} is wrong: {}", table, why.get());
-    pending = pending || waits;
-  }
-  return pending;
+bool Replica::send_condition(const std::string& table, const std::string& clauses,
+                             std::string& problem) {
+  bool waits = false;
+  CString why(hp_session_set_condition(session_, table.c_str(), clauses.c_str(), &waits));
+  if (why) problem = fmt::format("the condition for table {} is wrong: {}", table, why.get());
+  return waits;
 }
 
 void Replica::set_conditions(std::uint64_t number, const Conditions& conditions) {
+  std::string problem;
   for (const auto& table : tables_) {
     auto clauses = conditions.find(table);
-    conditions_[table] = clauses == conditions.end() ? "[true]" : clauses_text(clauses->second);
+    std::string text = clauses == conditions.end() ? "[true]" : clauses_text(clauses->second);
+    if (std::exchange(conditions_[table], text) == text) continue;
+    if (send_condition(table, text, problem)) unanswered_.insert(table);
   }
   conditions_number_ = number;
   conditions_told_ = false;
-  std::string problem;
-  send_conditions(problem);
   if (!problem.empty()) log::error("control database: {}", problem);
 }
 
 /// What the library numbers its conditions by does not go through a reconnection as one would
-/// think. Asking for them again costs nothing and says whether they are in force.
+/// think. Asking for them again costs the server nothing and says whether they are in force; it is
+/// worth asking when that number is another, or after a reconnection.
 void Replica::poll_conditions() {
+  if (conditions_told_ || !pending_.empty()) return;
+  const unsigned number = hp_session_condition_number(session_);
+  if (polled_at_ == number && !unanswered_.empty()) return;
+  polled_at_ = number;
   std::string problem;
-  if (conditions_told_ || !pending_.empty() || send_conditions(problem)) return;
+  std::erase_if(unanswered_, [&](const std::string& table) {
+    return !send_condition(table, conditions_.at(table), problem);
+  });
+  if (!unanswered_.empty()) return;
   conditions_told_ = true;
   events_.conditions(conditions_number_);
 }
@@ -234,6 +241,10 @@ bool Replica::run() {
   hp_session_run(session_, note_change, this);
   bool in_sync = hp_session_in_sync(session_);
   if (in_sync && !compared_) find_gone();
+  if (in_sync && !compared_) {
+    polled_at_.reset();
+    for (const auto& [table, clauses] : conditions_) unanswered_.insert(table);
+  }
   compared_ = in_sync;
   if (!in_sync && announced_) {
     announced_ = false;

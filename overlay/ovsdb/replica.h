@@ -13,6 +13,8 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -69,8 +71,8 @@ class Replica : public LoopClient {
   /// Notes the rows that are gone without the library having said so.
   void find_gone();
   void deliver_slice();
-  /// True while the server has not answered to some of them.
-  bool send_conditions(std::string& problem);
+  /// True while the server has not answered to it.
+  bool send_condition(const std::string& table, const std::string& clauses, std::string& problem);
   void poll_conditions();
   void poll_transactions();
   /// True when it is over, and told.
@@ -83,8 +85,10 @@ class Replica : public LoopClient {
   std::map<std::string, std::string> conditions_;  ///< The clauses of each of them, as JSON.
   std::uint64_t conditions_number_ = 0;
   bool conditions_told_ = true;
-  bool announced_ = false;  ///< The last state told.
-  bool compared_ = false;   ///< find_gone(), since the last connection.
+  std::set<std::string> unanswered_;   ///< Tables of which the condition may not be in force.
+  std::optional<unsigned> polled_at_;  ///< The library's number of its conditions then.
+  bool announced_ = false;             ///< The last state told.
+  bool compared_ = false;              ///< find_gone(), since the last connection.
   /// The rows that have been told and not been told to be gone, by table.
   std::map<std::string_view, boost::unordered_flat_set<Uuid, boost::hash<Uuid>>> told_;
   std::size_t slices_under_way_ = 0;

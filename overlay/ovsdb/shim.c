@@ -173,6 +173,10 @@ char* hp_session_set_condition(struct hp_session* session, const char* name, con
   return why;
 }
 
+unsigned int hp_session_condition_number(struct hp_session* session) {
+  return ovsdb_idl_get_condition_seqno(session->idl);
+}
+
 void hp_session_connect(struct hp_session* session, const char* remotes) {
   ovsdb_idl_set_remote(session->idl, remotes, true);
 }

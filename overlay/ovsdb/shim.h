@@ -45,6 +45,8 @@ bool hp_session_monitor(struct hp_session*, const char* table);
  * nothing when it is as it was: `*pending` then says whether the server has still to answer. */
 char* hp_session_set_condition(struct hp_session*, const char* table, const char* clauses,
                                bool* pending);
+/* Another one when what `*pending` says may have changed, as long as the connection stands. */
+unsigned int hp_session_condition_number(struct hp_session*);
 void hp_session_connect(struct hp_session*, const char* remotes);
 
 /* Processes what has arrived and calls `changed` for each row that was inserted, modified or
