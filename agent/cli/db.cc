@@ -12,7 +12,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <ostream>
 
 namespace homeport::agent {
@@ -27,6 +30,7 @@ struct DbArguments {
   fs::path directory = "/var/lib/homeport";
   std::string listen, cluster;
   std::vector<std::string> join;
+  std::optional<std::uint32_t> election_timer;  ///< In milliseconds.
   fs::path pki_directory;
 };
 
@@ -94,6 +98,9 @@ Result<int> init(Invocation& invocation, const DbArguments& given) {
       cluster.local = *parse_endpoint(given.cluster);
       for (const auto& other : given.join) cluster.join.push_back(*parse_endpoint(other));
       cluster.files = *identity;
+      if (given.election_timer) {
+        cluster.election_timer = std::chrono::milliseconds(*given.election_timer);
+      }
       options.cluster = std::move(cluster);
     }
   }
@@ -143,10 +150,18 @@ void add_db_commands(CLI::App& app, Invocation& invocation) {
                        "Make a server of a cluster, which the others reach here, such as "
                        "192.0.2.1:6651; without --join it begins one")
           ->check(kIsEndpoint);
-  add_repeated(*command, "--join", arguments->join,
-               "A server of the cluster to join; may be repeated")
-      ->check(kIsEndpoint)
-      ->needs(cluster);
+  CLI::Option* join = add_repeated(*command, "--join", arguments->join,
+                                   "A server of the cluster to join; may be repeated")
+                          ->check(kIsEndpoint)
+                          ->needs(cluster);
+  command
+      ->add_option("--election-timer", arguments->election_timer,
+                   "With --cluster, when it is begun: how long its servers wait for a leader that "
+                   "says nothing, in milliseconds (default: 1000; a large fleet needs more)")
+      ->type_name("MS")
+      ->check(CLI::Range(100, 600'000))
+      ->needs(cluster)
+      ->excludes(join);
   listen->needs(directory);
   cluster->needs(directory);
   command->callback([arguments, &invocation] {

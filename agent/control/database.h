@@ -52,7 +52,7 @@ struct Changes {
   bool all = true;
   /// Bindings that came, changed or went, by name, as they were before; nullopt: there was none.
   std::map<std::string, std::optional<Binding>> bindings;
-  std::set<std::string> applications;  ///< Those of which the row did, by name.
+  std::set<std::string> applications;         ///< Those of which the row did, by name.
   std::set<std::string, std::less<>> tables;  ///< Those of which any row changed.
 };
 

@@ -140,8 +140,10 @@ policy::Result<void> check_listener(const Endpoint& endpoint) {
 
 policy::Result<void> make_cluster_file(const DatabaseServerOptions& options, const fs::path& file) {
   const auto& cluster = *options.cluster;
-  std::vector<std::string> command{"ovsdb-tool", "create-cluster", file, options.schema,
-                                   raft_address(cluster.local)};
+  std::vector<std::string> command{
+      "ovsdb-tool",     fmt::format("--election-timer={}", cluster.election_timer.count()),
+      "create-cluster", file,
+      options.schema,   raft_address(cluster.local)};
   if (!cluster.join.empty()) {
     command = {"ovsdb-tool", "join-cluster", file, "Homeport", raft_address(cluster.local)};
     for (const auto& other : cluster.join) command.push_back(raft_address(other));

@@ -35,6 +35,9 @@ struct DatabaseServerOptions {
     std::vector<Endpoint> join;  ///< Such addresses of servers that are there; none: begins one.
     overlay::ovsdb::TlsFiles files;     ///< Between servers and for `tls`; not in the database.
     std::chrono::seconds patience{30};  ///< How long to wait for the others.
+    /// How long the others wait for a leader that says nothing, which a busy one may do. Counts
+    /// when a cluster is begun, and is the cluster's from then on.
+    std::chrono::milliseconds election_timer{1000};
   };
   std::optional<Cluster> cluster;
 };

@@ -179,8 +179,8 @@ class Datapath {
   /// nothing to mend. False too when it does not know what it left.
   virtual Result<bool> untouched();
 
-  /// What the last apply() or update() found different from what this object had left, and has mended:
-  /// somebody else deleted or wrote it. One clause each, "the filter of tap1 was missing".
+  /// What the last apply() or update() found different from what this object had left, and has
+  /// mended: somebody else deleted or wrote it. One clause each, "the filter of tap1 was missing".
   virtual const std::vector<std::string>& mended() const = 0;
 
   /// What is programmed now, read from the kernel, sorted. A port without its filter is left

@@ -76,6 +76,18 @@ class ClusterTest : public testing::Test {
   test::TemporaryDirectory directory_;
 };
 
+TEST_F(ClusterTest, WaitsForALeaderAsLongAsItWasBegunWith) {
+  DatabaseServerOptions first = options(1);
+  first.cluster->election_timer = 7500ms;
+  start(first);
+  start(options(2));
+  for (int number : {1, 2}) {
+    const fs::path control = socket(number).parent_path() / "ovsdb-server.ctl";
+    EXPECT_THAT(test::must({"ovs-appctl", "-t", control, "cluster/status", "Homeport"}),
+                HasSubstr("Election timer: 7500"));
+  }
+}
+
 TEST_F(ClusterTest, GoesOnWithoutOneAndTakesItBack) {
   const auto first = start(options(1));
   EXPECT_TRUE(first.created);
