@@ -3,6 +3,7 @@
 #include "overlay/link/netlink.h"
 #include "overlay/link/unique_fd.h"
 
+#include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/if.h>
 #include <linux/if_link.h>
@@ -14,6 +15,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <system_error>
 
 namespace homeport::overlay {
 
@@ -92,6 +94,20 @@ Result<void> set_ipv6_silent(const std::string& name) {
   return change_link(name, "kept from making IPv6 addresses", [](rtnl_link* change) {
     rtnl_link_inet6_set_addr_gen_mode(change, IN6_ADDR_GEN_MODE_NONE);
   });
+}
+
+Result<void> set_ipv6_off(const std::string& name) {
+  // In the network namespace of the thread that opens it. There is none where the kernel has no
+  // IPv6.
+  const std::string path = "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6";
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd && errno == ENOENT) return {};
+  if (!fd || ::write(fd.get(), "1", 1) != 1) {
+    return policy::make_error(static_cast<boost::system::errc::errc_t>(errno),
+                              "IPv6 of the network device " + name + " cannot be turned off by " +
+                                  path + ": " + std::generic_category().message(errno));
+  }
+  return {};
 }
 
 Result<void> set_offloads_off(const std::string& name) {

@@ -53,6 +53,8 @@ Result<void> set_tx_queue_length(const std::string& name, std::uint32_t packets)
 /// Keeps the kernel from making IPv6 addresses on the device and so from sending anything of its
 /// own there (router solicitations, multicast reports). Addresses can still be added.
 Result<void> set_ipv6_silent(const std::string& name);
+/// Takes IPv6 off the device altogether: it gets no address, no multicast route, and hears nothing.
+Result<void> set_ipv6_off(const std::string& name);
 /// Has the device send whole packets with complete checksums, as a wire would: what reads frames
 /// from its other end by packet sockets, Open vSwitch's userspace datapath for one, sees nothing
 /// else of them.

@@ -52,7 +52,9 @@ Result<Link> create_tap(const TapOptions& options) {
                    "tap " + options.name + " cannot be made");
   if (!fd) return fd.error();
   // Configured before it is made persistent: if a step fails, closing `fd` removes the device.
-  if (auto done = set_ipv6_silent(options.name); !done) return done.error();
+  // What a guest sends is not for this host's stack; and a route that comes with a device would
+  // have a userspace switch read all of its tunnels' routes anew.
+  if (auto done = set_ipv6_off(options.name); !done) return done.error();
   if (auto done = set_link_mtu(options.name, options.mtu); !done) return done.error();
   if (auto done = set_tx_queue_length(options.name, options.tx_queue_length); !done) {
     return done.error();

@@ -117,6 +117,12 @@ TEST(Vxlan, DeviceIsExternalSilentAndUp) {
   });
 }
 
+TEST(Taps, HaveNoIpv6AtAll) {
+  NetNamespace host;
+  host.run([] { create_tap({.name = "tap1"}).value(); });
+  EXPECT_TRUE(host.succeeds("test -z \"$(ip -6 route show table all dev tap1)\""));
+}
+
 TEST(Taps, QueueIsLongAndTheHostIsSilentOnIt) {
   NetNamespace host;
   host.run([] {
