@@ -65,7 +65,7 @@ struct Port {
 struct NetworkEntry {
   policy::Vni vni = 0;
   /// Largest IP packet that fits the tunnel, usually tunnel_mtu(underlay MTU). Bigger ones are
-  /// answered with "too big", or fragmented outside where that is allowed. 0 does not check.
+  /// answered with "too big", or fragmented where that is allowed. 0 does not check.
   std::uint32_t mtu = 0;
   /// VTEPs of the other hosts that have an application of it: announcements, broadcast and
   /// multicast go there. At most 1,024 of a network are carried.
@@ -144,7 +144,7 @@ struct TotalCounters {
   std::uint64_t routed = 0;             ///< By IP: between subnets, from or to a host's processes.
   std::uint64_t probes = 0;             ///< Asked for one's own address: left unanswered.
   std::uint64_t too_big_answers = 0;    ///< ICMP "fragmentation needed" / ICMPv6 "too big" sent.
-  std::uint64_t fragmented = 0;         ///< Too big, sent with outer fragmentation.
+  std::uint64_t fragmented = 0;         ///< Too big, sent in fragments.
   std::uint64_t drop_unknown_port = 0;  ///< From a device that is no port.
   std::uint64_t drop_unknown_address = 0;
   std::uint64_t drop_elsewhere = 0;            ///< For an application that is not (any more) here.
@@ -156,7 +156,7 @@ struct TotalCounters {
   std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.
   std::uint64_t drop_unknown_vtep = 0;         ///< Outer source is no known host.
   std::uint64_t drop_forwarded_twice = 0;      ///< Marked, and not for anyone here.
-  std::uint64_t drop_too_big = 0;    ///< Over IPv6, where neither an answer nor fragments help.
+  std::uint64_t drop_too_big = 0;    ///< Where neither an answer nor fragments help.
   std::uint64_t drop_malformed = 0;  ///< Too short, or no tunnel key.
   bool operator==(const TotalCounters&) const = default;
 };

@@ -2,6 +2,7 @@
 
 #include "overlay/datapath/host_port.h"
 #include "overlay/datapath/ovs/answerer.h"
+#include "overlay/datapath/ovs/arrivals.h"
 #include "overlay/datapath/ovs/differences.h"
 #include "overlay/datapath/ovs/flow_image.h"
 #include "overlay/datapath/ovs/pipeline.h"
@@ -79,6 +80,7 @@ class OvsDatapath final : public Datapath {
   const OvsOptions options_;
   Bridge bridge_;
   Answerer answerer_{bridge_};
+  Arrivals arrivals_{bridge_};
   HostPort host_port_;
   int host_index_ = 0;  ///< of the host port's device; 0: it is not needed
   /// What this object left; none before it has written anything, or when it could not write
@@ -350,6 +352,11 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   }
 
   const BridgePorts numbers = usable(*ports);
+  if (options_.bridge.datapath_type == "netdev" && options_.local_vtep &&
+      options_.local_vtep->is_v4()) {
+    auto taken = arrivals_.take(options_.local_vtep->to_v4(), options_.udp_port, numbers.tunnel);
+    if (!taken) problems.push_back(taken.error().message + ".");
+  }
   DesiredState possible = desired;
   std::erase_if(possible.ports,
                 [&](const Port& port) { return !numbers.numbers.contains(port.device); });
@@ -527,6 +534,7 @@ Result<TotalCounters> OvsDatapath::counters() {
 #undef X
   // What is too big is not to be counted by flows: see pipeline.h.
   if (auto counted = answerer_.count(totals); !counted) return counted.error();
+  arrivals_.count(totals);
   return totals;
 }
 

@@ -81,10 +81,15 @@ class Bridge::Replica : public ovsdb::LoopClient {
     const hp_listener_options options{controller, &Replica::answer, this};
     listener_ = hp_listener_create(target, &options);
   }
-  /// Whether ovs-vswitchd was too slow once, and has said nothing since.
-  bool hangs() const { return listener_ && !hp_listener_answered(listener_); }
+  void take(UniqueFd socket, ArrivalReader reader) {
+    reader_ = std::move(reader);
+    socket_ = std::move(socket);
+    hp_listener_take(listener_, socket_.get(), &Replica::read, this);
+  }
+  /// Whether ovs-vswitchd has been silent for a while.
+  bool hangs() { return listener_ && !hp_listener_answers(listener_); }
   void note_slow() {
-    if (listener_) hp_listener_ask(listener_);
+    if (listener_) hp_listener_note_slow(listener_);
   }
   bool run() override {
     hp_bridge_run(bridge_);
@@ -102,22 +107,40 @@ class Bridge::Replica : public ovsdb::LoopClient {
   const std::shared_ptr<ovsdb::OvsThread> thread = ovsdb::OvsThread::get();
 
  private:
-  static std::size_t answer(void* self, const hp_punted* packet, std::uint8_t* room,
-                            std::size_t size) {
+  static void answer(void* self, const hp_punted* packet, hp_replies* replies) {
     auto text = [](const std::uint8_t* bytes, std::size_t length) {
       return std::string_view(reinterpret_cast<const char*>(bytes), length);
     };
-    const auto frame = static_cast<Replica*>(self)->answer_(
-        {packet->cookie, text(packet->tag, packet->tag_length),
-         text(packet->frame, packet->frame_length), packet->whole_length});
-    if (!frame || frame->size() > size) return 0;
-    frame->copy(reinterpret_cast<char*>(room), size);
-    return frame->size();
+    Replica& replica = *static_cast<Replica*>(self);
+    replica.reply_ = replica.answer_({packet->cookie, text(packet->tag, packet->tag_length),
+                                      text(packet->frame, packet->frame_length),
+                                      packet->whole_length, packet->room});
+    replica.frames_.clear();
+    for (const std::string& frame : replica.reply_.frames) {
+      replica.frames_.push_back(
+          {reinterpret_cast<const std::uint8_t*>(frame.data()), frame.size()});
+    }
+    *replies = {replica.frames_.data(), replica.frames_.size(),
+                replica.reply_.table ? *replica.reply_.table : -1};
+  }
+
+  static bool read(void* self, const std::uint8_t* datagram, std::size_t length,
+                   hp_arrival* arrival) {
+    const auto found = static_cast<Replica*>(self)->reader_(
+        std::string_view(reinterpret_cast<const char*>(datagram), length));
+    if (!found) return false;
+    *arrival = {found->port, found->key, reinterpret_cast<const std::uint8_t*>(found->frame.data()),
+                found->frame.size()};
+    return true;
   }
 
   hp_bridge* bridge_;
   hp_listener* listener_ = nullptr;
   PuntedAnswer answer_;
+  PuntedReply reply_;             ///< The last one,
+  std::vector<hp_frame> frames_;  ///< and its frames.
+  ArrivalReader reader_;
+  UniqueFd socket_;
 };
 
 Bridge::Bridge(BridgeOptions options) : options_(std::move(options)) {
@@ -294,6 +317,10 @@ Result<void> Bridge::remove_meter(std::uint32_t id) {
 void Bridge::answer_punted(std::uint16_t controller, PuntedAnswer answer) {
   replica_->thread->call(
       [&] { replica_->listen(options_.management.c_str(), controller, std::move(answer)); });
+}
+
+void Bridge::take_reassembled(UniqueFd socket, ArrivalReader reader) {
+  replica_->thread->call([&] { replica_->take(std::move(socket), std::move(reader)); });
 }
 
 Result<std::vector<Flow>> Bridge::canonical(const std::vector<Flow>& flows) {

@@ -3,6 +3,7 @@
 // looked at here and not be changed.
 #pragma once
 
+#include "overlay/link/unique_fd.h"
 #include "policy/error.h"
 
 #include <chrono>
@@ -83,14 +84,31 @@ struct PuntedPacket {
   std::string_view tag;      ///< The action's userdata.
   std::string_view frame;    ///< As the flow had it, up to the action's max_len.
   std::size_t length = 0;    ///< Of all of it.
+  std::size_t room = 0;      ///< How many frames can be sent now; of more the rest is lost.
 };
-/// A frame to send out of the port that the packet came from, of at most 1,500 bytes, if any.
+/// Frames to send for it, of at most 60,000 bytes each, in that order.
+struct PuntedReply {
+  std::vector<std::string> frames;
+  /// In which table they go on, with the packet's port, network (reg0) and tunnel destination.
+  /// None: out of the port that the packet came from.
+  std::optional<std::uint8_t> table = {};
+};
 /// Called on the thread that has the connections of Open vSwitch: must neither block nor throw.
-using PuntedAnswer = std::function<std::optional<std::string>(const PuntedPacket&)>;
+using PuntedAnswer = std::function<PuntedReply(const PuntedPacket&)>;
+
+/// A frame that has come through a tunnel.
+struct Arrival {
+  std::uint16_t port = 0;  ///< the tunnel's OpenFlow port
+  std::uint64_t key = 0;
+  std::string_view frame;
+};
+/// What is in a datagram, if anything. Called as PuntedAnswer is.
+using ArrivalReader = std::function<std::optional<Arrival>(std::string_view datagram)>;
 
 /// Used from one thread. Calls wait for ovs-vswitchd, no longer than the options' patience, and
-/// then fail with an error that says so. After that, where packets are answered (answer_punted()),
-/// they fail at once until ovs-vswitchd answers again, for which nobody waits.
+/// then fail with an error that says so. Where packets are answered (answer_punted()), ovs-vswitchd
+/// is asked twice a second whether it answers, for which nobody waits: while it has not for a
+/// second, calls fail at once, and none begins to wait for longer than that.
 class Bridge {
  public:
   /// Connects when first used.
@@ -137,6 +155,12 @@ class Bridge {
   /// From now on packets that flows hand to the controller of that number are answered, as soon as
   /// ovs-vswitchd can be reached and again whenever it comes back. Said once.
   void answer_punted(std::uint16_t controller, PuntedAnswer answer);
+
+  /// From now on datagrams of this UDP socket over IPv4 that the kernel has put together of
+  /// fragments, and no others, go on in table 0, as if they had come through the tunnel from where
+  /// they come from. After answer_punted(), said once. The socket must not block, and have
+  /// IP_RECVFRAGSIZE set.
+  void take_reassembled(UniqueFd socket, ArrivalReader reader);
 
   static constexpr std::uint8_t kAllTables = 255;
 

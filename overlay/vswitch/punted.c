@@ -1,41 +1,59 @@
-/* The asynchronous half of shim.h: packets that flows hand to the agent, and its answers. */
+/* The asynchronous half of shim.h: packets that flows hand to the agent, its answers, and packets
+ * that come past the switch. */
 #include <config.h>
 
 #include "overlay/vswitch/shim.h"
 
+#include <netinet/in.h>
+#include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "byte-order.h"
 #include "flow.h"
 #include "openflow/nicira-ext.h"
 #include "openvswitch/match.h"
+#include "openvswitch/meta-flow.h"
 #include "openvswitch/ofp-actions.h"
 #include "openvswitch/ofp-msgs.h"
 #include "openvswitch/ofp-packet.h"
 #include "openvswitch/ofp-switch.h"
 #include "openvswitch/ofp-util.h"
 #include "openvswitch/ofpbuf.h"
+#include "openvswitch/poll-loop.h"
 #include "openvswitch/rconn.h"
+#include "timeval.h"
 #include "util.h"
 
 enum {
   messages_per_turn = 64,
-  answers_on_the_way = 128, /* More than that wait for ovs-vswitchd to read: it has stopped. */
-  longest_answer = 1500,
+  frames_on_the_way = 1024, /* More than that wait for ovs-vswitchd to read: it has stopped. */
+  longest_frame = 60000,    /* It is in a message of 64 KiB at most. */
+  /* Milliseconds between questions whether ovs-vswitchd answers, and until it is called silent: a
+   * busy machine may have it wait for a processor. */
+  ask_every = 500,
+  silent_after = 1000,
 };
 
 struct hp_listener {
   struct rconn* rconn;
   struct rconn_packet_counter* on_the_way;
   unsigned int connection; /* The last one that was introduced, by its number. */
-  bool asked;              /* Whether it answers. */
+  bool asked;              /* Whether it answers, */
+  long long asked_at;      /* and when; if it has been, when it answered. */
+  bool silent;             /* It should have answered. */
+  long long last_turn;
   struct hp_listener_options options;
+  int arrivals; /* A socket, or -1. */
+  hp_read_arrival* read_arrival;
+  void* arrival_aux;
 };
 
 struct hp_listener* hp_listener_create(const char* target,
                                        const struct hp_listener_options* options) {
   struct hp_listener* listener = xzalloc(sizeof *listener);
   listener->options = *options;
+  listener->arrivals = -1;
   /* No probes: ovs-vswitchd is on this host, and its socket is closed when it ends. */
   listener->rconn = rconn_create(0, 1, 0, 1u << OFP14_VERSION);
   listener->on_the_way = rconn_packet_counter_create();
@@ -53,6 +71,10 @@ void hp_listener_destroy(struct hp_listener* listener) {
 void hp_listener_wait(struct hp_listener* listener) {
   rconn_run_wait(listener->rconn);
   rconn_recv_wait(listener->rconn);
+  poll_timer_wait_until(time_msec() + ask_every);
+  if (listener->arrivals >= 0) {
+    poll_fd_wait(listener->arrivals, POLLIN);
+  }
 }
 
 static void send_now(struct hp_listener* listener, struct ofpbuf* message) {
@@ -79,22 +101,56 @@ static void settle(struct hp_listener* listener, const struct ofp_header* told) 
   send_now(listener, ofputil_encode_set_config(&config, OFP14_VERSION));
 }
 
-static void send_back(struct hp_listener* listener, uint16_t port, const uint8_t* frame,
-                      size_t length) {
-  uint64_t stub[64 / 8];
-  struct ofpbuf actions = OFPBUF_STUB_INITIALIZER(stub);
-  ofpact_put_OUTPUT(&actions)->port = u16_to_ofp(port);
+static void put_field(struct ofpbuf* actions, enum mf_field_id id, const struct flow* from) {
+  const struct mf_field* field = mf_from_id(id);
+  union mf_value value;
+  mf_get_value(field, from, &value);
+  if (!is_all_zeros(&value, field->n_bytes)) {
+    ofpact_put_set_field(actions, field, &value, NULL);
+  }
+}
+
+/* Where frames go that are sent for a packet of which the switch told `from`. */
+static void put_way(struct ofpbuf* actions, const struct flow* from, int table) {
+  if (table < 0) {
+    ofpact_put_OUTPUT(actions)->port = from->in_port.ofp_port;
+    return;
+  }
+  put_field(actions, MFF_REG0, from);
+  put_field(actions, MFF_TUN_DST, from);
+  put_field(actions, MFF_TUN_IPV6_DST, from);
+  struct ofpact_resubmit* on = ofpact_put_RESUBMIT(actions);
+  on->in_port = OFPP_IN_PORT;
+  on->table_id = table;
+}
+
+static void send_frame(struct hp_listener* listener, ofp_port_t in_port,
+                       const struct ofpbuf* actions, const uint8_t* frame, size_t length) {
+  if (length > longest_frame) {
+    return;
+  }
   struct ofputil_packet_out out = {
       .packet = frame,
       .packet_len = length,
       .buffer_id = UINT32_MAX,
-      .ofpacts = actions.data,
-      .ofpacts_len = actions.size,
+      .ofpacts = actions->data,
+      .ofpacts_len = actions->size,
   };
   match_init_catchall(&out.flow_metadata);
-  match_set_in_port(&out.flow_metadata, OFPP_CONTROLLER);
+  match_set_in_port(&out.flow_metadata, in_port);
   rconn_send_with_limit(listener->rconn, ofputil_encode_packet_out(&out, OFPUTIL_P_OF14_OXM),
-                        listener->on_the_way, answers_on_the_way);
+                        listener->on_the_way, frames_on_the_way);
+}
+
+static void send_frames(struct hp_listener* listener, const struct flow* from,
+                        const struct hp_replies* replies) {
+  uint64_t stub[256 / 8];
+  struct ofpbuf actions = OFPBUF_STUB_INITIALIZER(stub);
+  put_way(&actions, from, replies->table);
+  ofp_port_t in_port = replies->table < 0 ? OFPP_CONTROLLER : from->in_port.ofp_port;
+  for (size_t i = 0; i < replies->n; i++) {
+    send_frame(listener, in_port, &actions, replies->frames[i].bytes, replies->frames[i].length);
+  }
   ofpbuf_uninit(&actions);
 }
 
@@ -106,6 +162,7 @@ static void answer(struct hp_listener* listener, const struct ofp_header* messag
   if (ofputil_decode_packet_in(message, true, NULL, NULL, &in, &length, &buffer, &continuation)) {
     return;
   }
+  const int on_the_way = rconn_packet_counter_n_packets(listener->on_the_way);
   const struct hp_punted punted = {
       .cookie = ntohll(in.cookie),
       .port = ofp_to_u16(in.flow_metadata.flow.in_port.ofp_port),
@@ -114,13 +171,77 @@ static void answer(struct hp_listener* listener, const struct ofp_header* messag
       .frame = in.packet,
       .frame_length = in.packet_len,
       .whole_length = length,
+      .room = on_the_way < frames_on_the_way ? frames_on_the_way - on_the_way : 0,
   };
-  uint8_t frame[longest_answer];
-  size_t n = listener->options.answer(listener->options.aux, &punted, frame, sizeof frame);
-  if (n > 0) {
-    send_back(listener, punted.port, frame, n);
+  struct hp_replies replies = {.table = -1};
+  listener->options.answer(listener->options.aux, &punted, &replies);
+  send_frames(listener, &in.flow_metadata.flow, &replies);
+  /* What `in` points to is in the message. */
+}
+
+void hp_listener_take(struct hp_listener* listener, int fd, hp_read_arrival* read, void* aux) {
+  listener->arrivals = fd;
+  listener->read_arrival = read;
+  listener->arrival_aux = aux;
+}
+
+static void send_arrival(struct hp_listener* listener, const struct hp_arrival* arrival,
+                         ovs_be32 source) {
+  uint64_t stub[256 / 8];
+  struct ofpbuf actions = OFPBUF_STUB_INITIALIZER(stub);
+  const ovs_be64 key = htonll(arrival->key);
+  ofpact_put_set_field(&actions, mf_from_id(MFF_TUN_ID), &key, NULL);
+  ofpact_put_set_field(&actions, mf_from_id(MFF_TUN_SRC), &source, NULL);
+  struct ofpact_resubmit* on = ofpact_put_RESUBMIT(&actions);
+  on->in_port = OFPP_IN_PORT;
+  on->table_id = 0;
+  send_frame(listener, u16_to_ofp(arrival->port), &actions, arrival->frame, arrival->length);
+  ofpbuf_uninit(&actions);
+}
+
+/* Whether the kernel has put the datagram together. */
+static bool was_fragmented(struct msghdr* message) {
+  for (struct cmsghdr* item = CMSG_FIRSTHDR(message); item; item = CMSG_NXTHDR(message, item)) {
+    if (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_RECVFRAGSIZE) {
+      return true;
+    }
   }
-  /* What it points to is in the message. */
+  return false;
+}
+
+/* One datagram of the socket; false: there is none. */
+static bool receive_arrival(struct hp_listener* listener) {
+  static uint8_t datagram[65536]; /* Of the one thread. */
+  union {
+    struct cmsghdr align;
+    char space[CMSG_SPACE(sizeof(int))];
+  } control;
+  struct sockaddr_in from;
+  struct iovec room = {.iov_base = datagram, .iov_len = sizeof datagram};
+  struct msghdr message = {
+      .msg_name = &from,
+      .msg_namelen = sizeof from,
+      .msg_iov = &room,
+      .msg_iovlen = 1,
+      .msg_control = &control,
+      .msg_controllen = sizeof control,
+  };
+  ssize_t length = recvmsg(listener->arrivals, &message, 0);
+  if (length < 0) {
+    return false;
+  }
+  struct hp_arrival arrival;
+  if (was_fragmented(&message) && from.sin_family == AF_INET &&
+      listener->read_arrival(listener->arrival_aux, datagram, length, &arrival)) {
+    send_arrival(listener, &arrival, from.sin_addr.s_addr);
+  }
+  return true;
+}
+
+static void note_answer(struct hp_listener* listener) {
+  listener->asked = false;
+  listener->asked_at = time_msec();
+  listener->silent = false;
 }
 
 static void hear(struct hp_listener* listener, const struct ofpbuf* message) {
@@ -136,19 +257,52 @@ static void hear(struct hp_listener* listener, const struct ofpbuf* message) {
   } else if (type == OFPTYPE_ECHO_REQUEST) {
     send_now(listener, ofputil_encode_echo_reply(header));
   } else if (type == OFPTYPE_ECHO_REPLY) {
-    listener->asked = false;
+    note_answer(listener);
   }
 }
 
-void hp_listener_ask(struct hp_listener* listener) {
-  if (!listener->asked && rconn_is_connected(listener->rconn)) {
-    send_now(listener, ofputil_encode_echo_request(OFP14_VERSION));
+static void ask(struct hp_listener* listener) {
+  if (listener->asked || !rconn_is_connected(listener->rconn)) {
+    return;
   }
+  send_now(listener, ofputil_encode_echo_request(OFP14_VERSION));
   listener->asked = true;
+  listener->asked_at = time_msec();
 }
 
-bool hp_listener_answered(const struct hp_listener* listener) {
-  return !listener->asked;
+/* After what there was to hear has been heard. */
+static void judge_silence(struct hp_listener* listener) {
+  const long long now = time_msec();
+  if (now - listener->last_turn > silent_after && listener->asked) {
+    listener->asked_at = now; /* Nobody has listened. */
+  }
+  listener->last_turn = now;
+  if (listener->asked && now - listener->asked_at >= silent_after) {
+    listener->silent = true;
+  } else if (!listener->asked && now - listener->asked_at >= ask_every) {
+    ask(listener);
+  }
+}
+
+void hp_listener_note_slow(struct hp_listener* listener) {
+  ask(listener);
+  listener->asked = listener->silent = true;
+}
+
+bool hp_listener_answers(struct hp_listener* listener) {
+  hp_listener_run(listener);
+  if (listener->silent || !rconn_is_connected(listener->rconn)) {
+    return !listener->silent;
+  }
+  ask(listener);
+  while (listener->asked && !listener->silent && rconn_is_connected(listener->rconn)) {
+    rconn_run_wait(listener->rconn);
+    rconn_recv_wait(listener->rconn);
+    poll_timer_wait_until(MIN(listener->asked_at + silent_after, time_msec() + ask_every));
+    poll_block();
+    hp_listener_run(listener);
+  }
+  return !listener->silent;
 }
 
 bool hp_listener_run(struct hp_listener* listener) {
@@ -156,13 +310,18 @@ bool hp_listener_run(struct hp_listener* listener) {
   if (rconn_is_connected(listener->rconn) &&
       rconn_get_connection_seqno(listener->rconn) != listener->connection) {
     listener->connection = rconn_get_connection_seqno(listener->rconn);
-    listener->asked = false; /* Both sides have greeted each other. */
+    note_answer(listener); /* Both sides have greeted each other. */
     introduce(listener);
+  }
+  bool more = listener->arrivals >= 0;
+  for (int i = 0; more && i < messages_per_turn; i++) {
+    more = receive_arrival(listener);
   }
   for (int i = 0; i < messages_per_turn; i++) {
     struct ofpbuf* message = rconn_recv(listener->rconn);
     if (!message) {
-      return false;
+      judge_silence(listener);
+      return more;
     }
     hear(listener, message);
     ofpbuf_delete(message);

@@ -121,10 +121,20 @@ struct hp_punted {
   const uint8_t* frame; /* as the flow had it, up to the action's max_len */
   size_t frame_length;
   size_t whole_length;
+  size_t room; /* how many frames can be sent now */
 };
-/* Writes into `answer`, which has room for `room` bytes, a frame to send out of the port that the
- * packet came from, and returns its length; 0: none. Must not block. */
-typedef size_t hp_answer_punted(void* aux, const struct hp_punted*, uint8_t* answer, size_t room);
+struct hp_frame {
+  const uint8_t* bytes;
+  size_t length; /* no more than 60,000: longer ones are not sent */
+};
+struct hp_replies {
+  const struct hp_frame* frames; /* not freed: good until the next call */
+  size_t n;
+  int table; /* that they go on in, with the packet's port, reg0 and tunnel destination;
+              * -1: out of the port that the packet came from */
+};
+/* Says what is to be sent. Must not block. */
+typedef void hp_answer_punted(void* aux, const struct hp_punted*, struct hp_replies*);
 
 struct hp_listener_options {
   uint16_t controller; /* hears the actions controller(id=...) with this number */
@@ -136,13 +146,28 @@ struct hp_listener;
  * hp_listener_run() and hp_listener_wait() take their turns in the poll loop. */
 struct hp_listener* hp_listener_create(const char* target, const struct hp_listener_options*);
 void hp_listener_destroy(struct hp_listener*);
+/* A frame that came through a tunnel. */
+struct hp_arrival {
+  uint16_t port; /* the tunnel's OpenFlow port */
+  uint64_t key;
+  const uint8_t* frame;
+  size_t length;
+};
+/* Says what is in a datagram; false: nothing. Must not block. */
+typedef bool hp_read_arrival(void* aux, const uint8_t* datagram, size_t length, struct hp_arrival*);
+/* Has datagrams of that UDP socket over IPv4, which does not block and has IP_RECVFRAGSIZE set, go
+ * on in table 0 as if they had come through the tunnel: those that the kernel has put together of
+ * fragments. It stays the caller's. */
+void hp_listener_take(struct hp_listener*, int fd, hp_read_arrival* read, void* aux);
 /* Answers some of what has come; true: there may be more. */
 bool hp_listener_run(struct hp_listener*);
 void hp_listener_wait(struct hp_listener*);
-/* Asks ovs-vswitchd whether it answers, without waiting for it. */
-void hp_listener_ask(struct hp_listener*);
-/* Whether it has answered since it was asked last, on this connection or with a new one. */
-bool hp_listener_answered(const struct hp_listener*);
+/* While they take their turns, ovs-vswitchd is asked twice a second whether it answers. */
+
+/* Whether it is there: waits for its answer for a moment if it has not been silent for long. */
+bool hp_listener_answers(struct hp_listener*);
+/* It has been too slow for something else: it is silent until it answers. */
+void hp_listener_note_slow(struct hp_listener*);
 
 /* The daemon. */
 

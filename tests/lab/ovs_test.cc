@@ -146,11 +146,17 @@ TEST_F(OpenVSwitchHost, WhatIsMeddledWithIsMendedAndTheRestLeftAlone) {
   host.inside().ip("link del theirs");
 }
 
-TEST_F(OpenVSwitchHost, ItsSwitchHangsAndNobodyWaitsForItAgain) {
+TEST_F(OpenVSwitchHost, ItsSwitchHangsAndTheAgentAnswersMeanwhile) {
   Host& host = bring_home();
   const auto ours = flows(kOurs);
   std::size_t log = host.agent().log_size();
   host.open_vswitch().freeze();
+  // From the first moment, while the agent looks after its flows too: every 3 s.
+  for (const auto until = Clock::now() + 5s; Clock::now() < until;) {
+    const auto began = Clock::now();
+    EXPECT_THAT(host.get("/v1/status"), HasSubstr(" 200 "));
+    EXPECT_LT(Clock::now() - began, 2500ms);
+  }
   host.agent().wait_for_log("ovs-vswitchd has not answered for a while", 20s, log);
   for (int i = 0; i < 20; ++i) {
     const auto began = Clock::now();

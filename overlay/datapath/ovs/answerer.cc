@@ -1,5 +1,6 @@
 #include "overlay/datapath/ovs/answerer.h"
 
+#include "overlay/datapath/ovs/fragment.h"
 #include "overlay/datapath/ovs/pipeline.h"
 #include "overlay/datapath/ovs/too_big.h"
 
@@ -32,18 +33,29 @@ Result<void> widen_taps(const std::vector<Port>& ports, const std::vector<Link>&
 }
 
 struct Answerer::Counts {
-  std::atomic<std::uint64_t> answered = 0, dropped = 0;
+  std::atomic<std::uint64_t> answered = 0, cut = 0, dropped = 0;
 };
 
 void Answerer::start() {
   counts_ = std::make_shared<Counts>();
   auto answer = [counts = counts_](const vswitch::PuntedPacket& packet) {
-    std::optional<std::string> frame;
-    if ((packet.cookie & kCookieMask) != kCookie) return frame;
+    vswitch::PuntedReply reply;
+    if ((packet.cookie & kCookieMask) != kCookie) return reply;
     const auto tag = read_tag(packet.tag);
-    if (tag) frame = answer_too_big(packet.frame, packet.length, *tag);
-    ++(frame ? counts->answered : counts->dropped);
-    return frame;
+    if (auto parts = tag ? cut(packet.frame, tag->mtu) : std::nullopt) {
+      if (parts->size() <= packet.room) {
+        reply = {std::move(*parts), tag->table};
+        ++counts->cut;
+        return reply;
+      }
+    } else if (auto answer = tag ? answer_too_big(packet.frame, packet.length, *tag) : std::nullopt;
+               answer && packet.room > 0) {
+      reply.frames.push_back(std::move(*answer));
+      ++counts->answered;
+      return reply;
+    }
+    ++counts->dropped;
+    return reply;
   };
   bridge_.answer_punted(kController, answer);
 }
@@ -89,6 +101,7 @@ Result<void> Answerer::count(TotalCounters& totals) {
   auto meters = bridge_.meters(true);
   if (!meters) return meters.error();
   totals.too_big_answers += counts_->answered;
+  totals.fragmented += counts_->cut;
   totals.drop_too_big += counts_->dropped;
   for (const Meter& meter : *meters) {
     if ((meter.id & kMeterMask) == kMeter) totals.drop_too_big += meter.dropped;

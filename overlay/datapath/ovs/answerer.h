@@ -1,5 +1,5 @@
-// The agent's part in packets that do not fit the tunnel: answers what flows hand it, and keeps the
-// meters by which they hand over no more than that.
+// The agent's part in packets that do not fit the tunnel: answers or cuts what flows hand it, and
+// keeps the meters by which they hand over no more than that.
 #pragma once
 
 #include "overlay/datapath/datapath.h"
@@ -32,7 +32,7 @@ class Answerer {
   /// Takes away the others, after the flows that referred to them.
   Result<void> drop_meters();
 
-  /// Adds what was answered and what was not.
+  /// Adds what was answered, what was cut, and what was dropped.
   Result<void> count(TotalCounters& totals);
 
  private:

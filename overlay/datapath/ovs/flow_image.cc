@@ -70,13 +70,45 @@ bool checks_size(const NetworkEntry* network, const BridgePorts& ports) {
   return ports.answers_too_big && network && network->mtu > 0 && network->mtu <= kMostChecked;
 }
 
-/// What does not fit the tunnel, of a port, is the agent's to answer.
+/// What does not fit the tunnel, of a port, is the agent's to answer or to cut.
 void emit_too_big(const Emitter& add, const policy::MacAddress& sender, std::int64_t port,
                   const NetworkEntry& network) {
   const auto mtu = static_cast<std::uint16_t>(network.mtu);
-  add(kFit, 3, fmt::format("reg0={:#x},{},in_port={}", network.vni, known(kTooBig), port),
-      fmt::format("controller(max_len={},id={},userdata={},meter_id={})", kMostQuoted, kController,
-                  write_tag({sender, mtu}), meter_of(port)));
+  for (const Table table : {kFit, kSpread}) {
+    add(table, 3, fmt::format("reg0={:#x},{},in_port={}", network.vni, known(kTooBig), port),
+        fmt::format("controller(id={},userdata={},meter_id={})", kController,
+                    write_tag({sender, mtu, table}), meter_of(port)));
+  }
+}
+
+/// Goes on in `table`, where the network's packets are looked at with whether they fit the tunnel.
+std::string ask_size(const NetworkEntry& network, Table table) {
+  return fmt::format("check_pkt_larger({})->NXM_NX_REG1[11],{}", network.mtu + kEthernetHeader,
+                     go(table));
+}
+
+/// What is sent to all of the network, by a port: to the hosts, then to the other ports that are
+/// here (and forget where it comes from). From another host it is for those here.
+void emit_copies(const Emitter& add, const NetworkEntry& network, const DesiredState& carried,
+                 const BridgePorts& ports) {
+  const std::string in = fmt::format("reg0={:#x}", network.vni);
+  std::string here, there(kKeyMarked);
+  for (const Port& port : carried.ports) {
+    if (port.vni != network.vni) continue;
+    here += fmt::format("set_field:{}->reg5,{},", ports.numbers.at(port.device), go(kMember));
+  }
+  for (const policy::IpAddress& host : network.hosts) {
+    there += fmt::format(",{},output:{}", tunnel_to(host), ports.tunnel);
+  }
+  // A last action that does nothing to a packet: where there is no port, there is none else.
+  add(kCopy, 1, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kLong)),
+      here + std::string(kForgetPort));
+  const bool checked = checks_size(&network, ports);
+  add(kCopy, 1, fmt::format("{},{}", in, known(0, kTunnelled | kLong)),
+      fmt::format("{},{}{}", go(checked ? kFar : kSpread), here, kForgetPort));
+  if (checked) add(kFar, 1, in, ask_size(network, kSpread));
+  add(kSpread, 2, fmt::format("{},{}", in, known(kTooBig)), "drop");
+  add(kSpread, 1, fmt::format("{},{}", in, known(0, kTooBig)), there);
 }
 
 void emit_port(FlowImage& image, const Port& port, const DesiredState& carried,
@@ -116,24 +148,10 @@ void emit_network(FlowImage& image, const NetworkEntry& network, const DesiredSt
   add(kGroup, 2, fmt::format("{},{}", in, kFromThere),
       fmt::format("{},{}", learn(kToMany), go(kSource)));
   if (checks_size(&network, ports)) {
-    add(kSend, 2, fmt::format("{},{}", in, kFromHere),
-        fmt::format("check_pkt_larger({})->NXM_NX_REG1[11],{}", network.mtu + kEthernetHeader,
-                    go(kFit)));
+    add(kSend, 2, fmt::format("{},{}", in, kFromHere), ask_size(network, kFit));
     if (ports.host != 0) emit_too_big(add, kRouterMac, ports.host, network);
   }
-  std::string copies;
-  for (const Port& port : carried.ports) {
-    if (port.vni != network.vni) continue;
-    copies += fmt::format("set_field:{}->reg5,{},", ports.numbers.at(port.device), go(kMember));
-  }
-  // A last action that does nothing to a packet: where there is no port, there is none else.
-  add(kCopy, 1, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kLong)),
-      copies + std::string(kForgetPort));
-  copies += kKeyMarked;
-  for (const policy::IpAddress& host : network.hosts) {
-    copies += fmt::format(",{},output:{}", tunnel_to(host), ports.tunnel);
-  }
-  add(kCopy, 1, fmt::format("{},{}", in, known(0, kTunnelled | kLong)), copies);
+  emit_copies(add, network, carried, ports);
 }
 
 /// Who asks for `ip` is answered with `mac`. What has the form of an announcement is judged.
@@ -435,8 +453,10 @@ void emit_member(const Emitter& add, const AddressEntry& entry, const Port& port
                     tunnel_from(host->vtep)),
         fmt::format("{},{}", count(Counter::delivered_held), go(kDeliver)));
   } else {
-    add(kMember, 1, here,
+    // What another host has sent came through a tunnel, and would not be sent back to one.
+    add(kMember, 2, fmt::format("{},{}", here, kFromThere),
         fmt::format("{},{},{},output:{}", tunnel_to(host->vtep), kKey, kForgetPort, ports.tunnel));
+    add(kMember, 1, here, fmt::format("{},{}", tunnel_to(host->vtep), go(kSend)));
   }
 }
 

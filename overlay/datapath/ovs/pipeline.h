@@ -39,6 +39,8 @@ enum Table : std::uint8_t {
   kToHost = 224,      ///< to the host's own processes
   kLeave = 225,       ///< the normal way: to other people's flows in table 0
   kFit = 226,         ///< into the tunnel what fits; to the agent what does not
+  kSpread = 227,      ///< to a group: the same, to all hosts of the network
+  kFar = 228,         ///< to a group: is it too big for that
   kClaim = 229,       ///< ARP, neighbor discovery to one station: says where its sender is
   kTarget = 230,      ///< the same: says where another address is
 };
@@ -72,7 +74,8 @@ enum Known : std::uint32_t {
 /// last thing asked, and nothing is counted behind it but what ports are given.
 
 /// What does not fit the tunnel is handed to the agent by controller() with this number ("HP"), no
-/// more of each port than its meter lets pass: so many a second, and as many at once.
+/// more of each port than its meter lets pass: so many a second, and as many at once. All of a
+/// packet is, since it may have to be cut.
 inline constexpr std::uint16_t kController = 0x4850;
 inline constexpr std::uint32_t kTooBigRate = 100;
 /// The meter of a port is that number in the high half, and its OpenFlow port in the low.

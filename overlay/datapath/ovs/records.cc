@@ -166,7 +166,7 @@ DesiredState decompile(const std::vector<Flow>& flows) {
       for (std::string_view key : {"tun_src=", "tun_ipv6_src="}) {
         if (auto vtep = address(value_after(flow.key.match, key))) state.vteps.push_back(*vtep);
       }
-    } else if (flow.key.table == kCopy) {
+    } else if (flow.key.table == kSpread) {
       policy::Vni vni = 0;
       const std::string text = value_after(flow.key.match, "reg0=0x");
       std::from_chars(text.data(), text.data() + text.size(), vni, 16);

@@ -13,24 +13,23 @@
 
 namespace homeport::overlay::ovs {
 
-/// What a flow tells of a packet that it hands over: whom to answer, and what would fit.
+/// What a flow tells of a packet that it hands over: whom to answer, what would fit, and where that
+/// goes on.
 struct TooBigTag {
   policy::MacAddress sender;  ///< The port's.
   std::uint16_t mtu = 0;      ///< Of its network, in bytes of an IP packet.
+  std::uint8_t table = 0;     ///< Which takes parts of it.
   bool operator==(const TooBigTag&) const = default;
 };
 
-/// The tag as userdata of the action controller(): "02.00.00.00.00.01.05.96".
+/// The tag as userdata of the action controller(): "02.00.00.00.00.01.05.96.e2".
 std::string write_tag(const TooBigTag& tag);
 /// Read back from the bytes that come with the packet; nullopt: it is no such tag.
 std::optional<TooBigTag> read_tag(std::string_view bytes);
 
-/// How much of a packet an answer looks at: its headers, and what it may quote (RFC 4443, 2.4). A
-/// switch without buffers hands over all of it.
-inline constexpr unsigned kMostQuoted = 1280;
-
 /// The frame that answers `frame`, of which there were `length` bytes. nullopt where it fits, or
-/// none is allowed: to errors, parts of packets, groups, anything but IP, and IPv4 with options.
+/// none is allowed: to errors, later fragments, groups over IPv4, anything but IP, IPv4 that may be
+/// fragmented or has options. At least 1280 bytes of `frame` are looked at and quoted.
 std::optional<std::string> answer_too_big(std::string_view frame, std::size_t length,
                                           const TooBigTag& tag);
 

@@ -170,12 +170,14 @@ TEST(FlowImage, AnnouncementsGoToPortsAndHostsOfTheirNetworkAlone) {
   const std::string out = flow_of(flows, kCopy, "reg0=0x2a,reg1=0x0/0x11").body.actions;
   EXPECT_THAT(out, HasSubstr("set_field:11->reg5"));
   EXPECT_THAT(out, Not(HasSubstr("set_field:12->reg5")));
-  EXPECT_THAT(out, HasSubstr("192.0.2.2->tun_dst"));
-  EXPECT_THAT(out, HasSubstr("192.0.2.3->tun_dst"));
-  EXPECT_THAT(out, HasSubstr("load:0x1->NXM_NX_TUN_ID[23]"));
+  EXPECT_THAT(out, HasSubstr("resubmit(,228)"));
+  const std::string far = flow_of(flows, kSpread, "reg0=0x2a,reg1=0x0/0x800").body.actions;
+  EXPECT_THAT(far, HasSubstr("192.0.2.2->tun_dst"));
+  EXPECT_THAT(far, HasSubstr("192.0.2.3->tun_dst"));
+  EXPECT_THAT(far, HasSubstr("load:0x1->NXM_NX_TUN_ID[23]"));
   // What came from another host is never sent to one.
   EXPECT_THAT(flow_of(flows, kCopy, "reg0=0x2a,reg1=0x1/0x11").body.actions,
-              Not(HasSubstr("tun_dst")));
+              Not(HasSubstr("228")));
 }
 
 TEST(FlowImage, OfContradictionsTheHigherGenerationIsCarried) {

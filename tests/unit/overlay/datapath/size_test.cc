@@ -5,6 +5,7 @@
 #include <boost/asio/ip/tcp.hpp>
 
 #include <gmock/gmock.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -92,10 +93,10 @@ class Size : public testing::TestWithParam<Fleet> {
 
 class Answers : public Size {
  protected:
-  /// The kernel fragments outer packets of IPv4, a userspace switch none. And a userspace switch at
-  /// the other end does not put them together.
-  const bool fragments_ = GetParam().hosts[0] == Kind::ebpf && GetParam().underlay == Underlay::v4;
-  const bool reassembles_ = GetParam().hosts[1] == Kind::ebpf;
+  /// The kernel fragments outer packets of IPv4. For a userspace switch, which fragments none, the
+  /// agent cuts the inner ones.
+  const bool outside_ = GetParam().hosts[0] == Kind::ebpf && GetParam().underlay == Underlay::v4;
+  const bool fragments_ = outside_ || GetParam().hosts[0] == Kind::ovs;
 };
 
 TEST_P(Size, FullSizeDatagramsOfBothFamiliesArrive) {
@@ -167,34 +168,109 @@ TEST_P(Answers, DatagramThatMayBeFragmentedArrives) {
     EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 1u);
     client.send(two_.v4, server.port(), data);
   }
-  if (fragments_ && !reassembles_) {
-    client.send(two_.v4, server.port(), "alone");
-    EXPECT_EQ(server.receive(), "alone");
-    EXPECT_EQ(fabric_.host(1).totals().fragmented, 1u);
-    return;
-  }
-  EXPECT_EQ(server.receive(), data);
+  EXPECT_TRUE(server.receive() == data);
   EXPECT_EQ(fabric_.host(1).totals().fragmented, fragments_ ? 1u : 0u);
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, fragments_ ? 0u : 1u);
+}
+
+TEST_P(Answers, DatagramsOfJumboFramesThatMayBeFragmentedArrive) {
+  if (!fragments_) return;  // The sender is told, as above.
+  for (int number : {1, 2}) fabric_.set_mtu(fabric_.app(number), number, 9000);
+  Socket server(two_.inside, false), client(one_.inside, false);
+  set_discovery(client, false, IP_PMTUDISC_DONT);
+  for (char what = 'a'; what <= 'j'; ++what) {
+    const std::string data(8972, what);
+    client.send(two_.v4, server.port(), data);
+    EXPECT_TRUE(server.receive() == data) << what;
+  }
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 10u);
 }
 
 TEST_P(Answers, WhatCannotBeAnsweredIsFragmentedOrCounted) {
   believe_in_1500();
   Sniffer sniffer(two_.inside);
   send_frame(one_, ethernet(two_.mac, one_.mac, 0x88b5, std::string(1500, 'x')));
-  if (!fragments_) {
+  if (!outside_) {
     EXPECT_TRUE(eventually([&] { return fabric_.host(1).totals().drop_too_big == 1; }));
     return;
   }
-  const std::string small = ethernet(two_.mac, one_.mac, 0x88b5, std::string(64, 's'));
-  if (!reassembles_) send_frame(one_, small);
   auto frame = sniffer.next([](const std::string& bytes) { return read16(bytes, 12) == 0x88b5; });
   ASSERT_TRUE(frame);
-  if (!reassembles_) {
-    EXPECT_EQ(*frame, small);
-    return;
-  }
   EXPECT_EQ(frame->size(), 1514u);
 }
+
+/// What is sent to all of the network, and too big for the tunnel, by a switch.
+class Groups : public Size {
+ protected:
+  static constexpr policy::MacAddress kGroup = {{0x01, 0x00, 0x5e, 0x01, 0x02, 0x03}};
+  const policy::IpAddress group_ = boost::asio::ip::make_address("239.1.2.3");
+
+  void send_1500(bool dont_fragment) {
+    send_frame(one_, with_header_checksum(transport_frame(kGroup, one_.mac, one_.v4, group_, 17,
+                                                          1514, dont_fragment)));
+  }
+};
+
+TEST_P(Groups, ThatMayBeFragmentedReachesEveryMemberInParts) {
+  App& four = fabric_.join(1);
+  fabric_.apply_all();
+  believe_in_1500();
+  fabric_.set_mtu(four, 1, 1500);
+  std::vector<std::pair<App*, Sniffer>> members;
+  for (App* app : {&four, &two_, &fabric_.app(3)}) members.emplace_back(app, app->inside);
+  send_1500(false);
+  for (auto& [app, sniffer] : members) {
+    std::size_t payload = 0;
+    auto to_group = [](const std::string& got) {
+      return got.substr(0, 6) == bytes_of(kGroup) && read16(got, 12) == 0x0800;
+    };
+    while (payload < 1480) {
+      const auto part = sniffer.next(to_group);
+      ASSERT_TRUE(part) << app->number;
+      EXPECT_EQ((read16(*part, 20) & 0x1fff) * 8, payload);
+      payload += part->size() - 34;
+    }
+    EXPECT_EQ(payload, 1480u);
+    EXPECT_FALSE(sniffer.pending(to_group));
+  }
+  EXPECT_EQ(fabric_.host(1).totals().fragmented, 1u);
+}
+
+TEST_P(Groups, ThatMustStayWholeIsCountedAndReachesThoseHere) {
+  App& four = fabric_.join(1);
+  fabric_.apply_all();
+  believe_in_1500();
+  fabric_.set_mtu(four, 1, 1500);
+  Sniffer sniffer(four.inside);
+  send_1500(true);
+  EXPECT_TRUE(sniffer.next([](const std::string& got) { return got.size() == 1514; }));
+  EXPECT_TRUE(eventually([&] { return fabric_.host(1).totals().drop_too_big == 1; }));
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 0u);
+}
+
+TEST_P(Groups, OfIpv6IsAnswered) {
+  believe_in_1500();
+  Socket client(one_.inside, true);
+  set_discovery(client, true, IP_PMTUDISC_DO);
+  const int on = 1;
+  ::setsockopt(client.fd(), IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof(on));
+  const int index = one_.inside.run([] { return static_cast<int>(::if_nametoindex("eth0")); });
+  ::setsockopt(client.fd(), IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof(index));
+  client.send(boost::asio::ip::make_address("ff05::77"), 9, std::string(1452, 'x'), one_.v6);
+  pollfd error{.fd = client.fd(), .events = 0, .revents = 0};
+  ASSERT_EQ(::poll(&error, 1, 5000), 1);
+  int code = 0;
+  socklen_t length = sizeof(code);
+  ::getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &code, &length);
+  EXPECT_EQ(code, EMSGSIZE);
+  EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fleets, Groups,
+    testing::Values(Fleet{"OvsOverIpv4", Underlay::v4, {Kind::ovs, Kind::ovs, Kind::ebpf}},
+                    Fleet{"OvsOverIpv6", Underlay::v6, {Kind::ovs, Kind::ebpf, Kind::ovs}}),
+    fleet_name);
 
 /// What the agent answers for a switch, and is handed no more of than it can stand.
 class Handed : public Size {

@@ -14,7 +14,8 @@ using boost::asio::ip::make_address;
 constexpr policy::MacAddress kSender = {{2, 0, 0, 0, 0, 1}}, kOwner = {{2, 0, 0, 0, 0, 2}};
 const auto kFrom4 = make_address("10.0.0.1"), kTo4 = make_address("10.0.0.2");
 const auto kFrom6 = make_address("fd00::1"), kTo6 = make_address("fd00::2");
-constexpr TooBigTag kTag{kSender, 1430};
+constexpr TooBigTag kTag{kSender, 1430, 226};
+constexpr std::size_t kEnough = 1280;
 constexpr std::size_t kWhole = 1514;
 
 std::string frame4(bool dont_fragment = true) {
@@ -24,9 +25,9 @@ std::string frame4(bool dont_fragment = true) {
 std::string frame6(unsigned char protocol = 6) {
   return transport_frame(kOwner, kSender, kFrom6, kTo6, protocol, kWhole);
 }
-/// What the switch hands over of it.
+/// Of its beginning.
 std::optional<std::string> answer(const std::string& frame, const TooBigTag& tag = kTag) {
-  return answer_too_big(frame.substr(0, kMostQuoted), frame.size(), tag);
+  return answer_too_big(frame.substr(0, kEnough), frame.size(), tag);
 }
 
 TEST(TooBig, Ipv4IsToldInTheNameOfTheDestination) {
@@ -64,14 +65,29 @@ TEST(TooBig, ThatWasRoutedIsToldByTheRouter) {
   EXPECT_EQ(answer(frame)->substr(0, 12), bytes_of(kSender) + bytes_of(kRouterMac));
 }
 
-TEST(TooBig, OneThatMayBeFragmentedIsToldToo) {
-  EXPECT_TRUE(answer(frame4(false)));
+TEST(TooBig, OneThatMayBeFragmentedIsNotTold) {
+  EXPECT_FALSE(answer(frame4(false)));
+}
+
+TEST(TooBig, Ipv6ToAGroupIsToldByTheRouter) {
+  std::string frame = frame6();
+  frame.replace(0, 6, std::string("\x33\x33\0\0\0\x77", 6));
+  EXPECT_FALSE(answer(frame));  // For one, and sent to all.
+  frame.replace(38, 16, bytes_of(make_address("ff05::77")));
+  const auto told = answer(frame);
+  ASSERT_TRUE(told);
+  EXPECT_EQ(told->substr(0, 12), bytes_of(kSender) + bytes_of(kRouterMac));
+  EXPECT_EQ(told->substr(22, 32),
+            bytes_of(make_address("fe80::48:50ff:fe00:1")) + bytes_of(kFrom6));
+  EXPECT_EQ(told->substr(54, 2), std::string("\2\0", 2));
+  EXPECT_EQ(told->substr(62), frame.substr(14, 1232));
+  EXPECT_EQ(icmp6_checksum(*told), 0u);
 }
 
 TEST(TooBig, WhatFitsIsNotAnswered) {
-  EXPECT_TRUE(answer(frame4(), {kSender, 1499}));
-  EXPECT_FALSE(answer(frame4(), {kSender, 1500}));
-  EXPECT_FALSE(answer(frame6(), {kSender, 1500}));
+  EXPECT_TRUE(answer(frame4(), {kSender, 1499, 226}));
+  EXPECT_FALSE(answer(frame4(), {kSender, 1500, 226}));
+  EXPECT_FALSE(answer(frame6(), {kSender, 1500, 226}));
   // A small packet in a long frame.
   std::string frame = frame4();
   frame.replace(16, 2, be16(1430));
@@ -82,10 +98,10 @@ TEST(TooBig, WhatFitsIsNotAnswered) {
 }
 
 TEST(TooBig, NoIpv6SenderIsToldOfLessThanEveryPathCarries) {
-  EXPECT_EQ(answer(frame6(), {kSender, 600})->substr(58, 4), be16(0) + be16(1280));
+  EXPECT_EQ(answer(frame6(), {kSender, 600, 226})->substr(58, 4), be16(0) + be16(1280));
   std::string frame = frame6();
   frame.replace(18, 2, be16(1240));
-  EXPECT_FALSE(answer(frame, {kSender, 600}));
+  EXPECT_FALSE(answer(frame, {kSender, 600, 226}));
 }
 
 TEST(TooBig, ErrorsOfIcmpAreNotAnsweredAndEchosAre) {
@@ -127,9 +143,9 @@ TEST(TooBig, ErrorsAreFoundBehindExtensionHeaders) {
 
 TEST(TooBig, NeitherPartsNorGroupsNorNobodyAreTold) {
   std::string frame = frame4();
-  frame.replace(20, 2, be16(0x2000));  // The first of several has the ports.
+  frame.replace(20, 2, be16(0x6000));  // The first of several has the ports.
   EXPECT_TRUE(answer(frame));
-  frame.replace(20, 2, be16(0x2001));
+  frame.replace(20, 2, be16(0x6001));
   EXPECT_FALSE(answer(frame));
 
   for (const char* address : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255"}) {
@@ -171,8 +187,8 @@ TEST(TooBig, WhatIsNotSuchAPacketIsNotAnswered) {
 }
 
 TEST(TooBig, TagsAreReadBackAsTheyWereWritten) {
-  EXPECT_EQ(write_tag(kTag), "02.00.00.00.00.01.05.96");
-  const std::string bytes("\2\0\0\0\0\1\x05\x96", 8);
+  EXPECT_EQ(write_tag(kTag), "02.00.00.00.00.01.05.96.e2");
+  const std::string bytes("\2\0\0\0\0\1\x05\x96\xe2", 9);
   EXPECT_EQ(read_tag(bytes), kTag);
   EXPECT_FALSE(read_tag(bytes.substr(1)));
   EXPECT_FALSE(read_tag(bytes + "x"));

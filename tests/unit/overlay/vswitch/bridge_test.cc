@@ -177,7 +177,7 @@ TEST_F(BridgeTest, WhatAFlowHandsOverIsHeardAndTheSwitchIsAsBefore) {
       first.set_value(fmt::format("{} {} of {}, {:#x}", packet.tag, packet.frame.size(),
                                   packet.length, packet.cookie));
     }
-    return std::nullopt;
+    return PuntedReply{};
   });
   bridge_.change_flows({add(flow(7, 1, "", "controller(id=18512,userdata=61.62)"))}).value();
   auto heard = first.get_future();
@@ -216,7 +216,7 @@ TEST_F(BridgeTest, DaemonThatHangsIsWaitedForOnce) {
   BridgeOptions options = switch_.bridge("br-int");
   options.patience = std::chrono::seconds(1);
   Bridge bridge(options);
-  bridge.answer_punted(0x4850, [](const PuntedPacket&) { return std::nullopt; });
+  bridge.answer_punted(0x4850, [](const PuntedPacket&) { return PuntedReply{}; });
   bridge.flows(kOurs, kMask).value();
   // Killed and started again, or stopped and gone on: it is used as soon as it answers.
   for (int round = 0; round < 2; ++round) {
