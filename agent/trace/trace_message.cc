@@ -174,7 +174,7 @@ std::optional<TracedPart> from_message(const TracePart& message) {
   TracedPart part;
   part.end = message.end();
   for (const TraceStepTold& step : message.steps()) {
-    part.steps.push_back({policy::printable(step.step(), 64), policy::printable(step.entry(), 128),
+    part.steps.push_back({policy::printable(step.step(), 64), policy::printable(step.entry(), 256),
                           policy::printable(step.found(), 256)});
   }
   for (const TraceCopyTold& told : message.copies()) {

@@ -11,8 +11,7 @@ namespace {
 policy::Error not_traced(const TraceOrigin& origin, const TracedPacket& packet) {
   return policy::make_error(
       boost::system::errc::operation_not_supported,
-      fmt::format("The datapath of this host is Open vSwitch's, which traces itself: "
-                  "ovs-appctl ofproto/trace BRIDGE '{}'",
+      fmt::format("The datapath of this host does not trace. A packet of Open vSwitch: {}",
                   openflow_text(origin, packet)));
 }
 

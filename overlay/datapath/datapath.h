@@ -156,8 +156,8 @@ struct TotalCounters {
   std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.
   std::uint64_t drop_unknown_vtep = 0;         ///< Outer source is no known host.
   std::uint64_t drop_forwarded_twice = 0;      ///< Marked, and not for anyone here.
-  std::uint64_t drop_too_big = 0;    ///< Where neither an answer nor fragments help.
-  std::uint64_t drop_malformed = 0;  ///< Too short, or no tunnel key.
+  std::uint64_t drop_too_big = 0;              ///< Where neither an answer nor fragments help.
+  std::uint64_t drop_malformed = 0;            ///< Too short, or no tunnel key.
   bool operator==(const TotalCounters&) const = default;
 };
 

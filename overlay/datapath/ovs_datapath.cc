@@ -6,6 +6,7 @@
 #include "overlay/datapath/ovs/differences.h"
 #include "overlay/datapath/ovs/flow_image.h"
 #include "overlay/datapath/ovs/pipeline.h"
+#include "overlay/datapath/ovs/tracing.h"
 #include "overlay/datapath/ovs/tunnel.h"
 #include "overlay/link/link.h"
 
@@ -50,6 +51,9 @@ class OvsDatapath final : public Datapath {
   Result<void> set_address(const AddressEntry& entry) override;
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;
+  Result<TraceAnswer> trace(const TraceOrigin& origin, const TracedPacket& packet) override;
+  Result<std::unique_ptr<TraceCounter>> count(const TraceOrigin& origin,
+                                              const TracedPacket& packet) override;
 
  private:
   /// What is known of the switch's flows: those there should be, and what they are for.
@@ -81,6 +85,7 @@ class OvsDatapath final : public Datapath {
   Bridge bridge_;
   Answerer answerer_{bridge_};
   Arrivals arrivals_{bridge_};
+  Tracing tracing_{bridge_, options_};
   HostPort host_port_;
   int host_index_ = 0;  ///< of the host port's device; 0: it is not needed
   /// What this object left; none before it has written anything, or when it could not write
@@ -536,6 +541,23 @@ Result<TotalCounters> OvsDatapath::counters() {
   if (auto counted = answerer_.count(totals); !counted) return counted.error();
   arrivals_.count(totals);
   return totals;
+}
+
+/// What is there: a flow that is not as the agent has left it is named as such.
+Result<TraceAnswer> OvsDatapath::trace(const TraceOrigin& origin, const TracedPacket& packet) {
+  auto ports = bridge_.ports();
+  if (!ports) return ports.error();
+  const BridgePorts numbers = usable(*ports);
+  auto told = tracing_.trace({numbers, left_ ? &left_->flows : nullptr}, origin, packet);
+  if (!told) return told.error();
+  return TraceAnswer{std::move(told->trace), {}};
+}
+
+Result<std::unique_ptr<TraceCounter>> OvsDatapath::count(const TraceOrigin& origin,
+                                                         const TracedPacket& packet) {
+  auto ports = bridge_.ports();
+  if (!ports) return ports.error();
+  return tracing_.count(usable(*ports), origin, packet);
 }
 
 }  // namespace

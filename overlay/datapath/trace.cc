@@ -29,7 +29,7 @@ std::string protocol_of(const TracedPacket& packet) {
     case 1:
       return "icmp,icmp_type=8";
     case 58:
-      return "icmp6,icmp_type=128";
+      return "icmp6,icmpv6_type=128";
     default:
       return fmt::format("{},nw_proto={}", v6 ? "ipv6" : "ip", packet.protocol);
   }

@@ -268,7 +268,8 @@ Result<void> Bridge::wait_revalidated(const Flow& same) {
   if (!socket) return socket.error();
   auto round = [&] {
     return with_daemon([&](Replica&, long long deadline) {
-      return outcome(hp_vswitchd_revalidated(socket->c_str(), deadline));
+      return outcome(
+          hp_vswitchd_ask(socket->c_str(), "revalidator/wait", nullptr, 0, deadline, nullptr));
     });
   };
   // The first round to end may have begun before the change. Another change starts one at once,
@@ -276,6 +277,20 @@ Result<void> Bridge::wait_revalidated(const Flow& same) {
   if (auto first = round(); !first) return first;
   if (auto again = change_flows({{same.key, same.body}}); !again) return again;
   return round();
+}
+
+Result<std::string> Bridge::trace(const std::string& flow) {
+  auto socket = control_socket(options_);
+  if (!socket) return socket.error();
+  const char* const arguments[] = {options_.name.c_str(), flow.c_str()};
+  char* printed = nullptr;
+  auto done = with_daemon([&](Replica&, long long deadline) {
+    return outcome(
+        hp_vswitchd_ask(socket->c_str(), "ofproto/trace", arguments, 2, deadline, &printed));
+  });
+  const CString owned(printed);
+  if (!done) return done.error();
+  return std::string(owned.get());
 }
 
 Result<std::vector<Meter>> Bridge::meters(bool counts) {

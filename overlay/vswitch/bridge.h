@@ -152,6 +152,10 @@ class Bridge {
   /// The flows that refer to it go with it.
   Result<void> remove_meter(std::uint32_t id);
 
+  /// What the switch says becomes of a packet, given in the words of ovs-ofctl(8): as
+  /// `ovs-appctl ofproto/trace` prints it. From any thread.
+  Result<std::string> trace(const std::string& flow);
+
   /// From now on packets that flows hand to the controller of that number are answered, as soon as
   /// ovs-vswitchd can be reached and again whenever it comes back. Said once.
   void answer_punted(std::uint16_t controller, PuntedAnswer answer);

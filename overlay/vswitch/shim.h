@@ -171,9 +171,12 @@ void hp_listener_note_slow(struct hp_listener*);
 
 /* The daemon. */
 
-/* Waits until ovs-vswitchd has gone once more over what its datapath has cached of the flows, by
- * its control socket. A round that was under way already may be the one that ends the wait. */
-char* hp_vswitchd_revalidated(const char* socket_path, long long deadline);
+/* What ovs-appctl(8) asks by the daemon's control socket, and in `*printed` (malloc'd), unless that
+ * is NULL, what it would print. Of "revalidator/wait", which returns when ovs-vswitchd has gone
+ * once more over what its datapath has cached of the flows, a round that was under way already may
+ * be the one that ends the wait. */
+char* hp_vswitchd_ask(const char* socket_path, const char* command, const char* const* arguments,
+                      size_t n_arguments, long long deadline, char** printed);
 
 #ifdef __cplusplus
 }

@@ -2,17 +2,20 @@
 // move between them, its agent is killed, somebody meddles with its bridge.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <boost/json/parse.hpp>
 
 #include <regex>
 #include <set>
 #include <sstream>
 
 #include "tests/lab/fleet.h"
+#include "tests/lab/programs.h"
 #include "tests/lab/wait.h"
 
 namespace homeport::lab {
 namespace {
 
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -169,6 +172,71 @@ TEST_F(OpenVSwitchHost, ItsSwitchHangsAndTheAgentAnswersMeanwhile) {
   EXPECT_EQ(flows(kOurs), ours);
   auto flow = fleet_->start_flow(2000);
   expect_whole(*flow, 0);
+}
+
+/// `homeport trace --json` by the agent of that host.
+boost::json::value trace(const Host& host, const std::string& arguments) {
+  Command command{homeport_program(), "trace"};
+  for (auto& word : words(arguments + " --json")) command.push_back(std::move(word));
+  const CommandResult result = run_command(command, {.inside = &host.inside()});
+  EXPECT_EQ(result.status, 0) << result.out << result.err;
+  return boost::json::parse(result.out);
+}
+std::vector<std::string> path(const boost::json::value& trace) {
+  std::vector<std::string> path;
+  for (const boost::json::value& host : trace.at("hosts").as_array()) {
+    path.push_back(std::string(host.at("host").as_string()) + " " +
+                   std::string(host.at("end").as_string()));
+  }
+  return path;
+}
+
+TEST_F(OpenVSwitchHost, ATraceNamesTheFlowsThatDecide) {
+  Host& here = bring_home();
+  for (const char* address : {"10.1.0.5", "fd01::5"}) {
+    EXPECT_THAT(path(trace(fleet_->c(), std::string("client ") + address)),
+                ElementsAre("hostC sent", "hostA delivered"));
+    const auto told = trace(here, std::string("vm1 ") + (*address == 'f' ? "fd01::2" : "10.1.0.2"));
+    ASSERT_THAT(path(told), ElementsAre("hostA sent", "hostC delivered"));
+    // Every flow that is named is there, by its table, priority, match and cookie.
+    std::vector<std::string> steps;
+    for (const auto& step : told.at("hosts").at(0).at("steps").as_array()) {
+      steps.emplace_back(step.at("step").as_string());
+      std::smatch named;
+      const std::string entry(step.at("entry").as_string());
+      ASSERT_TRUE(std::regex_match(
+          entry, named,
+          std::regex("table=([0-9]+) cookie=(0x[0-9a-f]+) (priority=[0-9]+)(,(.*))?")))
+          << entry;
+      const std::string dump = here.open_vswitch().ofctl(
+          "dump-flows", "br-int", "table=" + named[1].str() + ",cookie=" + named[2].str() + "/-1");
+      EXPECT_THAT(dump, HasSubstr(named[3].str() + named[4].str())) << entry;
+    }
+    EXPECT_THAT(steps, ElementsAre("port", "neighbor", "source", "destination", "delivery"));
+  }
+  EXPECT_THAT(path(trace(here, "vm1 10.1.0.2 --length 9000")), ElementsAre("hostA answered"));
+  EXPECT_THAT(path(trace(here, "vm1 10.1.0.2 --length 9000 --may-fragment")),
+              ElementsAre("hostA sent", "hostC delivered"));
+  const auto nobody = trace(here, "vm1 10.1.0.99");
+  ASSERT_THAT(path(nobody), ElementsAre("hostA dropped"));
+  EXPECT_EQ(nobody.at("hosts").at(0).at("counters"), (boost::json::array{"drop_unknown_neighbor"}));
+}
+
+TEST_F(OpenVSwitchHost, ALiveTraceCountsPacketsOfTheFlows) {
+  Host& here = bring_home();
+  auto flow = fleet_->start_flow(2000);
+  Command command{homeport_program(), "trace", "client", "10.1.0.5",
+                  "--live",           "--for", "4",      "--json"};
+  const CommandResult result = run_command(command, {.inside = &here.inside()});
+  ASSERT_EQ(result.status, 0) << result.out << result.err;
+  expect_whole(*flow, 0);
+  // The last of what is told every second.
+  const std::string all = result.out.substr(0, result.out.size() - 1);
+  const auto told = boost::json::parse(all.substr(all.rfind('\n') + 1));
+  ASSERT_THAT(path(told), ElementsAre("hostC sent", "hostA delivered"));
+  const auto& counts = told.at("hosts").at(1).at("counts").as_object();
+  ASSERT_TRUE(counts.contains("delivered")) << result.out;
+  EXPECT_GT(counts.at("delivered").to_number<std::uint64_t>(), 500u) << result.out;
 }
 
 TEST(OpenVSwitchGuest, AGuestMovesFromAndToItUnderTraffic) {

@@ -176,8 +176,7 @@ TEST(FlowImage, AnnouncementsGoToPortsAndHostsOfTheirNetworkAlone) {
   EXPECT_THAT(far, HasSubstr("192.0.2.3->tun_dst"));
   EXPECT_THAT(far, HasSubstr("load:0x1->NXM_NX_TUN_ID[23]"));
   // What came from another host is never sent to one.
-  EXPECT_THAT(flow_of(flows, kCopy, "reg0=0x2a,reg1=0x1/0x11").body.actions,
-              Not(HasSubstr("228")));
+  EXPECT_THAT(flow_of(flows, kCopy, "reg0=0x2a,reg1=0x1/0x11").body.actions, Not(HasSubstr("228")));
 }
 
 TEST(FlowImage, OfContradictionsTheHigherGenerationIsCarried) {
