@@ -96,18 +96,26 @@ Result<void> set_ipv6_silent(const std::string& name) {
   });
 }
 
-Result<void> set_ipv6_off(const std::string& name) {
+namespace {
+
+Result<void> write_ipv6_disabled(const std::string& name, const char* value) {
   // In the network namespace of the thread that opens it. There is none where the kernel has no
   // IPv6.
   const std::string path = "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6";
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd && errno == ENOENT) return {};
-  if (!fd || ::write(fd.get(), "1", 1) != 1) {
+  if (!fd || ::write(fd.get(), value, 1) != 1) {
     return policy::make_error(static_cast<boost::system::errc::errc_t>(errno),
-                              "IPv6 of the network device " + name + " cannot be turned off by " +
-                                  path + ": " + std::generic_category().message(errno));
+                              "IPv6 of the network device " + name + " cannot be set by " + path +
+                                  ": " + std::generic_category().message(errno));
   }
   return {};
+}
+
+}  // namespace
+
+Result<void> set_ipv6_off(const std::string& name) {
+  return write_ipv6_disabled(name, "1");
 }
 
 Result<void> set_offloads_off(const std::string& name) {
@@ -179,6 +187,8 @@ Result<Link> create_route_device(const std::string& name, const policy::MacAddre
   }
   for (const std::string& end : {name, other}) {
     auto done = set_ipv6_silent(end);
+    // Its routes are of both families, also where devices are made without IPv6.
+    if (done && end == name) done = write_ipv6_disabled(name, "0");
     if (done) {
       done = change_link(end, "brought up", [](rtnl_link* change) {
         rtnl_link_set_flags(change, IFF_UP | IFF_NOARP);
