@@ -119,6 +119,19 @@ std::string check_remotes(const std::string& remotes) {
   return "";
 }
 
+std::set<policy::IpAddress> addresses_of(const std::string& remotes) {
+  std::set<policy::IpAddress> addresses;
+  for (std::size_t begin = 0; begin <= remotes.size();) {
+    const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
+    const std::string_view remote = std::string_view(remotes).substr(begin, end - begin);
+    begin = end + 1;
+    if (auto endpoint = policy::parse_endpoint(remote.substr(std::min(remote.size(), 4ul)))) {
+      addresses.insert(endpoint->address());
+    }
+  }
+  return addresses;
+}
+
 Result<Config> parse_config(std::string_view text, const std::string& source) {
   toml::table root;
   try {

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,8 @@ struct Config {
 
 /// What is wrong with where the control database is said to be; empty when nothing.
 std::string check_remotes(const std::string& remotes);
+/// The IP addresses in it.
+std::set<policy::IpAddress> addresses_of(const std::string& remotes);
 
 /// Parses and checks. An error has one line for everything that is wrong, which names `source`, the
 /// line and the key, and what is allowed; what is not TOML is found one at a time, with its column.

@@ -106,6 +106,15 @@ migration::QemuDriverOptions driver_options(const Config& config) {
   return options;
 }
 
+LocalView self_of(const Config& config, std::uint32_t mtu_limit) {
+  LocalView self;
+  self.host = config.host;
+  self.mtu_limit = mtu_limit;
+  self.vtep = config.underlay.vtep;
+  self.database = addresses_of(config.database.remotes);
+  return self;
+}
+
 DatabaseOptions database_options(const Config& config, overlay::Datapath& datapath) {
   DatabaseOptions options;
   options.host = config.host;

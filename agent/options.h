@@ -3,11 +3,13 @@
 
 #include "agent/config.h"
 #include "agent/control/database.h"
+#include "agent/network/desired_state.h"
 #include "migration/vm/qemu_driver.h"
 #include "overlay/channel/channel.h"
 #include "overlay/datapath/datapath.h"
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 namespace homeport::agent {
@@ -26,6 +28,8 @@ HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls);
 policy::Result<std::unique_ptr<overlay::Datapath>> make_datapath(const Config& config);
 migration::QemuDriverOptions driver_options(const Config& config);
 /// `datapath` tells which networks this host carries already.
+/// What of its virtual network is this host, and stays so.
+LocalView self_of(const Config& config, std::uint32_t mtu_limit);
 DatabaseOptions database_options(const Config& config, overlay::Datapath& datapath);
 
 }  // namespace homeport::agent

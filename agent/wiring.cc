@@ -50,7 +50,7 @@ struct Agent::Parts {
         datapath(make_datapath(config).value()),
         driver(driver_options(config)),
         database(executor, database_options(config, *datapath)),
-        network(database, *datapath, config.host, mtu_limit),
+        network(database, *datapath, self_of(config, mtu_limit)),
         teller({.executor = executor,
                 .host = config.host,
                 .database = database,

@@ -16,6 +16,8 @@ class Follower {
   Follower(const Contents& contents, const LocalView& view, Desired& desired)
       : contents_(contents), view_(view), desired_(desired) {
     elsewhere_.host = view.host;
+    elsewhere_.vtep = view.vtep;
+    elsewhere_.database = view.database;
   }
 
   /// `before` and `now`: its rows; nullptr: there is none. `again`: its port is told of even if it

@@ -72,19 +72,33 @@ class Lookup {
   Known<Host> hosts_;
 };
 
-std::optional<Location> remote(Lookup& lookup, const std::string& host, const Binding& binding,
-                               std::vector<std::string>& problems) {
+std::optional<Location> remote(Lookup& lookup, const LocalView& view, const std::string& host,
+                               const Binding& binding, std::vector<std::string>& problems) {
   const Host* row = lookup.host(host);
   if (!row || row->vteps.empty()) {
     problems.push_back(fmt::format("{} is at host {}, which has no VTEP in the control database",
                                    binding.name, host));
     return std::nullopt;
   }
-  return RemoteHost{row->vteps.front()};
+  const policy::IpAddress* vtep = vtep_towards(*row, view.vtep);
+  if (!vtep) {
+    problems.push_back(
+        fmt::format("{} is at host {}, whose VTEP {} is of another family than this host's, {}: "
+                    "they do not reach each other; configure VTEPs of one family",
+                    binding.name, host, row->vteps.front().to_string(), view.vtep.to_string()));
+    return std::nullopt;
+  }
+  return RemoteHost{*vtep};
 }
 
-std::optional<Location> local(const LocalView& view, const std::string& device,
+std::optional<Location> local(const Contents& contents, const LocalView& view,
                               const Binding& binding, std::vector<std::string>& problems) {
+  const std::string device = device_of(contents, binding);
+  if (!contents.applications.contains(binding.application)) {
+    problems.push_back(fmt::format("{} is here, but nothing is known of its application {} (yet)",
+                                   binding.name, binding.application));
+    return std::nullopt;
+  }
   if (!view.devices.contains(device)) {
     problems.push_back(fmt::format("{} is here, but its device {} is not", binding.name,
                                    device.empty() ? "(none named)" : device));
@@ -120,8 +134,9 @@ std::vector<overlay::HostAddress> host_addresses(const Contents& contents, const
       continue;
     }
     auto host = contents.hosts.find(*hosts.begin());
-    if (host == contents.hosts.end() || host->second.vteps.empty()) continue;
-    addresses.push_back({address, host->second.vteps.front()});
+    if (host == contents.hosts.end()) continue;
+    const policy::IpAddress* vtep = vtep_towards(host->second, view.vtep);
+    if (vtep) addresses.push_back({address, *vtep});
   }
   return addresses;
 }
@@ -147,26 +162,56 @@ std::map<std::string, std::string> overlapping(const Contents& contents) {
   return refused;
 }
 
-/// Those that its network's subnets contain.
-std::vector<policy::IpAddress> prior_addresses(const Network& network, const Binding& binding,
-                                               std::vector<std::string>& problems) {
-  if (network.subnets.empty()) return binding.prior_addresses;
-  std::vector<policy::IpAddress> inside;
-  for (const policy::IpAddress& address : binding.prior_addresses) {
-    if (std::ranges::any_of(network.subnets,
-                            [&](const Subnet& it) { return it.contains(address); })) {
-      inside.push_back(address);
-    } else {
-      problems.push_back(
-          fmt::format("{}, a prior address of {}, is outside the subnets of network {}: it is not "
-                      "carried",
-                      address.to_string(), binding.name, network.name));
-    }
+/// Why an address of a binding is not carried; empty if it is.
+std::string refusal(const Network& network, const LocalView& view,
+                    const policy::IpAddress& address) {
+  if (!policy::is_unicast_beyond_link(address)) {
+    return "is not a unicast address that hosts beyond its link know";
   }
-  return inside;
+  // The hosts' routes would lead what they say to the database to the application.
+  if (network.host_access && view.database.contains(address)) {
+    return "is the control database's, and hosts have access to network " + network.name;
+  }
+  return {};
+}
+
+/// All of a binding's, sorted, without those that cannot be carried.
+std::vector<policy::IpAddress> addresses_of(const Network& network, const LocalView& view,
+                                            const Binding& binding,
+                                            std::vector<std::string>& problems) {
+  std::vector<policy::IpAddress> carried;
+  auto add = [&](const char* kind, const policy::IpAddress& address, std::string why) {
+    if (why.empty()) {
+      carried.push_back(address);
+    } else {
+      problems.push_back(fmt::format("{}, a {} address of {}, {}: it is not carried",
+                                     address.to_string(), kind, binding.name, why));
+    }
+  };
+  for (const policy::IpAddress& address : binding.prior_addresses) {
+    const bool inside = network.subnets.empty() ||
+                        std::ranges::any_of(network.subnets,
+                                            [&](const Subnet& it) { return it.contains(address); });
+    add("prior", address,
+        inside ? refusal(network, view, address)
+               : "is outside the subnets of network " + network.name);
+  }
+  for (const policy::IpAddress& address : binding.current_addresses) {
+    add("current", address, refusal(network, view, address));
+  }
+  std::sort(carried.begin(), carried.end());
+  carried.erase(std::unique(carried.begin(), carried.end()), carried.end());
+  return carried;
 }
 
 }  // namespace
+
+const policy::IpAddress* vtep_towards(const Host& host, const policy::IpAddress& own) {
+  auto vtep = std::ranges::find_if(host.vteps, [&](const policy::IpAddress& theirs) {
+    return own.is_unspecified() || theirs.is_v6() == own.is_v6();
+  });
+  return vtep == host.vteps.end() ? nullptr : &*vtep;
+}
 
 std::string tap_name(const std::string& binding) {
   return fmt::format("hp{:012x}", XXH3_64bits(binding.data(), binding.size()) >> 16);
@@ -206,15 +251,15 @@ std::optional<overlay::AddressEntry> entry_of(const Contents& contents, Lookup& 
   }
   switch (standing_of(view, binding)) {
     case Standing::here:
-      location = local(view, device_of(contents, binding), binding, problems);
+      location = local(contents, view, binding, problems);
       break;
     case Standing::leaving:
-      location = remote(lookup, move_of(view, binding)->host, binding, problems);
+      location = remote(lookup, view, move_of(view, binding)->host, binding, problems);
       break;
     case Standing::elsewhere:
     case Standing::arriving:
       if (!host->empty() && *host != view.host) {
-        location = remote(lookup, *host, binding, problems);
+        location = remote(lookup, view, *host, binding, problems);
       }
       break;
   }
@@ -222,11 +267,7 @@ std::optional<overlay::AddressEntry> entry_of(const Contents& contents, Lookup& 
   overlay::AddressEntry entry;
   entry.vni = network->vni;
   entry.mac = binding.mac;
-  entry.ips = prior_addresses(*network, binding, problems);
-  entry.ips.insert(entry.ips.end(), binding.current_addresses.begin(),
-                   binding.current_addresses.end());
-  std::sort(entry.ips.begin(), entry.ips.end());
-  entry.ips.erase(std::unique(entry.ips.begin(), entry.ips.end()), entry.ips.end());
+  entry.ips = addresses_of(*network, view, binding, problems);
   entry.location = *location;
   entry.generation = generation;
   entry.relayed =

@@ -30,14 +30,21 @@ struct MoveView {
 };
 
 struct LocalView {
-  std::string host;                       ///< this host's name
-  std::set<std::string> devices;          ///< network devices that exist here
-  std::uint32_t mtu_limit = 0;            ///< largest packet the underlay lets through a tunnel
-  std::map<std::string, MoveView> moves;  ///< by application
+  std::string host;                    ///< this host's name
+  std::set<std::string> devices = {};  ///< network devices that exist here
+  std::uint32_t mtu_limit = 0;         ///< largest packet the underlay lets through a tunnel
+  std::map<std::string, MoveView> moves = {};  ///< by application
   /// Bindings that are or were here: of those that are elsewhere by now, somebody may not know it.
   std::set<std::string> been_here = {};
   std::map<std::string, Hearsay::Told> told = {};  ///< by binding; newer than the database
+  policy::IpAddress vtep = {};  ///< this host's; unspecified: nobody is asked for its family
+  /// By which this host reaches the control database: of no application for its processes.
+  std::set<policy::IpAddress> database = {};
 };
+
+/// The VTEP of `host` to which a host sends whose own is `own`: of the same family (an unspecified
+/// one sends to any). nullptr: there is none, and the two do not reach each other.
+const policy::IpAddress* vtep_towards(const Host& host, const policy::IpAddress& own);
 
 /// The name of the tap that carries a binding on any host: at most 15 characters (IFNAMSIZ), the
 /// same on every host and after every restart.

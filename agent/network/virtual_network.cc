@@ -47,11 +47,11 @@ VirtualNetwork::Devices VirtualNetwork::devices_here() {
 }
 
 VirtualNetwork::VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath,
-                               std::string host, std::uint32_t mtu_limit, Devices devices)
-    : database_(database), datapath_(datapath), devices_(std::move(devices)) {
-  view_.host = std::move(host);
-  view_.mtu_limit = mtu_limit;
-}
+                               LocalView self, Devices devices)
+    : database_(database),
+      datapath_(datapath),
+      devices_(std::move(devices)),
+      view_(std::move(self)) {}
 
 /// A move's word on where an application is gives way once the database says the same. Adds those
 /// of which it did.

@@ -29,9 +29,9 @@ class VirtualNetwork : public migration::Traffic {
   /// Those of this thread's network namespace.
   static Devices devices_here();
 
-  /// `mtu_limit`: see LocalView.
-  VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath, std::string host,
-                 std::uint32_t mtu_limit, Devices devices = devices_here());
+  /// `self`: what of LocalView this host is from the beginning.
+  VirtualNetwork(const ControlDatabase& database, overlay::Datapath& datapath, LocalView self,
+                 Devices devices = devices_here());
 
   /// Makes the datapath follow the database again, whatever has changed. Does nothing before the
   /// first contents are there, so that an agent that starts leaves what is programmed as it is.

@@ -49,6 +49,20 @@ Result<void> check_description(const Application& application, const migration::
                   source, application.name));
 }
 
+/// Whether the two hosts' tunnels lead to each other.
+Result<void> check_underlay(const Contents& contents, const std::string& host,
+                            const std::string& source) {
+  auto here = contents.hosts.find(host);
+  auto there = contents.hosts.find(source);
+  if (here == contents.hosts.end() || there == contents.hosts.end()) return {};  // not for here
+  const auto& vteps = here->second.vteps;
+  if (vteps.empty() || vtep_towards(there->second, vteps.front())) return {};
+  return refuse(fmt::format(
+      "the VTEPs of {} and {} are of different families, so that they do not reach each "
+      "other: configure VTEPs of one family",
+      host, source));
+}
+
 /// The application of this host whose port would be taken; empty if there is none.
 std::string who_has(const Contents& contents, const std::string& host, const std::string& name,
                     const std::vector<PortSpec>& ports) {
@@ -92,6 +106,7 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   if (destination == task->second.arguments.end() || destination->second != host) {
     return refuse(fmt::format("task {} does not move {} to {}", request.move_id(), name, host));
   }
+  if (auto reached = check_underlay(contents, host, source); !reached) return reached.error();
   if (auto same = check_description(application->second, request, source); !same) {
     return same.error();
   }

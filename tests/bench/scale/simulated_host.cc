@@ -44,7 +44,7 @@ SimulatedHost::SimulatedHost(asio::any_io_executor executor, const std::string& 
     : name_(std::move(name)),
       datapath_(std::move(datapath)),
       database_(std::move(executor), options(remotes, name_)),
-      network_(database_, *datapath_, name_, 1430,
+      network_(database_, *datapath_, {.host = name_, .mtu_limit = 1430},
                {[this] { return taps(); },
                 [this](const auto& device) { return taps().contains(device); }}) {
   database_.on_change([this] {

@@ -72,6 +72,13 @@ class DesiredStateTest : public testing::Test {
     return entry ? entry->location : Location{};
   }
 
+  std::vector<policy::IpAddress> addresses(const std::string& name) {
+    std::vector<std::string> problems;
+    auto entry = address_of(contents, view, contents.bindings.at(name), problems);
+    EXPECT_TRUE(entry) << name;
+    return entry ? entry->ips : std::vector<policy::IpAddress>{};
+  }
+
   Contents contents;
   LocalView view;
 };
@@ -204,6 +211,43 @@ TEST_F(DesiredStateTest, AddressOutsideItsNetworkIsLeftOutAndTheRestIsCarried) {
                                 HasSubstr("outside the subnets of network net1"))));
   ASSERT_EQ(desired.state.addresses.size(), 2u);
   EXPECT_THAT(desired.state.addresses[1].ips, ElementsAre(ip("10.1.0.2"), ip("fd01::2")));
+}
+
+TEST_F(DesiredStateTest, AddressesThatAreNobodysBeyondTheLinkAreNotCarried) {
+  Binding binding = contents.bindings.at("vm1");
+  for (const char* text : {"224.0.0.9", "255.255.255.255", "127.0.0.1", "fe80::5", "::1"}) {
+    binding.prior_addresses = {ip("10.1.0.1"), ip(text)};
+    binding.current_addresses = {ip(text)};
+    contents.bindings.insert_or_assign("vm1", binding);
+    EXPECT_THAT(addresses("vm1"), ElementsAre(ip("10.1.0.1"))) << text;
+    EXPECT_THAT(desired_state(contents, view).problems(),
+                ElementsAre(AllOf(HasSubstr(text), HasSubstr("a prior address of vm1")),
+                            AllOf(HasSubstr(text), HasSubstr("a current address of vm1"))));
+  }
+}
+
+/// Hosts would lose the database to an application that has its address.
+TEST_F(DesiredStateTest, TheDatabasesAddressIsNoApplicationsWhereHostsHaveAccess) {
+  view.database = {ip("192.0.2.10")};
+  Binding binding = contents.bindings.at("client");
+  binding.prior_addresses = {ip("10.1.0.2"), ip("192.0.2.10")};
+  contents.bindings.insert_or_assign("client", binding);
+  EXPECT_THAT(addresses("client"), ElementsAre(ip("10.1.0.2"), ip("192.0.2.10")));
+  contents.networks["net1"].host_access = true;
+  EXPECT_THAT(addresses("client"), ElementsAre(ip("10.1.0.2")));
+  EXPECT_THAT(desired_state(contents, view).problems(),
+              ElementsAre(AllOf(HasSubstr("192.0.2.10"), HasSubstr("the control database's"))));
+}
+
+TEST_F(DesiredStateTest, HostsReachEachOtherByVtepsOfOneFamily) {
+  view.vtep = ip("192.0.2.1");
+  contents.hosts["hostC"].vteps = {ip("2001:db8::3")};
+  EXPECT_THAT(desired_state(contents, view).problems(),
+              ElementsAre(AllOf(HasSubstr("client is at host hostC"), HasSubstr("2001:db8::3"),
+                                HasSubstr("another family"))));
+  contents.hosts["hostC"].vteps.push_back(ip("192.0.2.3"));
+  EXPECT_THAT(desired_state(contents, view).problems(), IsEmpty());
+  EXPECT_EQ(location("client"), Location(RemoteHost{ip("192.0.2.3")}));
 }
 
 TEST_F(DesiredStateTest, OfTwoNetworksWithOneVniTheFirstIsCarried) {
