@@ -54,9 +54,6 @@ Result<Link> ensure_vxlan(const EbpfOptions& options) {
             " exists, but not as needed (external, udp6zerocsumrx, UDP port " +
             std::to_string(options.udp_port) + "): delete it or configure another name");
   }
-  if (!link->up) {
-    if (auto up = set_link_up(options.vxlan_device, true); !up) return up.error();
-  }
   return link;
 }
 
@@ -212,6 +209,13 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   if (!filtered_.empty() && !filtered_.contains(vxlan_ifindex)) {
     mended_.push_back(fmt::format("the device {} was missing", options_.vxlan_device));
   }
+  if (!vxlan->up) {
+    if (auto up = set_link_up(vxlan->name, true); !up) return up.error();
+    if (!filtered_.empty()) mended_.push_back(fmt::format("the device {} was down", vxlan->name));
+  }
+  auto pinned = object_.keep_pins();
+  if (!pinned) return pinned.error();
+  add_mended(std::move(*pinned));
 
   PortDevices devices;
   std::map<std::uint32_t, std::string> present;
@@ -319,7 +323,7 @@ Result<bool> EbpfDatapath::filters_untouched() const {
   auto vxlan = ensure_vxlan(options_);
   if (!vxlan) return vxlan.error();
   const auto vxlan_ifindex = static_cast<std::uint32_t>(vxlan->index);
-  if (!filtered_.contains(vxlan_ifindex)) return false;
+  if (!vxlan->up || !filtered_.contains(vxlan_ifindex)) return false;
   for (const auto& [ifindex, name] : filtered_) {
     const bool host = ifindex == host_ifindex_;
     auto present =
@@ -346,6 +350,7 @@ Result<std::vector<std::string>> EbpfDatapath::detached() {
 
 Result<bool> EbpfDatapath::untouched() {
   if (!left_) return false;
+  if (!object_.pinned()) return false;
   auto same = filters_untouched();
   if (same && *same) same = underlay_.untouched();
   if (same && *same) same = send_path_.untouched();
@@ -475,7 +480,17 @@ Result<TraceDevices> EbpfDatapath::devices_around(const TraceOrigin& origin,
   }
   if (std::holds_alternative<FromHost>(origin)) {
     std::optional<policy::IpAddress> source;
-    if (!packet.source.is_unspecified()) source = packet.source;
+    if (!packet.source.is_unspecified()) {
+      source = packet.source;
+      auto own = list_addresses();
+      if (!own) return own.error();
+      if (std::ranges::find(*own, *source, &LinkAddress::address) == own->end()) {
+        return policy::make_error(
+            boost::system::errc::invalid_argument,
+            fmt::format("{} is no address of this host: leave --source out, or name one that is",
+                        source->to_string()));
+      }
+    }
     auto device = route_device(packet.destination, source);
     if (!device) return device.error();
     devices.route = static_cast<std::uint32_t>(*device);
@@ -527,6 +542,9 @@ Result<std::unique_ptr<Datapath>> make_ebpf_datapath(const EbpfOptions& options)
   if (!object) return object.error();
   auto vxlan = ensure_vxlan(options);
   if (!vxlan) return vxlan.error();
+  if (!vxlan->up) {
+    if (auto up = set_link_up(vxlan->name, true); !up) return up.error();
+  }
   ProgramIds ids;
   for (auto [fd, id] : {std::pair(object->from_port_fd(), &ids.from_port),
                         std::pair(object->from_tunnel_fd(), &ids.from_tunnel),

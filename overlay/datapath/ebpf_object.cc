@@ -3,6 +3,8 @@
 #include "overlay/datapath/homeport_datapath_bpf.skel.h"
 #include "overlay/directory.h"
 
+#include <bpf/bpf.h>
+#include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
 
@@ -67,6 +69,15 @@ Result<void> make_pin_directory(const EbpfOptions& options) {
   return {};
 }
 
+/// Those that outlive the agent.
+std::array<bpf_map*, 13> kept_maps(const homeport_datapath_bpf& skeleton) {
+  const auto& maps = skeleton.maps;
+  return {maps.hp_addresses, maps.hp_held,          maps.hp_ports,         maps.hp_neighbors,
+          maps.hp_networks,  maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps,
+          maps.hp_routes,    maps.hp_hosts,         maps.hp_port_counters, maps.hp_counters,
+          maps.hp_flows};
+}
+
 }  // namespace
 
 Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
@@ -77,11 +88,7 @@ Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
   std::unique_ptr<homeport_datapath_bpf, Destroy> skeleton(homeport_datapath_bpf__open());
   if (!skeleton) return load_error("The datapath's programs cannot be opened", errno);
   const fs::path directory = layout_directory(options);
-  const auto& maps = skeleton->maps;
-  for (bpf_map* map :
-       {maps.hp_addresses, maps.hp_held, maps.hp_ports, maps.hp_neighbors, maps.hp_networks,
-        maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps, maps.hp_routes, maps.hp_hosts,
-        maps.hp_port_counters, maps.hp_counters, maps.hp_flows}) {
+  for (bpf_map* map : kept_maps(*skeleton)) {
     const fs::path path = directory / bpf_map__name(map);
     if (const int result = bpf_map__set_pin_path(map, path.c_str()); result < 0) {
       return load_error("The map " + path.string() + " cannot be named", -result);
@@ -101,6 +108,38 @@ Result<EbpfObject> EbpfObject::load(const EbpfOptions& options) {
                       -result);
   }
   return EbpfObject(std::move(skeleton), directory);
+}
+
+std::vector<bpf_map*> EbpfObject::unpinned() const {
+  std::vector<bpf_map*> unpinned;
+  for (bpf_map* map : kept_maps(*skeleton_)) {
+    std::error_code code;
+    if (!fs::exists(bpf_map__pin_path(map), code)) unpinned.push_back(map);
+  }
+  return unpinned;
+}
+
+bool EbpfObject::pinned() const {
+  return unpinned().empty();
+}
+
+Result<std::vector<std::string>> EbpfObject::keep_pins() {
+  const std::vector<bpf_map*> maps = unpinned();
+  if (maps.empty()) return std::vector<std::string>{};
+  std::error_code code;
+  fs::create_directories(directory_, code);
+  if (code) {
+    return policy::errno_error("The directory " + directory_.string() + " cannot be made",
+                               code.value());
+  }
+  for (bpf_map* map : maps) {
+    const char* path = bpf_map__pin_path(map);
+    if (bpf_obj_pin(bpf_map__fd(map), path) < 0) {
+      return policy::errno_error("The map " + std::string(path) + " cannot be pinned");
+    }
+  }
+  return std::vector{fmt::format("{} of the maps in {} were not pinned any more", maps.size(),
+                                 directory_.string())};
 }
 
 Result<void> EbpfObject::remove_other_layouts(const EbpfOptions& options) {

@@ -238,6 +238,46 @@ INSTANTIATE_TEST_SUITE_P(
                     Fleet{"OvsAmongEbpf", Underlay::v6, {Kind::ebpf, Kind::ovs}}),
     fleet_name);
 
+/// What only the eBPF datapath has.
+class EbpfUpkeep : public Upkeep {};
+
+TEST_P(EbpfUpkeep, WhatIsUnpinnedOrTakenDownByHandIsMendedAndNamed) {
+  expect_talk();
+  const auto delivered = host_.port(two_).delivered_packets;
+  auto untouched = [&] {
+    return host_.inside.run([&] { return host_.datapath->untouched().value(); });
+  };
+  host_.apply().value();
+  EXPECT_TRUE(untouched());
+  const auto directory =
+      host_.options.pin_directory / ("layout-" + std::to_string(HP_LAYOUT_VERSION));
+  std::filesystem::remove(directory / "hp_addresses");
+  EXPECT_FALSE(untouched());
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(),
+              ElementsAre("1 of the maps in " + directory.string() + " were not pinned any more"));
+  EXPECT_TRUE(untouched());
+  std::filesystem::remove_all(directory);
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), Contains(HasSubstr("were not pinned any more")));
+  EXPECT_TRUE(untouched());
+  host_.inside.run([&] { set_link_up(host_.options.vxlan_device, false).value(); });
+  EXPECT_FALSE(untouched());
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(),
+              ElementsAre("the device " + host_.options.vxlan_device + " was down"));
+  EXPECT_TRUE(untouched());
+  // A new agent finds what the old one has pinned again.
+  host_.restart();
+  EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_GE(host_.port(two_).delivered_packets, delivered);
+  expect_talk();
+}
+
+INSTANTIATE_TEST_SUITE_P(Fleets, EbpfUpkeep,
+                         testing::Values(Fleet{"Ebpf", Underlay::v4, {Kind::ebpf, Kind::ebpf}}),
+                         fleet_name);
+
 /// What concerns a bridge that others use too.
 class SharedBridge : public Upkeep {
  protected:
