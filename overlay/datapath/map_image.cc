@@ -287,11 +287,7 @@ class Compiler {
     }
     // A freed slot becomes available when its port is gone from `current_`, so that a new port
     // never counts into the numbers of one that is just being removed.
-    std::uint32_t slot = 0;
-    while (used_slots_.contains(slot)) ++slot;
-    if (slot >= HP_MAX_PORTS) return std::nullopt;
-    used_slots_.insert(slot);
-    return slot;
+    return take_slot(used_slots_);
   }
 
   const PortDevices& devices_;
@@ -302,6 +298,14 @@ class Compiler {
 };
 
 }  // namespace
+
+std::optional<std::uint32_t> take_slot(std::set<std::uint32_t>& used) {
+  std::uint32_t slot = 0;
+  while (used.contains(slot)) ++slot;
+  if (slot >= HP_MAX_PORTS) return std::nullopt;
+  used.insert(slot);
+  return slot;
+}
 
 CompiledState compile(const DesiredState& desired, const PortDevices& devices,
                       const MapImage& current) {

@@ -106,6 +106,9 @@ struct CompiledState {
   std::vector<std::string> problems;  ///< One sentence for each thing left out.
 };
 
+/// The lowest slot of port counters that is not in use, which it is then; nullopt: all are.
+std::optional<std::uint32_t> take_slot(std::set<std::uint32_t>& used);
+
 /// `current` is what the maps hold: a port that stays keeps its counter slot, a network's host or
 /// port its index, new ones get the lowest that is free. Of entries that contradict each other, the
 /// higher generation wins.

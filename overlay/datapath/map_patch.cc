@@ -231,11 +231,7 @@ class Patcher {
     if (auto port = image_.ports.find(ifindex); port != image_.ports.end()) {
       return port->second.slot;
     }
-    std::uint32_t slot = 0;
-    while (used_slots_.contains(slot)) ++slot;
-    if (slot >= HP_MAX_PORTS) return std::nullopt;
-    used_slots_.insert(slot);
-    return slot;
+    return take_slot(used_slots_);
   }
 
   template <class Value, class Less>
