@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace homeport::agent {
 
@@ -103,16 +104,29 @@ void visit_keys(Visitor& file, AnyConfig& config) {
 
 }  // namespace
 
-std::string check_remotes(const std::string& remotes) {
+namespace {
+
+std::vector<std::string_view> split(std::string_view remotes) {
+  std::vector<std::string_view> each;
   for (std::size_t begin = 0; begin <= remotes.size();) {
     const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
-    const std::string_view remote = std::string_view(remotes).substr(begin, end - begin);
+    each.push_back(remotes.substr(begin, end - begin));
     begin = end + 1;
-    // No names of hosts: the Open vSwitch libraries are built without a resolver.
-    const bool good = remote.starts_with("unix:/") ||
-                      ((remote.starts_with("ssl:") || remote.starts_with("tcp:")) &&
-                       policy::parse_endpoint(remote.substr(4)));
-    if (!good) {
+  }
+  return each;
+}
+
+/// No names of hosts: the Open vSwitch libraries are built without a resolver.
+std::optional<policy::Endpoint> endpoint_of(std::string_view remote) {
+  if (!remote.starts_with("ssl:") && !remote.starts_with("tcp:")) return std::nullopt;
+  return policy::parse_endpoint(remote.substr(4));
+}
+
+}  // namespace
+
+std::string check_remotes(const std::string& remotes) {
+  for (const std::string_view remote : split(remotes)) {
+    if (!remote.starts_with("unix:/") && !endpoint_of(remote)) {
       return fmt::format("\"{}\" is not ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/PATH", remote);
     }
   }
@@ -121,13 +135,8 @@ std::string check_remotes(const std::string& remotes) {
 
 std::set<policy::IpAddress> addresses_of(const std::string& remotes) {
   std::set<policy::IpAddress> addresses;
-  for (std::size_t begin = 0; begin <= remotes.size();) {
-    const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
-    const std::string_view remote = std::string_view(remotes).substr(begin, end - begin);
-    begin = end + 1;
-    if (auto endpoint = policy::parse_endpoint(remote.substr(std::min(remote.size(), 4ul)))) {
-      addresses.insert(endpoint->address());
-    }
+  for (const std::string_view remote : split(remotes)) {
+    if (auto endpoint = endpoint_of(remote)) addresses.insert(endpoint->address());
   }
   return addresses;
 }

@@ -27,9 +27,9 @@ HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls);
 /// The datapath of the kind that is configured. Errors: see overlay/datapath.
 policy::Result<std::unique_ptr<overlay::Datapath>> make_datapath(const Config& config);
 migration::QemuDriverOptions driver_options(const Config& config);
-/// `datapath` tells which networks this host carries already.
 /// What of its virtual network is this host, and stays so.
 LocalView self_of(const Config& config, std::uint32_t mtu_limit);
+/// `datapath` tells which networks this host carries already.
 DatabaseOptions database_options(const Config& config, overlay::Datapath& datapath);
 
 }  // namespace homeport::agent

@@ -1,29 +1,24 @@
 #include "overlay/datapath/datapath.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace homeport::overlay {
 
 namespace {
 
-policy::Error not_traced(const TraceOrigin& origin, const TracedPacket& packet) {
-  return policy::make_error(
-      boost::system::errc::operation_not_supported,
-      fmt::format("The datapath of this host does not trace. A packet of Open vSwitch: {}",
-                  openflow_text(origin, packet)));
+policy::Error not_traced() {
+  return policy::make_error(boost::system::errc::operation_not_supported,
+                            "The datapath of this host does not trace");
 }
 
 }  // namespace
 
-Result<TraceAnswer> Datapath::trace(const TraceOrigin& origin, const TracedPacket& packet) {
-  return not_traced(origin, packet);
+Result<TraceAnswer> Datapath::trace(const TraceOrigin&, const TracedPacket&) {
+  return not_traced();
 }
 
-Result<std::unique_ptr<TraceCounter>> Datapath::count(const TraceOrigin& origin,
-                                                      const TracedPacket& packet) {
-  return not_traced(origin, packet);
+Result<std::unique_ptr<TraceCounter>> Datapath::count(const TraceOrigin&, const TracedPacket&) {
+  return not_traced();
 }
 
 void normalize(DesiredState& state) {

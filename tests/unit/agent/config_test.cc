@@ -129,6 +129,12 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.limits.dead_peer, 2500ms);
 }
 
+TEST(Config, KnowsTheAddressesOfTheDatabase) {
+  EXPECT_THAT(addresses_of("ssl:192.0.2.9:6640,unix:/run/x.sock,tcp:[2001:db8::9]:1"),
+              ElementsAre(make_address("192.0.2.9"), make_address("2001:db8::9")));
+  EXPECT_THAT(addresses_of("unix:/run/x.sock"), ElementsAre());
+}
+
 TEST(Config, NamesTheKeysThatAreMissing) {
   EXPECT_EQ(problem(""),
             "homeportd.toml: host is missing\nhomeportd.toml: underlay.vtep is missing");

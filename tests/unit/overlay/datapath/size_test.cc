@@ -32,6 +32,16 @@ const BpfFileSystem& bpf() {
   return file_system;
 }
 
+/// The socket, which asked for errors, is told that what it sent was too big.
+void expect_told_too_big(const Socket& client) {
+  pollfd error{.fd = client.fd(), .events = 0, .revents = 0};
+  ASSERT_EQ(::poll(&error, 1, 5000), 1);
+  int code = 0;
+  socklen_t length = sizeof(code);
+  ::getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &code, &length);
+  EXPECT_EQ(code, EMSGSIZE);
+}
+
 /// From application 1 to application 2.
 class Size : public testing::TestWithParam<Fleet> {
  protected:
@@ -146,12 +156,7 @@ TEST_P(Answers, DatagramThatMustNotBeFragmentedIsAnswered) {
                  sizeof(on));
     const std::string data(1500 - (v6 ? 48 : 28), 'x');
     client.send(v6 ? two_.v6 : two_.v4, 9, data);
-    pollfd error{.fd = client.fd(), .events = 0, .revents = 0};
-    ASSERT_EQ(::poll(&error, 1, 5000), 1);
-    int code = 0;
-    socklen_t length = sizeof(code);
-    ::getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &code, &length);
-    EXPECT_EQ(code, EMSGSIZE);
+    expect_told_too_big(client);
   }
   EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 2u);
 }
@@ -257,12 +262,7 @@ TEST_P(Groups, OfIpv6IsAnswered) {
   const int index = one_.inside.run([] { return static_cast<int>(::if_nametoindex("eth0")); });
   ::setsockopt(client.fd(), IPPROTO_IPV6, IPV6_MULTICAST_IF, &index, sizeof(index));
   client.send(boost::asio::ip::make_address("ff05::77"), 9, std::string(1452, 'x'), one_.v6);
-  pollfd error{.fd = client.fd(), .events = 0, .revents = 0};
-  ASSERT_EQ(::poll(&error, 1, 5000), 1);
-  int code = 0;
-  socklen_t length = sizeof(code);
-  ::getsockopt(client.fd(), SOL_SOCKET, SO_ERROR, &code, &length);
-  EXPECT_EQ(code, EMSGSIZE);
+  expect_told_too_big(client);
   EXPECT_EQ(fabric_.host(1).totals().too_big_answers, 1u);
 }
 
