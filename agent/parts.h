@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/control/database.h"
+#include "agent/host_rows.h"
 #include "agent/mobility/teller.h"
 #include "agent/network/virtual_network.h"
 #include "agent/options.h"
@@ -18,6 +19,7 @@ struct AgentParts {
   boost::asio::any_io_executor executor;
   HostIdentity& identity;
   ControlDatabase& database;
+  HostRows& rows;
   VirtualNetwork& network;
   MobilityTeller& teller;
   Guests& guests;

@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 
 namespace homeport::agent {
@@ -34,6 +35,9 @@ class Peers {
     std::mutex mutex;
     std::shared_ptr<const Fingerprints> fingerprints = std::make_shared<const Fingerprints>();
   };
+  void report(const Fingerprints& now);
+
+  std::set<std::string> gone_;         ///< hosts whose row has been there; control executor only
   std::map<std::string, Sign> signs_;  ///< by host; control executor only
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
 };

@@ -1,6 +1,5 @@
 #include "agent/start_up.h"
 
-#include "agent/network/underlay.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
@@ -23,40 +22,13 @@ using policy::Result;
 
 namespace {
 
-/// How often this host's rows are compared with what they should be, in case somebody else changed
-/// them.
-constexpr auto kRepublishInterval = 5s;
-/// The same for the datapath: what was deleted by hand is there again within 5 s.
+/// How often it is looked whether the datapath is as it should be: what was deleted by hand is
+/// there again within 5 s.
 constexpr auto kRepairInterval = 3s;
 constexpr unsigned kRepairsPerReconcile = 20;
 /// How long another agent of this host's name is listened for: longer than it is between two signs
 /// of life.
 constexpr auto kAloneAfter = 12s;
-
-asio::awaitable<Result<void>> publish(ControlDatabase& database, const Host& host) {
-  if (auto published = co_await database.publish_host(host); !published) co_return published;
-  auto interfaces = interfaces_of(host.name);
-  if (!interfaces) co_return interfaces.error();
-  co_return co_await database.publish_interfaces(host.name, std::move(*interfaces));
-}
-
-/// Writes nothing while the rows are right: they are not when addresses come and go here, or when
-/// somebody has made the database anew.
-asio::awaitable<void> keep_published(ControlDatabase& database, const HostIdentity& identity) {
-  while (true) {
-    if (auto published = co_await publish(database, identity.host); !published) {
-      log::warn("cannot tell the control database about this host: {}", published.error().message);
-    }
-    auto row = database.host_status().find(identity.host.name);
-    if (row != database.host_status().end() && row->second.started != identity.status().started) {
-      log::error(
-          "another agent writes that it is {} (process {} there): end one of them, and give its "
-          "host a name and a certificate of its own",
-          identity.host.name, row->second.agent_pid);
-    }
-    co_await overlay::pause(kRepublishInterval);
-  }
-}
 
 /// Throws when another agent lives by this host's name elsewhere, as on a machine made from an
 /// image of this one: each would take the other's guests for its own. An agent that was killed, and
@@ -168,7 +140,7 @@ asio::awaitable<void> begin(AgentParts parts) {
   }
   co_await make_sure_to_be_alone(parts.database, parts.identity.host);
   co_await catch_up(parts);
-  overlay::spawn(parts.executor, keep_published(parts.database, parts.identity));
+  overlay::spawn(parts.executor, parts.rows.keep());
   auto status = [&identity = parts.identity] { return identity.status(); };
   overlay::spawn(parts.executor, parts.database.keep_alive(status));
 

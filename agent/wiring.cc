@@ -5,6 +5,7 @@
 //                                           |      ^     +--> MobilityTeller --> other agents
 //                                           |      +-- hear_of_moves() <------- other agents
 //                                           +--> Peers --> who may connect
+//                                           +--> HostRows (this host's own, and back)
 //                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
 //                                           |        |              |
 //                                           |        +--> Guests <--+--> VMs (QMP)
@@ -50,6 +51,7 @@ struct Agent::Parts {
         datapath(make_datapath(config).value()),
         driver(driver_options(config)),
         database(executor, database_options(config, *datapath)),
+        host_rows(executor, database, identity),
         network(database, *datapath, self_of(config, mtu_limit)),
         teller({.executor = executor,
                 .host = config.host,
@@ -116,6 +118,7 @@ struct Agent::Parts {
     // ControlDatabase -> everything that follows it
     database.on_change([this] {
       peers.follow(database);
+      host_rows.follow();
       network.follow(database.changes());
       teller.follow();
       report_owners(database.contents(), destination);
@@ -158,7 +161,8 @@ struct Agent::Parts {
   }
 
   AgentParts all() {
-    return {executor, identity, database, network, teller, guests, tasks, destination, journal};
+    return {executor, identity, database, host_rows,   network,
+            teller,   guests,   tasks,    destination, journal};
   }
 
   // Built from the top down, ended from the bottom up: what is below may use what is above.
@@ -171,6 +175,7 @@ struct Agent::Parts {
   std::unique_ptr<overlay::Datapath> datapath;
   migration::QemuDriver driver;
   ControlDatabase database;
+  HostRows host_rows;
   VirtualNetwork network;
   MobilityTeller teller;
   Guests guests;

@@ -23,7 +23,9 @@ class Upset : public testing::Test {
 
   void TearDown() override {
     fleet_->wait_settled(fleet_->wait_somewhere());
-    EXPECT_THAT(fleet_->lab().complaints({"changed from outside"}), IsEmpty());
+    EXPECT_THAT(
+        fleet_->lab().complaints({"changed from outside", "gone from the control database"}),
+        IsEmpty());
   }
 
   static void expect_whole(Flow& flow) {
@@ -73,6 +75,23 @@ TEST_F(Upset, WhatIsDeletedByHandIsThereAgainWithin5Seconds) {
         5s, "the datapath to be whole");
     expect_whole(*fleet_->start_flow(1000));
   }
+  expect_moves();
+}
+
+TEST_F(Upset, AHostWhoseRowIsDeletedWritesItAgainAtOnce) {
+  make({.name = "host-row"});
+  Host& peer = fleet_->wait_somewhere();
+  auto flow = fleet_->start_flow(1000);
+  for (int i = 0; i < 4; ++i) {
+    const std::size_t from = peer.agent().log_size();
+    EXPECT_THAT(transact(R"({"op":"delete","table":"Host","where":[["name","==","hostC"]]})").out,
+                HasSubstr("\"count\":1"));
+    peer.agent().wait_for_log("gone from the control database: hostC", 2s, from);
+    peer.agent().wait_for_log("in the control database again: hostC", 2s, from);
+    flow->wait_progress(200, 20s);
+  }
+  EXPECT_EQ(flow->finish().duplicated, 0u);
+  expect_whole(*fleet_->start_flow(1000));
   expect_moves();
 }
 
