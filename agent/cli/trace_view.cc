@@ -55,7 +55,10 @@ std::string what_it_does(const json::value& part) {
   if (end == "copied") return "copies it to " + copies(part);
   if (end == "stack") return "takes it itself";
   if (end == "normal") return "lets it go its normal way, outside of the virtual network";
-  if (end == "answered") return fmt::format("answers it itself ({})", counter);
+  if (end == "answered") {
+    return counter.empty() ? "does not send it: the process that would is told so"
+                           : fmt::format("answers it itself ({})", counter);
+  }
   return counter.empty() ? "does not carry it" : fmt::format("drops it ({})", counter);
 }
 
@@ -109,6 +112,12 @@ std::string conclusion(const json::value& host) {
   if (!host.at("counts").is_null()) {
     const std::string more = others(host);
     if (!more.empty()) page += fmt::format("  Also counted there: {}.\n", more);
+  }
+  if (host.at("counts_anew").as_bool()) {
+    page += fmt::format(
+        "  The counts of {} have begun anew meanwhile: its agent was restarted or out of reach, or "
+        "packets went another way.\n",
+        name);
   }
   if (!host.at("counting_problem").is_null()) {
     page += fmt::format("  {}\n", text(host.at("counting_problem")));

@@ -46,6 +46,7 @@ json::object to_json(const TracedHost& host) {
     object["counts"] = std::move(counts);
   }
   object["counting_problem"] = or_null(host.counting_problem);
+  object["counts_anew"] = host.counts_anew;
   return object;
 }
 

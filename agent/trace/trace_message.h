@@ -47,6 +47,7 @@ struct TracedHost {
   std::string problem = {};             ///< why it has not answered
   std::optional<std::map<std::string, std::uint64_t>> counts = {};  ///< TraceCounts
   std::string counting_problem = {};
+  bool counts_anew = false;  ///< they are not of the whole time: those of before were lost
 };
 
 const char* to_string(overlay::TraceEnd end);

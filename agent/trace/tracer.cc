@@ -164,6 +164,8 @@ asio::awaitable<Result<void>> Tracer::connect(std::string host, Hop& hop) {
                                                context_.peer_check);
   if (!channel) co_return channel.error();
   hop.channel = std::make_shared<overlay::Channel>(std::move(*channel));
+  hop.anew = hop.anew || hop.reached;
+  hop.reached = true;
   co_return Result<void>();
 }
 
@@ -212,6 +214,7 @@ asio::awaitable<Result<std::vector<TracedHost>>> Tracer::follow(TraceQuestion qu
 
   const auto deadline = std::chrono::steady_clock::now() + limits_.whole;
   std::vector<TracedHost> hosts;
+  bool whole = true;
   std::deque<Leg> legs;
   legs.push_back({*first, {}, {}, question});
   while (!legs.empty() && hosts.size() < limits_.hosts &&
@@ -221,10 +224,15 @@ asio::awaitable<Result<std::vector<TracedHost>>> Tracer::follow(TraceQuestion qu
     TraceRequest request = to_message(leg.start, live != nullptr);
     Hop once;
     Hop* hop = &once;
-    if (live) hop = &live->hops[leg.host + ' ' + request.SerializeAsString()];
+    if (live) {
+      const std::string key = leg.host + ' ' + request.SerializeAsString();
+      hop = &live->hops[key];
+      hop->anew = hop->anew || live->left.contains(key);
+    }
     hop->used = true;
     auto told = co_await ask(leg.host, std::move(request), *hop);
     if (!told) {
+      whole = false;
       TracedHost silent{.host = leg.host, .sent_by = leg.sent_by};
       silent.found.end = "unknown";
       silent.problem = fmt::format("{} does not tell: {}.{}", leg.host,
@@ -233,6 +241,7 @@ asio::awaitable<Result<std::vector<TracedHost>>> Tracer::follow(TraceQuestion qu
       continue;
     }
     told->host.sent_by = leg.sent_by;
+    told->host.counts_anew = hop->anew;
     for (TracedCopy& copy : told->host.found.copies) {
       if (!copy.vtep) continue;
       copy.host = host_at(*copy.vtep);
@@ -248,7 +257,12 @@ asio::awaitable<Result<std::vector<TracedHost>>> Tracer::follow(TraceQuestion qu
   // Of a group with very many members.
   if (!hosts.empty()) hosts.front().left_out += static_cast<std::uint32_t>(legs.size());
   if (live) {
-    std::erase_if(live->hops, [](const auto& item) { return !item.second.used; });
+    // Behind a host that does not tell just now, others go on counting.
+    std::erase_if(live->hops, [&](const auto& item) {
+      const bool unused = whole && !item.second.used;
+      if (unused) live->left.insert(item.first);
+      return unused;
+    });
     for (auto& [key, hop] : live->hops) hop.used = false;
   }
   co_return hosts;

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -70,12 +71,15 @@ class Tracer {
     std::shared_ptr<overlay::Channel> channel;
     Counting counting;
     bool used = false;
+    bool reached = false;  ///< by a channel: another one counts from 0
+    bool anew = false;     ///< counts that were told before are gone
   };
   struct Live {
     TraceQuestion question;
     std::chrono::steady_clock::time_point asked;
     bool busy = false;
     std::map<std::string, Hop> hops;  ///< by host and request
+    std::set<std::string> left;       ///< those where the packet did not go for a while
   };
   struct Leg {
     std::string host, sent_by;

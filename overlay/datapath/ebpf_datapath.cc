@@ -479,21 +479,10 @@ Result<TraceDevices> EbpfDatapath::devices_around(const TraceOrigin& origin,
     if (*id == wanted) devices.filtered.insert(ifindex);
   }
   if (std::holds_alternative<FromHost>(origin)) {
-    std::optional<policy::IpAddress> source;
-    if (!packet.source.is_unspecified()) {
-      source = packet.source;
-      auto own = list_addresses();
-      if (!own) return own.error();
-      if (std::ranges::find(*own, *source, &LinkAddress::address) == own->end()) {
-        return policy::make_error(
-            boost::system::errc::invalid_argument,
-            fmt::format("{} is no address of this host: leave --source out, or name one that is",
-                        source->to_string()));
-      }
-    }
-    auto device = route_device(packet.destination, source);
-    if (!device) return device.error();
-    devices.route = static_cast<std::uint32_t>(*device);
+    auto route = route_of_host(packet);
+    if (!route) return route.error();
+    devices.route = static_cast<std::uint32_t>(route->device);
+    devices.route_mtu = route->mtu;
   }
   return devices;
 }

@@ -29,6 +29,29 @@ bool has_address(const std::vector<Route>& routes, const policy::IpAddress& to) 
 
 }  // namespace
 
+Result<RouteTaken> route_of_host(const TracedPacket& packet) {
+  std::optional<policy::IpAddress> source;
+  if (!packet.source.is_unspecified()) {
+    source = packet.source;
+    auto own = list_addresses();
+    if (!own) return own.error();
+    if (std::ranges::find(*own, *source, &LinkAddress::address) == own->end()) {
+      return policy::make_error(
+          boost::system::errc::invalid_argument,
+          fmt::format("{} is no address of this host: leave --source out, or name one that is",
+                      source->to_string()));
+    }
+  }
+  auto route = find_route(packet.destination, source);
+  if (!route || route->device == 0 || route->mtu != 0) return route;
+  auto links = list_links();
+  if (!links) return links.error();
+  auto link = std::ranges::find(*links, route->device, &Link::index);
+  if (link == links->end()) return RouteTaken{};  // it has just gone, and the route with it
+  route->mtu = link->mtu;
+  return route;
+}
+
 bool needs_host_port(const DesiredState& desired) {
   return std::ranges::any_of(desired.networks, [](const NetworkEntry& network) {
     return network.host_access || (network.normal && !network.gateways.empty());

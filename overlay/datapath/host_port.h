@@ -5,6 +5,7 @@
 #pragma once
 
 #include "overlay/datapath/datapath.h"
+#include "overlay/datapath/trace.h"
 #include "overlay/link/link.h"
 #include "overlay/link/route.h"
 
@@ -20,6 +21,10 @@ bool needs_host_port(const DesiredState& desired);
 /// the VTEP if that is.
 std::optional<policy::IpAddress> own_address(const DesiredState& desired,
                                              const std::optional<policy::IpAddress>& vtep, bool v6);
+
+/// How this host's kernel sends a packet of its own processes, which chooses the source where that
+/// is unspecified. Error: the source is no address of this host. The MTU is never 0 with a device.
+Result<RouteTaken> route_of_host(const TracedPacket& packet);
 
 class HostPort {
  public:

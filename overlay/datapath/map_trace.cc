@@ -72,6 +72,10 @@ class Tracer {
     tell("route", fmt::format("ip route {}", to),
          fmt::format("over {}, the host's way into the virtual network",
                      devices_.names.at(devices_.host)));
+    if (auto size = size_on_route(packet(), devices_.route_mtu)) {
+      trace_.steps.push_back(std::move(size->step));
+      if (size->told) return finish(TraceEnd::answered);
+    }
     if (!devices_.filtered.contains(devices_.host)) {
       tell("route", {}, "the device has no filter of the datapath: what is sent there is lost");
       return finish(TraceEnd::dropped);

@@ -73,6 +73,7 @@ struct TraceDevices {
   /// Over which the kernel sends what the host's own processes send to the packet's destination;
   /// 0: nowhere. Only for FromHost.
   std::uint32_t route = 0;
+  std::uint32_t route_mtu = 0;  ///< of that path
 };
 
 Trace trace(const TraceTables& tables, const TraceDevices& devices, const TraceOrigin& origin,

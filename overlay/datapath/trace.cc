@@ -37,6 +37,17 @@ std::string protocol_of(const TracedPacket& packet) {
 
 }  // namespace
 
+std::optional<SizeOnRoute> size_on_route(const TracedPacket& packet, std::uint32_t mtu) {
+  if (packet.length <= mtu) return std::nullopt;
+  // Over IPv6 whoever sends it may cut it, whatever may be done with it on the way.
+  const bool told = packet.dont_fragment && packet.destination.is_v4();
+  return SizeOnRoute{{"size", fmt::format("ip route {}", packet.destination.to_string()),
+                      fmt::format("{} bytes, {} fit: {}", packet.length, mtu,
+                                  told ? fmt::format("the process is told {}", mtu)
+                                       : std::string("this host sends it in fragments"))},
+                     told};
+}
+
 std::string openflow_text(const TraceOrigin& origin, const TracedPacket& packet) {
   const char* family = packet.destination.is_v6() ? "ipv6" : "nw";
   return fmt::format("{},{},dl_src={},dl_dst={},{}_src={},{}_dst={},nw_ttl={}", entrance(origin),

@@ -108,6 +108,14 @@ inline bool is_group(const TracedPacket& packet) {
   return packet.destination_mac.multicast();
 }
 
+/// What this host's kernel does with a packet that its own processes send and that is longer than
+/// `mtu`, its route's: tells the sender, or sends it in fragments. nullopt: it fits.
+struct SizeOnRoute {
+  TraceStep step;
+  bool told = false;  ///< and nothing is sent
+};
+std::optional<SizeOnRoute> size_on_route(const TracedPacket& packet, std::uint32_t mtu);
+
 /// The packet in the words of ovs-ofctl(8), for `ovs-appctl ofproto/trace BRIDGE FLOW`.
 std::string openflow_text(const TraceOrigin& origin, const TracedPacket& packet);
 

@@ -93,13 +93,15 @@ int take_route(nl_msg* message, void* context) {
   return NL_OK;
 }
 
-int take_route_device(nl_msg* message, void* context) {
+int take_found(nl_msg* message, void* context) {
+  auto& found = *static_cast<RouteTaken*>(context);
   rtnl_route* raw = nullptr;
   if (rtnl_route_parse(nlmsg_hdr(message), &raw) < 0) return NL_SKIP;
   RouteObject object(raw);
   if (rtnl_nexthop* next = rtnl_route_nexthop_n(raw, 0)) {
-    *static_cast<int*>(context) = rtnl_route_nh_get_ifindex(next);
+    found.device = rtnl_route_nh_get_ifindex(next);
   }
+  if (unsigned mtu = 0; rtnl_route_get_metric(raw, RTAX_MTU, &mtu) == 0) found.mtu = mtu;
   return NL_OK;
 }
 
@@ -191,8 +193,8 @@ Result<void> remove_route(const RouteTable& table, int device, const policy::IpA
   return {};
 }
 
-Result<int> route_device(const policy::IpAddress& to,
-                         const std::optional<policy::IpAddress>& source) {
+Result<RouteTaken> find_route(const policy::IpAddress& to,
+                              const std::optional<policy::IpAddress>& source) {
   auto socket = netlink::connect();
   if (!socket) return socket.error();
   Message message(nlmsg_alloc_simple(RTM_GETROUTE, 0));
@@ -207,8 +209,8 @@ Result<int> route_device(const policy::IpAddress& to,
   nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);
   nla_put_addr(message.get(), RTA_DST, destination.get());
   if (from) nla_put_addr(message.get(), RTA_SRC, from.get());
-  int device = 0;
-  nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take_route_device, &device);
+  RouteTaken found;
+  nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take_found, &found);
   int result = nl_send_auto(socket->get(), message.get());
   if (result >= 0) result = nl_recvmsgs_default(socket->get());
   // What libnl makes of the ways in which the kernel says that there is none: ENETUNREACH,
@@ -217,7 +219,7 @@ Result<int> route_device(const policy::IpAddress& to,
       result != -NLE_FAILURE && result != -NLE_INVAL && result != -NLE_NOACCESS) {
     return netlink::error("The route to " + to.to_string() + " cannot be read", result);
   }
-  return device;
+  return found;
 }
 
 Result<bool> add_rules(const RouteTable& table) {

@@ -41,10 +41,14 @@ Result<void> set_route(const RouteTable& table, int device, const Route& route);
 /// It is not an error if there is none.
 Result<void> remove_route(const RouteTable& table, int device, const policy::IpAddress& to);
 
-/// The index of the device over which the kernel sends what goes there from `source` (none: it
-/// chooses); 0 where it has no route.
-Result<int> route_device(const policy::IpAddress& to,
-                         const std::optional<policy::IpAddress>& source);
+/// How the kernel sends.
+struct RouteTaken {
+  int device = 0;         ///< its index; 0: there is no route
+  std::uint32_t mtu = 0;  ///< of the path: the route's own, or what was learned; 0: the device's
+};
+/// For what goes there from `source`; none: it chooses.
+Result<RouteTaken> find_route(const policy::IpAddress& to,
+                              const std::optional<policy::IpAddress>& source);
 
 /// Makes the kernel look in the table, of both families. True if that was new.
 Result<bool> add_rules(const RouteTable& table);

@@ -241,6 +241,20 @@ TEST_F(TraceLab, CountingEndsWithWhoeverAsked) {
   EXPECT_EQ(path(trace(here, "client 10.1.0.5")).size(), 2u);
 }
 
+TEST_F(TraceLab, SaysThatCountsHaveBegunAnew) {
+  Host& here = fleet_->wait_somewhere();
+  Process live(command("client 10.1.0.5 --live --json"),
+               {.inside = &fleet_->c().inside(), .log = fleet_->lab().directory() / "anew.json"});
+  wait_until([] { return counting() == 2; }, 20s, "packets to be counted");
+  EXPECT_THAT(read_text(live.log()), Not(HasSubstr(R"("counts_anew":true)")));
+  here.stop_agent();
+  here.start_agent();
+  here.wait_ready();
+  live.wait_for_log(R"("counts_anew":true)", 20s);
+  EXPECT_EQ(live.stop(), 0);
+  wait_until([] { return counting() == 0; }, 20s, "nothing to be counted any more");
+}
+
 TEST_F(TraceLab, SaysWhatIsWrongWithAQuestion) {
   const CommandResult unknown = run(fleet_->c(), "vm9 10.1.0.5");
   EXPECT_EQ(unknown.status, 1);

@@ -1,8 +1,8 @@
 #include "overlay/datapath/ovs/tracing.h"
 
+#include "overlay/datapath/host_port.h"
 #include "overlay/datapath/ovs/pipeline.h"
 #include "overlay/link/link.h"
-#include "overlay/link/route.h"
 
 #include <fmt/format.h>
 
@@ -89,16 +89,6 @@ std::string name_of_end(const Trace& trace) {
   }
 }
 
-/// Whether the kernel sends what the host's own processes send there into the bridge.
-Result<bool> leads_here(const std::string& host_device, const TracedPacket& packet) {
-  std::optional<policy::IpAddress> source;
-  if (!packet.source.is_unspecified()) source = packet.source;
-  auto device = route_device(packet.destination, source);
-  if (!device) return device.error();
-  auto link = find_link(host_device);
-  return link && link->index == *device;
-}
-
 }  // namespace
 
 Result<FlowTrace> Tracing::ask(const std::string& flow) const {
@@ -144,12 +134,19 @@ Result<ToldTrace> Tracing::trace(const TraceSurroundings& around, const TraceOri
       }
     }
   } else if (std::holds_alternative<FromHost>(origin)) {
-    auto here = leads_here(options_.host_device, packet);
-    if (!here) return here.error();
-    const std::string entry = fmt::format("ip route {}", packet.destination.to_string());
-    if (!*here || around.ports.host == 0) {
-      return ended("route", entry, "it is not reached through the virtual network",
-                   TraceEnd::normal, packet);
+    auto route = route_of_host(packet);
+    if (!route) return route.error();
+    const auto link = find_link(options_.host_device);
+    if (!link || link->index != route->device || around.ports.host == 0) {
+      return ended("route", fmt::format("ip route {}", packet.destination.to_string()),
+                   "it is not reached through the virtual network", TraceEnd::normal, packet);
+    }
+    if (auto size = size_on_route(packet, route->mtu)) {
+      if (size->told) {
+        return ended("size", std::move(size->step.entry), std::move(size->step.found),
+                     TraceEnd::answered, packet);
+      }
+      asked.trace.steps.push_back(std::move(size->step));
     }
     in_port = around.ports.host;
     packet.source_mac = packet.destination_mac = kRouterMac;
@@ -157,7 +154,7 @@ Result<ToldTrace> Tracing::trace(const TraceSurroundings& around, const TraceOri
   auto printed = ask(flow_text(origin, packet, in_port, options_.local_vtep));
   if (!printed) return printed.error();
   ToldTrace told = tell(*printed, around, origin, packet);
-  // The application asks between the port's flow and all others.
+  // The application asks, and a host looks at the size, between the first flow and all others.
   auto& steps = told.trace.steps;
   steps.insert(steps.begin() + std::min<std::ptrdiff_t>(1, std::ssize(steps)),
                asked.trace.steps.begin(), asked.trace.steps.end());

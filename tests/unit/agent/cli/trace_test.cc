@@ -64,6 +64,9 @@ TEST(TracePageOf, HasACountAtEachEntry) {
   counted[1].counts.reset();
   counted[1].counting_problem = "Packets cannot be counted.";
   EXPECT_THAT(page(counted), HasSubstr("  Packets cannot be counted.\n"));
+  EXPECT_THAT(page(counted), testing::Not(HasSubstr("begun anew")));
+  counted[1].counts_anew = true;
+  EXPECT_THAT(page(counted), HasSubstr("  The counts of hostB have begun anew meanwhile: "));
 }
 
 TEST(TracePageOf, NamesWhatHappens) {
@@ -76,6 +79,7 @@ TEST(TracePageOf, NamesWhatHappens) {
   EXPECT_THAT(told("dropped", {"routed", "drop_expired"}), HasSubstr("drops it (drop_expired)."));
   EXPECT_THAT(told("dropped", {}), HasSubstr("hostA does not carry it."));
   EXPECT_THAT(told("answered", {"too_big_answers"}), HasSubstr("itself (too_big_answers)."));
+  EXPECT_THAT(told("answered", {}), HasSubstr("hostA does not send it: the process that would"));
   EXPECT_THAT(told("stack", {}), HasSubstr("hostA takes it itself."));
   EXPECT_THAT(told("normal", {}), HasSubstr("normal way"));
   EXPECT_THAT(told("copied", {}), HasSubstr("copies it to nobody."));

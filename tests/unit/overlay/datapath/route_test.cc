@@ -365,6 +365,42 @@ TEST_P(Routing, AHostsOwnAddressStaysItsOwn) {
   fabric_.host(2).inside.shell("! ip route show table 18544 | grep -q 198.51.100.1");
 }
 
+// What a trace says is what the kernel does.
+TEST_P(Routing, ATraceOfAHostsOwnProcessesKnowsItsAddressesAndTheMtuOfItsRoute) {
+  give_access();
+  Host& host = fabric_.host(1);
+  TracedPacket packet{
+      .source_mac = {}, .destination_mac = {}, .source = host_v4(1), .destination = two_.v4};
+  packet.length = tunnel_mtu(kUnderlayMtu);
+  auto traced = [&] {
+    return host.inside.run([&] { return host.datapath->trace(FromHost{}, packet); });
+  };
+  EXPECT_EQ(traced().value().found.end, TraceEnd::sent);
+
+  packet.length += 1;
+  const Trace told = traced().value().found;
+  EXPECT_EQ(told.end, TraceEnd::answered);
+  EXPECT_THAT(told.steps, Contains(testing::Field(&TraceStep::step, "size")));
+  Socket from(host.inside, false), at(two_.inside, false);
+  const int refuse = IP_PMTUDISC_DO, cut = IP_PMTUDISC_DONT;
+  ::setsockopt(from.fd(), IPPROTO_IP, IP_MTU_DISCOVER, &refuse, sizeof(refuse));
+  const std::string data(packet.length - 28, 'x');
+  EXPECT_THROW(from.send(two_.v4, at.port(), data, host_v4(1)), std::system_error);
+  from.send(two_.v4, at.port(), data.substr(1), host_v4(1));
+  EXPECT_EQ(at.receive(), data.substr(1));
+
+  packet.dont_fragment = false;
+  EXPECT_EQ(traced().value().found.end, TraceEnd::sent);
+  EXPECT_THAT(traced().value().found.steps, Contains(testing::Field(&TraceStep::step, "size")));
+  ::setsockopt(from.fd(), IPPROTO_IP, IP_MTU_DISCOVER, &cut, sizeof(cut));
+  from.send(two_.v4, at.port(), data, host_v4(1));
+  EXPECT_EQ(at.receive(), data);
+
+  packet.source = host_v4(2);
+  EXPECT_THAT(traced().error().message,
+              HasSubstr(host_v4(2).to_string() + " is no address of this host"));
+}
+
 INSTANTIATE_TEST_SUITE_P(Fleets, Routing, testing::ValuesIn(fleets()), fleet_name);
 
 }  // namespace

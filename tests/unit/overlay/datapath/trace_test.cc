@@ -47,6 +47,7 @@ class TraceTest : public testing::Test {
     devices.filtered = {11, 13, 21, 22};
     devices.vxlan = 21;
     devices.host = devices.route = 22;
+    devices.route_mtu = 1430;
     packet.source_mac = mac(2);
     packet.destination_mac = mac(1);
     packet.source = make_address("203.0.113.2");
@@ -177,6 +178,29 @@ TEST_F(TraceTest, FromTheHostsOwnProcesses) {
   EXPECT_THAT(unknown.counters, ElementsAre("drop_unknown_address"));
   devices.route = 1;
   EXPECT_EQ(told(FromHost{}).end, TraceEnd::normal);
+}
+
+TEST_F(TraceTest, WhatIsTooBigForItsRouteItsHostTellsOrCuts) {
+  packet.source = own;
+  packet.destination = make_address("203.0.113.2");
+  packet.length = 1430;
+  EXPECT_THAT(names(told(FromHost{})), testing::Not(testing::Contains("size")));
+  packet.length = 1431;
+  const Trace refused = told(FromHost{});
+  EXPECT_THAT(names(refused), ElementsAre("route", "size"));
+  EXPECT_EQ(refused.steps.back().entry, "ip route 203.0.113.2");
+  EXPECT_EQ(refused.steps.back().found, "1431 bytes, 1430 fit: the process is told 1430");
+  EXPECT_EQ(refused.end, TraceEnd::answered);
+  EXPECT_THAT(refused.copies, testing::IsEmpty());
+  packet.dont_fragment = false;
+  const Trace cut = told(FromHost{});
+  EXPECT_THAT(names(cut), ElementsAre("route", "size", "route", "destination", "delivery"));
+  EXPECT_EQ(cut.end, TraceEnd::sent);
+  packet.dont_fragment = true;
+  packet.source = make_address("2001:db8::1");
+  packet.destination = make_address("2001:db8::2");
+  EXPECT_THAT(names(told(FromHost{})), testing::Contains("size"));
+  EXPECT_EQ(told(FromHost{}).end, TraceEnd::dropped);  // nobody has the address
 }
 
 TEST_F(TraceTest, ToTheHostsOwnProcesses) {
