@@ -111,6 +111,36 @@ INSTANTIATE_TEST_SUITE_P(
             "the ports of vm1"}),
     [](const auto& info) { return info.param.name; });
 
+class AdmissionUnderlayTest : public AdmissionTest {
+ protected:
+  void set_vteps(const char* host, std::vector<const char*> vteps) {
+    Host& row = contents.hosts[host];
+    row.name = host;
+    row.vteps.clear();
+    for (const char* vtep : vteps) row.vteps.push_back(boost::asio::ip::make_address(vtep));
+  }
+};
+
+// The destination's own is the first of its VTEPs; the source needs one like it.
+TEST_F(AdmissionUnderlayTest, ItsHostsNeedVtepsOfOneFamily) {
+  set_vteps("hostA", {"192.0.2.1"});
+  EXPECT_TRUE(admit_it());  // hostB's row has not come yet
+  set_vteps("hostB", {"192.0.2.2"});
+  EXPECT_TRUE(admit_it());
+  set_vteps("hostB", {"2001:db8::2"});
+  auto refused = admit_it();
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("the VTEPs of hostB and hostA are of different families"));
+  EXPECT_THAT(refused.error().message, HasSubstr("configure VTEPs of one family"));
+  set_vteps("hostA", {"192.0.2.1", "2001:db8::1"});
+  EXPECT_TRUE(admit_it());
+  set_vteps("hostA", {"2001:db8::1"});
+  EXPECT_TRUE(admit_it());
+  set_vteps("hostB", {"192.0.2.2"});
+  EXPECT_FALSE(admit_it());
+}
+
 /// It is a container behind a network device instead.
 class NetdevAdmissionTest : public AdmissionTest {
  protected:
