@@ -1,10 +1,12 @@
 #include "tests/lab/clients.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <boost/json/parse.hpp>
 #include <boost/json/value_to.hpp>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 
 #include "tests/lab/clients/record.h"
@@ -146,8 +148,9 @@ double milliseconds(const boost::json::value& line, const char* key) {
 
 Flow::Flow(const Namespace& from, const std::string& address,
            const std::vector<const Namespace*>& to, const std::filesystem::path& log,
-           unsigned per_second)
-    : receiver_(receiver_command(to), {.log = log.string() + ".received"}) {
+           unsigned per_second, FlowWatch watch)
+    : watch_(std::move(watch)),
+      receiver_(receiver_command(to), {.log = log.string() + ".received"}) {
   receiver_.wait_for_log("received", 10s);  // it listens
   sender_ =
       std::make_unique<Process>(Command{HOMEPORT_LAB_FLOW, "send", address,
@@ -161,6 +164,13 @@ void Flow::wait_progress(std::uint64_t datagrams, Clock::duration timeout) {
 
 void Flow::wait_sent(std::uint64_t datagrams, Clock::duration timeout) {
   wait_for_more(*sender_, datagrams, "sent", timeout, "a flow of datagrams to be sent");
+}
+
+bool Flow::at_change_of_path(std::uint64_t number, std::uint64_t by, std::size_t place) const {
+  if (place >= watch_.wires.size()) return false;
+  const WireWatch& wire = *watch_.wires[place];
+  const std::uint32_t sender = inet_addr(watch_.sender.c_str()), way = wire.source(number);
+  return wire.source(by) == sender && way != sender && way != 0;
 }
 
 FlowReport Flow::finish(Clock::duration timeout) {
@@ -177,6 +187,12 @@ FlowReport Flow::finish(Clock::duration timeout) {
   report.lost = report.sent - number(received, "received");
   report.duplicated = number(received, "duplicated");
   report.reordered = number(received, "reordered");
+  for (const auto& each : received.at("overtaken").as_array()) {
+    const auto [late, by, place] = boost::json::value_to<std::array<std::uint64_t, 3>>(each);
+    if (!at_change_of_path(late, by, place)) continue;
+    ++report.overtaken_at_change;
+    --report.reordered;
+  }
   report.switches = number(received, "switches");
   report.unreachable = number(sent, "unreachable");
   report.socket_drops = number(received, "socket_drops");
@@ -189,10 +205,11 @@ FlowReport Flow::finish(Clock::duration timeout) {
 
 std::string FlowReport::to_string() const {
   return fmt::format(
-      "{} sent: {} lost ({} of them in the receiver), {} duplicated, {} reordered, {} switches, {} "
-      "ICMP unreachable; longest gap {:.1f} ms, transit {:.1f} ms, pause of the sender {:.1f} ms",
-      sent, lost, socket_drops, duplicated, reordered, switches, unreachable, longest_gap_ms,
-      longest_transit_ms, longest_pause_ms);
+      "{} sent: {} lost ({} of them in the receiver), {} duplicated, {} reordered, {} "
+      "overtaken where their sender's host changed over, {} switches, {} ICMP unreachable; longest "
+      "gap {:.1f} ms, transit {:.1f} ms, pause of the sender {:.1f} ms",
+      sent, lost, socket_drops, duplicated, reordered, overtaken_at_change, switches, unreachable,
+      longest_gap_ms, longest_transit_ms, longest_pause_ms);
 }
 
 RequestClient::RequestClient(const Namespace& from, const std::string& address,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/lab/process.h"
+#include "tests/lab/wire_watch.h"
 
 namespace homeport::lab {
 
@@ -77,7 +78,11 @@ struct FlowReport {
   std::uint64_t sent = 0;
   std::uint64_t lost = 0;
   std::uint64_t duplicated = 0;
-  std::uint64_t reordered = 0;        ///< came after a higher number at the same place
+  /// Came after a higher number at the same place, but for those that are counted next.
+  std::uint64_t reordered = 0;
+  /// The same, where the earlier one had come by the host that the application has left, and the
+  /// later one directly: its sender's host had changed over.
+  std::uint64_t overtaken_at_change = 0;
   std::uint64_t switches = 0;         ///< changes of place from one number to the next
   std::uint64_t unreachable = 0;      ///< ICMP errors of that kind that came back
   std::uint64_t socket_drops = 0;     ///< lost in the receiver itself: no fault of the network's
@@ -88,12 +93,18 @@ struct FlowReport {
   std::string to_string() const;
 };
 
+/// By which ways a flow comes: tells when its sender's host has changed over.
+struct FlowWatch {
+  std::string sender;                   ///< underlay address of the host that it comes from
+  std::vector<const WireWatch*> wires;  ///< to the host of each place
+};
+
 /// A one-way flow of numbered datagrams from one namespace to several, in one of which at a time
 /// the application is.
 class Flow {
  public:
   Flow(const Namespace& from, const std::string& address, const std::vector<const Namespace*>& to,
-       const std::filesystem::path& log, unsigned per_second = 10'000);
+       const std::filesystem::path& log, unsigned per_second = 10'000, FlowWatch watch = {});
 
   /// Waits until `datagrams` more have been received.
   void wait_progress(std::uint64_t datagrams, Clock::duration timeout);
@@ -102,6 +113,9 @@ class Flow {
   FlowReport finish(Clock::duration timeout = 30s);
 
  private:
+  bool at_change_of_path(std::uint64_t number, std::uint64_t by, std::size_t place) const;
+
+  FlowWatch watch_;
   Process receiver_;
   std::unique_ptr<Process> sender_;
 };

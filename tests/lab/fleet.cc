@@ -26,6 +26,11 @@ std::string lines(const std::vector<std::string>& all) {
   return joined;
 }
 
+bool pings(const Namespace& from, const std::string& address) {
+  const std::string version = address.find(':') == std::string::npos ? "ping" : "ping6";
+  return run_command({"busybox", version, "-c1", "-W1", address}, {.inside = &from}).status == 0;
+}
+
 }  // namespace
 
 TaskView parse_task(const boost::json::object& json) {
@@ -58,7 +63,10 @@ Fleet::Fleet(FleetOptions options)
   lab_.start_agents();
   const Namespace& client = lab_.add_client(*c_);
   if (options_.containers) {
-    for (Host* host : {a_, b_}) containers_.push_back(&lab_.add_container(options_.guest, *host));
+    for (Host* host : {a_, b_}) {
+      watches_.push_back(host->underlay().watch());
+      containers_.push_back(&lab_.add_container(options_.guest, *host));
+    }
     if (options_.open_vswitch) lab_.complete_packets();
     lab_.add_container_application(options_.guest, *a_);
     wait_settled(*a_);
@@ -99,9 +107,13 @@ int Fleet::show_move(const Host& to, Clock::duration timeout) {
 }
 
 std::unique_ptr<Flow> Fleet::start_flow(unsigned per_second, const std::string& address) {
-  auto flow =
-      std::make_unique<Flow>(lab_.client(), address, containers_,
-                             lab_.directory() / ("flow-" + std::to_string(++flows_)), per_second);
+  wait_until([&] { return pings(lab_.client(), address); }, 20s, address + " to answer");
+  for (const Host* host : {a_, b_}) pings(c_->inside(), host->underlay_address());
+  FlowWatch watch{.sender = c_->underlay_address(), .wires = {}};
+  for (const auto& each : watches_) watch.wires.push_back(each.get());
+  auto flow = std::make_unique<Flow>(lab_.client(), address, containers_,
+                                     lab_.directory() / ("flow-" + std::to_string(++flows_)),
+                                     per_second, std::move(watch));
   flow->wait_progress(200, 20s);
   return flow;
 }

@@ -69,7 +69,8 @@ class Fleet {
   /// The same with its progress on the caller's terminal; returns the exit status.
   int show_move(const Host& to, Clock::duration timeout = 120s);
   /// Datagrams from the client to where the application is, of which some have arrived. Only with
-  /// containers.
+  /// containers. Neighbors on the way are known before the first: the kernel would let others
+  /// overtake those that wait for one.
   std::unique_ptr<Flow> start_flow(unsigned per_second, const std::string& address = "10.1.0.5");
   /// Tasks as the control database has them, oldest first.
   std::vector<TaskView> tasks();
@@ -99,6 +100,7 @@ class Fleet {
   Host* c_ = nullptr;
   std::unique_ptr<GuestControl> guest_;
   std::vector<const Namespace*> containers_;
+  std::vector<std::unique_ptr<WireWatch>> watches_;
   unsigned flows_ = 0;
 };
 

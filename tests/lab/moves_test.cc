@@ -43,17 +43,17 @@ class GuestMoves : public Moves {};
 
 TEST_P(ContainerMoves, LoseNothing) {
   Fleet fleet({.name = "container", .containers = true});
-  Flow flow(fleet.lab().client(), fleet.options().ipv4, fleet.containers(),
-            fleet.lab().directory() / "flow");
-  flow.wait_progress(10'000, 20s);
+  auto flow = fleet.start_flow(10'000);
+  flow->wait_progress(10'000, 20s);
   make_moves(fleet, GetParam());
-  flow.wait_progress(1'000, 20s);
-  const FlowReport report = flow.finish();
+  flow->wait_progress(1'000, 20s);
+  const FlowReport report = flow->finish();
   say({{"moves", GetParam()},
        {"sent", report.sent},
        {"lost", report.lost},
        {"duplicated", report.duplicated},
        {"reordered", report.reordered},
+       {"overtaken_at_change", report.overtaken_at_change},
        {"switches", report.switches},
        {"unreachable", report.unreachable},
        {"longest_gap_ms", report.longest_gap_ms},

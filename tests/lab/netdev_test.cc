@@ -93,6 +93,24 @@ TEST_F(Netdev, MovesForthAndBackUnderAFlow) {
   }
 }
 
+// The one way in which packets of a flow change places: docs/life-of-a-move.md, "Order". Here the
+// host that is left is so slow that it is certain.
+TEST_F(Netdev, WhatIsSentOnIsOvertakenOnlyByWhatComesDirectly) {
+  Host& here = fleet_->wait_somewhere();
+  Host& there = fleet_->other_than(here);
+  auto flow = fleet_->start_flow(2000);
+  here.inside().tc("qdisc replace dev eth0 root tbf rate 500kbit burst 2kb latency 20s");
+  EXPECT_EQ(fleet_->move(there).status, 0);
+  flow->wait_progress(1000, 20s);
+  const FlowReport report = flow->finish();
+  here.inside().tc("qdisc replace dev eth0 root tbf rate 1000mbit burst 128kb latency 400ms");
+  EXPECT_GT(report.overtaken_at_change, 0u) << report.to_string();
+  EXPECT_EQ(report.reordered, 0u) << report.to_string();
+  EXPECT_EQ(report.lost, 0u) << report.to_string();
+  EXPECT_EQ(report.duplicated, 0u) << report.to_string();
+  EXPECT_EQ(report.switches, 1u) << report.to_string();
+}
+
 // From its new home it reaches the others, the container that was left does not.
 TEST_F(Netdev, SpeaksWhereItIs) {
   Host& here = fleet_->wait_somewhere();

@@ -52,6 +52,10 @@ void Link::lose(Loss loss) {
   wire_->set(loss);
 }
 
+std::unique_ptr<WireWatch> Link::watch() const {
+  return std::make_unique<WireWatch>(far_, far_device_);
+}
+
 Switch::Switch(std::string namespace_name) : inside_(std::move(namespace_name)) {
   // No spanning tree and no wait before a port forwards: there are no loops here.
   inside_.ip("link add br0 type bridge stp_state 0 forward_delay 0");

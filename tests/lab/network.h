@@ -8,6 +8,7 @@
 
 #include "tests/lab/namespace.h"
 #include "tests/lab/wire.h"
+#include "tests/lab/wire_watch.h"
 
 namespace homeport::lab {
 
@@ -32,6 +33,8 @@ class Link {
   void restore();
   /// The link loses frames from now on; the member is the near end.
   void lose(Loss loss);
+  /// Watches what is sent to the member.
+  std::unique_ptr<WireWatch> watch() const;
   bool is_cut() const { return cut_; }
 
  private:

@@ -129,6 +129,11 @@ struct Gap {
   std::uint64_t from = 0, length = 0;
 };
 
+struct Overtaken {
+  std::uint64_t number = 0, by = 0;  ///< by: the highest number that had come
+  std::size_t place = 0;
+};
+
 class Receiver {
  public:
   Receiver(std::uint16_t port, char** names, std::size_t count)
@@ -159,7 +164,7 @@ class Receiver {
   }
 
  private:
-  static constexpr std::size_t kBatch = 64, kGaps = 32;
+  static constexpr std::size_t kBatch = 64, kGaps = 32, kOvertaken = 4096;
 
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
@@ -213,7 +218,10 @@ class Receiver {
     }
     record = {flow.sent, now, at};
     Place& place = places_[at];
-    if (number + 1 < place.end) ++reordered_;
+    if (number + 1 < place.end) {
+      ++reordered_;
+      if (overtaken_.size() < kOvertaken) overtaken_.push_back({number, place.end - 1, at});
+    }
     place.end = std::max(place.end, number + 1);
     ++place.received;
     end_ = std::max<std::uint64_t>(end_, number + 1);
@@ -276,6 +284,11 @@ class Receiver {
       std::printf("%s{\"from_ns\":%llu,\"us\":%llu}", i == 0 ? "" : ",",
                   static_cast<ull>(gaps[i].from), static_cast<ull>(gaps[i].length / 1000));
     }
+    std::printf("],\"overtaken\":[");
+    for (std::size_t i = 0; i < overtaken_.size(); ++i) {
+      std::printf("%s[%llu,%llu,%zu]", i == 0 ? "" : ",", static_cast<ull>(overtaken_[i].number),
+                  static_cast<ull>(overtaken_[i].by), overtaken_[i].place);
+    }
     std::printf("]}\n");
     std::fflush(stdout);
   }
@@ -283,6 +296,7 @@ class Receiver {
   std::vector<Place> places_;
   std::unique_ptr<FlowRecord, Free> records_;
   std::array<Gap, kGaps> gaps_{};
+  std::vector<Overtaken> overtaken_;
   std::uint64_t last_ = 0, duplicated_ = 0, reordered_ = 0;
   std::atomic<std::uint64_t> received_{0}, end_{0};
   std::atomic<bool> ending_{false};
