@@ -5,9 +5,10 @@
 #include "overlay/datapath/ovs/arrivals.h"
 #include "overlay/datapath/ovs/differences.h"
 #include "overlay/datapath/ovs/flow_image.h"
+#include "overlay/datapath/ovs/members.h"
 #include "overlay/datapath/ovs/pipeline.h"
+#include "overlay/datapath/ovs/switch_words.h"
 #include "overlay/datapath/ovs/tracing.h"
-#include "overlay/datapath/ovs/tunnel.h"
 #include "overlay/link/link.h"
 
 #include <fmt/format.h>
@@ -31,21 +32,22 @@ using vswitch::Flow;
 using vswitch::FlowChange;
 using Problems = std::vector<std::string>;
 
-constexpr const char* kPortOwner = "port";
-constexpr const char* kHostOwner = "host";
-
 class OvsDatapath final : public Datapath {
  public:
   explicit OvsDatapath(const OvsOptions& options)
       : options_(options), bridge_(options.bridge), host_port_(options.host_device) {}
 
   Result<void> start() {
-    auto ready = ensure_tunnel(bridge_, options_);
+    auto ready = members_.ensure_tunnel(mended_);
     if (ready) answerer_.start();
     return ready;
   }
 
   Result<void> apply(const DesiredState& desired) override;
+  Result<bool> update(const StateChange&) override {
+    mended_.clear();
+    return false;
+  }
   const std::vector<std::string>& mended() const override { return mended_; }
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
@@ -63,18 +65,9 @@ class OvsDatapath final : public Datapath {
     BridgePorts ports;
   };
 
-  std::vector<BridgePort> wanted_ports(const DesiredState& desired) const;
   Result<void> ensure_host_device(const DesiredState& desired);
   void keep_routes(const DesiredState& desired, const std::vector<HostRoute>& routes,
                    Problems& problems);
-  void keep_apart(const std::vector<BridgePort>& ports, const DesiredState& desired,
-                  Problems& problems);
-  Result<void> tell_missing_ports(const DesiredState& desired, Problems& missing);
-  Result<std::vector<BridgePort>> add_ports(const DesiredState& desired, Problems& problems);
-  void remove_ports(const std::vector<BridgePort>& ports, const DesiredState& desired,
-                    Problems& problems);
-  BridgePorts usable(const std::vector<BridgePort>& ports) const;
-  Result<FlowImage> in_switch_words(const FlowImage& flows);
   Result<FlowImage> own_flows();
   static std::set<std::int64_t> senders(const DesiredState& desired, const BridgePorts& ports);
   Result<void> spare_others(FlowImage& wanted, const FlowImage& current, Problems& problems);
@@ -86,50 +79,16 @@ class OvsDatapath final : public Datapath {
   Answerer answerer_{bridge_};
   Arrivals arrivals_{bridge_};
   Tracing tracing_{bridge_, options_};
+  SwitchWords words_{bridge_};
   HostPort host_port_;
+  BridgeMembers members_{bridge_, options_, host_port_.other_end()};
   int host_index_ = 0;  ///< of the host port's device; 0: it is not needed
   /// What this object left; none before it has written anything, or when it could not write
   /// everything.
   std::optional<Programmed> left_;
-  /// Flows and how the switch words them, of the last apply(): most stay.
-  std::map<std::pair<vswitch::FlowKey, std::string>, std::pair<std::string, std::string>> words_;
   std::vector<std::string> mended_;
-  std::set<std::string> left_ports_;  ///< What the last apply() left in the bridge.
-  /// By port, whether the last apply() left it to what other people's flows send to all.
-  std::map<std::string, bool> flooded_;
   bool took_over_ = false;  ///< What an earlier agent left on the host has been dealt with.
 };
-
-BridgePorts OvsDatapath::usable(const std::vector<BridgePort>& ports) const {
-  BridgePorts result;
-  const bool netdev = options_.bridge.datapath_type == "netdev";
-  result.answers_nd = netdev;
-  // The kernel fragments outer packets of IPv4.
-  result.answers_too_big = netdev || (options_.local_vtep && options_.local_vtep->is_v6());
-  for (const BridgePort& port : ports) {
-    if (port.number <= 0) continue;
-    if (port.name == options_.tunnel_port) {
-      result.tunnel = port.number;
-    } else if (port.name == host_port_.other_end() && port.owner == kHostOwner) {
-      result.host = port.number;
-    } else {
-      result.numbers[port.name] = port.number;
-    }
-  }
-  return result;
-}
-
-/// What is in the bridge besides the tunnel.
-std::vector<BridgePort> OvsDatapath::wanted_ports(const DesiredState& desired) const {
-  std::vector<BridgePort> wanted;
-  for (const Port& port : desired.ports) {
-    wanted.push_back({port.device, "", kPortOwner, "", "", -1});
-  }
-  if (needs_host_port(desired)) {
-    wanted.push_back({host_port_.other_end(), "", kHostOwner, "", "", -1});
-  }
-  return wanted;
-}
 
 /// The device of the host's own processes, where a network needs it. What comes out of it is read
 /// by a packet socket.
@@ -147,7 +106,7 @@ Result<void> OvsDatapath::ensure_host_device(const DesiredState& desired) {
   if (host_index_ != 0) {
     mended_.push_back(fmt::format("the device {} was missing", host_port_.device()));
     // ovs-vswitchd is not to take the new device for the one that it knows.
-    if (auto gone = bridge_.change_ports({}, {host_port_.other_end()}); !gone) return gone;
+    if (auto gone = members_.remove(host_port_.other_end()); !gone) return gone;
   }
   host_index_ = device->index;
   return set_offloads_off(host_port_.device());
@@ -164,131 +123,6 @@ void OvsDatapath::keep_routes(const DesiredState& desired, const std::vector<Hos
   }
   const auto mended = host_port_.set_routes(host_index_, std::move(routes), problems);
   mended_.insert(mended_.end(), mended.begin(), mended.end());
-}
-
-/// Names the ports that this object left in the bridge, and that somebody has taken out of it
-/// although their devices are there.
-Result<void> OvsDatapath::tell_missing_ports(const DesiredState& desired, Problems& missing) {
-  if (left_ports_.empty()) return {};
-  auto ports = bridge_.ports();
-  if (!ports) return ports.error();
-  const std::vector<BridgePort> wanted = wanted_ports(desired);
-  for (const std::string& name : left_ports_) {
-    const bool is_wanted = name == options_.tunnel_port || find_port(wanted, name);
-    if (!is_wanted || find_port(*ports, name)) continue;
-    missing.push_back(fmt::format("the port {} was missing", name));
-    flooded_.erase(name);
-  }
-  return {};
-}
-
-/// Takes the devices of ports into the bridge that are not there, and has ovs-vswitchd look again
-/// at those it could not use. Returns all ports of the bridge.
-Result<std::vector<BridgePort>> OvsDatapath::add_ports(const DesiredState& desired,
-                                                       Problems& problems) {
-  auto ports = bridge_.ports();
-  if (!ports) return ports;
-  auto links = list_links();
-  if (!links) return links.error();
-  std::set<std::string> devices;
-  for (const Link& link : *links) devices.insert(link.name);
-  if (options_.bridge.datapath_type == "netdev") {
-    if (auto widened = widen_taps(desired.ports, *links); !widened) {
-      problems.push_back(widened.error().message + ".");
-    }
-  }
-
-  const std::vector<BridgePort> wanted = wanted_ports(desired);
-  std::vector<BridgePort> added;
-  bool stale = false;
-  for (const BridgePort& port : wanted) {
-    if (!devices.contains(port.name)) {
-      problems.push_back(
-          fmt::format("The port {} is not carried: there is no such device.", port.name));
-      continue;
-    }
-    const BridgePort* present = find_port(*ports, port.name);
-    if (!present) added.push_back(port);
-    stale = stale || (present && present->number <= 0);
-  }
-  if (added.empty() && !stale) return ports;
-  if (auto changed = bridge_.change_ports(added, {}); !changed) return changed.error();
-  ports = bridge_.ports();
-  if (!ports) return ports;
-  for (const BridgePort& port : wanted) {
-    const BridgePort* present = find_port(*ports, port.name);
-    if (present && present->number <= 0 && devices.contains(port.name)) {
-      problems.push_back(
-          fmt::format("The port {} is not carried: ovs-vswitchd cannot use the device: {}.",
-                      port.name, present->error));
-    }
-  }
-  return ports;
-}
-
-/// Takes Homeport's ports out of the bridge that are no longer wanted. Other people's stay.
-void OvsDatapath::remove_ports(const std::vector<BridgePort>& ports, const DesiredState& desired,
-                               Problems& problems) {
-  const std::vector<BridgePort> wanted = wanted_ports(desired);
-  std::vector<std::string> removed;
-  for (const BridgePort& port : ports) {
-    const bool own = port.owner == kPortOwner || port.owner == kHostOwner;
-    if (own && !find_port(wanted, port.name)) removed.push_back(port.name);
-  }
-  if (removed.empty()) return;
-  if (auto changed = bridge_.change_ports({}, removed); !changed) {
-    problems.push_back(changed.error().message + ".");
-  }
-}
-
-/// What other people's flows send to all ports of the bridge is for applications of networks with
-/// a normal way, and for nothing else of Homeport's.
-void OvsDatapath::keep_apart(const std::vector<BridgePort>& ports, const DesiredState& desired,
-                             Problems& problems) {
-  std::map<std::int64_t, bool> numbers;
-  std::map<std::string, bool> wanted;
-  for (const BridgePort& port : ports) {
-    if (port.owner.empty() || port.number <= 0) continue;
-    auto application = std::ranges::find(desired.ports, port.name, &Port::device);
-    const bool normal = application != desired.ports.end() &&
-                        std::ranges::any_of(desired.networks, [&](const NetworkEntry& network) {
-                          return network.normal && network.vni == application->vni;
-                        });
-    numbers[port.number] = wanted[port.name] = normal;
-  }
-  auto changed = bridge_.set_flooding(numbers);
-  if (!changed) {
-    problems.push_back(changed.error().message + ".");
-    return flooded_.clear();
-  }
-  for (const BridgePort& port : ports) {
-    auto left = flooded_.find(port.name);
-    if (left != flooded_.end() && wanted.contains(port.name) && left->second == wanted[port.name] &&
-        std::ranges::find(*changed, port.number) != changed->end()) {
-      mended_.push_back(fmt::format("the flooding of the port {} was changed", port.name));
-    }
-  }
-  flooded_ = std::move(wanted);
-}
-
-/// The flows as the switch would tell of them.
-Result<FlowImage> OvsDatapath::in_switch_words(const FlowImage& flows) {
-  std::vector<Flow> unknown;
-  for (const auto& [key, flow] : flows) {
-    if (!words_.contains({key, flow.body.actions})) unknown.push_back({key, flow.body, {}});
-  }
-  auto translated = bridge_.canonical(unknown);
-  if (!translated) return translated.error();
-  for (std::size_t i = 0; i < unknown.size(); ++i) {
-    const Flow& as_told = (*translated)[i];
-    words_[{unknown[i].key, unknown[i].body.actions}] = {as_told.key.match, as_told.body.actions};
-  }
-  FlowImage result;
-  for (const auto& [key, flow] : flows) {
-    const auto& [match, actions] = words_.at({key, flow.body.actions});
-    result[{key.table, key.priority, match}] = {{flow.body.cookie, actions}, flow.owner};
-  }
-  return result;
 }
 
 Result<FlowImage> OvsDatapath::own_flows() {
@@ -332,31 +166,22 @@ std::set<std::int64_t> OvsDatapath::senders(const DesiredState& desired, const B
 
 Result<void> OvsDatapath::apply(const DesiredState& desired) {
   mended_.clear();
-  Problems missing;
-  if (auto told = tell_missing_ports(desired, missing); !told) return told;
-  if (auto ready = ensure_tunnel(bridge_, options_); !ready) return ready;
+  if (auto ready = members_.ensure_tunnel(mended_); !ready) return ready;
   Problems problems;
   if (auto ready = ensure_host_device(desired); !ready) {
     problems.push_back(ready.error().message + ".");
   }
-  auto ports = add_ports(desired, problems);
+  auto ports = members_.add(desired, problems, mended_);
   if (!ports) return ports.error();
-  left_ports_.clear();
-  for (const BridgePort& port : *ports) {
-    if (port.name == options_.tunnel_port || find_port(wanted_ports(desired), port.name)) {
-      left_ports_.insert(port.name);
-    }
-  }
   auto current = own_flows();
   if (!current) return current.error();
-  keep_apart(*ports, desired, problems);
-  mended_.insert(mended_.end(), missing.begin(), missing.end());
+  members_.keep_apart(*ports, desired, problems, mended_);
   if (left_) {
     const auto changed = differences(left_->flows, *current);
     mended_.insert(mended_.end(), changed.begin(), changed.end());
   }
 
-  const BridgePorts numbers = usable(*ports);
+  const BridgePorts numbers = members_.usable(*ports);
   if (options_.bridge.datapath_type == "netdev" && options_.local_vtep &&
       options_.local_vtep->is_v4()) {
     auto taken = arrivals_.take(options_.local_vtep->to_v4(), options_.udp_port, numbers.tunnel);
@@ -367,7 +192,7 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
                 [&](const Port& port) { return !numbers.numbers.contains(port.device); });
   CompiledFlows compiled = compile(possible, numbers);
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
-  auto wanted = in_switch_words(compiled.flows);
+  auto wanted = words_.of(compiled.flows);
   if (!wanted) return wanted.error();
   const std::size_t left_out = problems.size();
   if (auto spared = spare_others(*wanted, *current, problems); !spared) return spared;
@@ -378,10 +203,9 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   }
   if (auto dropped = answerer_.drop_meters(); !dropped)
     problems.push_back(dropped.error().message + ".");
-  remove_ports(*ports, desired, problems);
+  members_.remove_others(*ports, desired, problems);
   keep_routes(desired, compiled.routes, problems);
-  // Of the words, those of flows that have gone are forgotten now and then.
-  if (words_.size() > 2 * compiled.flows.size() + 1000) words_.clear();
+  words_.forget(compiled.flows.size());
 
   // Before another host is told to send here what waits there.
   const bool holds = std::ranges::any_of(compiled.carried.ports, [&](const Port& port) {
@@ -409,14 +233,14 @@ Result<OvsDatapath::Programmed> OvsDatapath::found() {
   auto flows = bridge_.flows(kCookie, kCookieMask);
   if (!flows) return flows.error();
   Programmed result;
-  result.ports = usable(*ports);
+  result.ports = members_.usable(*ports);
   FlowImage current;
   for (const Flow& flow : *flows) current[flow.key] = {flow.body, ""};
   DesiredState recorded = decompile(*flows);
   std::erase_if(recorded.ports,
                 [&](const Port& port) { return !result.ports.numbers.contains(port.device); });
   CompiledFlows compiled = compile(recorded, result.ports);
-  auto should_be = in_switch_words(compiled.flows);
+  auto should_be = words_.of(compiled.flows);
   if (!should_be) return should_be.error();
   std::set<std::string> broken;
   for (const auto& [key, flow] : *should_be) {
@@ -485,9 +309,9 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
   // What is now its own, it may have taken from another.
   for (auto& [key, flow] : compile_address(entry, now.carried, now.ports)) after[key] = flow;
 
-  auto old_flows = in_switch_words(before);
+  auto old_flows = words_.of(before);
   if (!old_flows) return old_flows.error();
-  auto new_flows = in_switch_words(after);
+  auto new_flows = words_.of(after);
   if (!new_flows) return new_flows.error();
   if (auto changed = bridge_.change_flows(changes(*old_flows, *new_flows)); !changed) {
     left_.reset();
@@ -547,7 +371,7 @@ Result<TotalCounters> OvsDatapath::counters() {
 Result<TraceAnswer> OvsDatapath::trace(const TraceOrigin& origin, const TracedPacket& packet) {
   auto ports = bridge_.ports();
   if (!ports) return ports.error();
-  const BridgePorts numbers = usable(*ports);
+  const BridgePorts numbers = members_.usable(*ports);
   auto told = tracing_.trace({numbers, left_ ? &left_->flows : nullptr}, origin, packet);
   if (!told) return told.error();
   return TraceAnswer{std::move(told->trace), {}};
@@ -557,7 +381,7 @@ Result<std::unique_ptr<TraceCounter>> OvsDatapath::count(const TraceOrigin& orig
                                                          const TracedPacket& packet) {
   auto ports = bridge_.ports();
   if (!ports) return ports.error();
-  return tracing_.count(usable(*ports), origin, packet);
+  return tracing_.count(members_.usable(*ports), origin, packet);
 }
 
 }  // namespace
