@@ -9,6 +9,7 @@
 #include "overlay/datapath/ovs/pipeline.h"
 #include "overlay/datapath/ovs/switch_words.h"
 #include "overlay/datapath/ovs/tracing.h"
+#include "overlay/datapath/ovs/tunnel_routes.h"
 #include "overlay/link/link.h"
 
 #include <fmt/format.h>
@@ -68,6 +69,9 @@ class OvsDatapath final : public Datapath {
   Result<void> ensure_host_device(const DesiredState& desired);
   void keep_routes(const DesiredState& desired, const std::vector<HostRoute>& routes,
                    Problems& problems);
+  bool is_netdev() const { return options_.bridge.datapath_type == "netdev"; }
+  Result<BridgePorts> usable(const std::vector<BridgePort>& ports,
+                             const std::vector<policy::IpAddress>& vteps);
   Result<FlowImage> own_flows();
   static std::set<std::int64_t> senders(const DesiredState& desired, const BridgePorts& ports);
   Result<void> spare_others(FlowImage& wanted, const FlowImage& current, Problems& problems);
@@ -79,6 +83,7 @@ class OvsDatapath final : public Datapath {
   Answerer answerer_{bridge_};
   Arrivals arrivals_{bridge_};
   Tracing tracing_{bridge_, options_};
+  TunnelRoutes tunnel_routes_{bridge_, options_};
   SwitchWords words_{bridge_};
   HostPort host_port_;
   BridgeMembers members_{bridge_, options_, host_port_.other_end()};
@@ -123,6 +128,17 @@ void OvsDatapath::keep_routes(const DesiredState& desired, const std::vector<Hos
   }
   const auto mended = host_port_.set_routes(host_index_, std::move(routes), problems);
   mended_.insert(mended_.end(), mended.begin(), mended.end());
+}
+
+/// As flows to and from these hosts are to use it.
+Result<BridgePorts> OvsDatapath::usable(const std::vector<BridgePort>& ports,
+                                        const std::vector<policy::IpAddress>& vteps) {
+  BridgePorts numbers = members_.usable(ports);
+  if (!is_netdev() || !options_.local_vtep) return numbers;
+  auto source = tunnel_routes_.source(vteps);
+  if (!source) return source.error();
+  numbers.source = *source;
+  return numbers;
 }
 
 Result<FlowImage> OvsDatapath::own_flows() {
@@ -181,10 +197,16 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
     mended_.insert(mended_.end(), changed.begin(), changed.end());
   }
 
-  const BridgePorts numbers = members_.usable(*ports);
-  if (options_.bridge.datapath_type == "netdev" && options_.local_vtep &&
-      options_.local_vtep->is_v4()) {
-    auto taken = arrivals_.take(options_.local_vtep->to_v4(), options_.udp_port, numbers.tunnel);
+  if (is_netdev() && options_.local_vtep) {
+    if (auto kept = tunnel_routes_.keep(desired.vteps, mended_); !kept) {
+      problems.push_back(kept.error().message + ".");
+    }
+  }
+  auto found = usable(*ports, desired.vteps);
+  if (!found) return found.error();
+  const BridgePorts& numbers = *found;
+  if (is_netdev() && options_.local_vtep) {
+    auto taken = arrivals_.take(*options_.local_vtep, options_.udp_port, numbers.tunnel);
     if (!taken) problems.push_back(taken.error().message + ".");
   }
   DesiredState possible = desired;
@@ -232,11 +254,13 @@ Result<OvsDatapath::Programmed> OvsDatapath::found() {
   if (!ports) return ports.error();
   auto flows = bridge_.flows(kCookie, kCookieMask);
   if (!flows) return flows.error();
+  DesiredState recorded = decompile(*flows);
+  auto numbers = usable(*ports, recorded.vteps);
+  if (!numbers) return numbers.error();
   Programmed result;
-  result.ports = members_.usable(*ports);
+  result.ports = std::move(*numbers);
   FlowImage current;
   for (const Flow& flow : *flows) current[flow.key] = {flow.body, ""};
-  DesiredState recorded = decompile(*flows);
   std::erase_if(recorded.ports,
                 [&](const Port& port) { return !result.ports.numbers.contains(port.device); });
   CompiledFlows compiled = compile(recorded, result.ports);

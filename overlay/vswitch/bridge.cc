@@ -279,18 +279,24 @@ Result<void> Bridge::wait_revalidated(const Flow& same) {
   return round();
 }
 
-Result<std::string> Bridge::trace(const std::string& flow) {
+Result<std::string> Bridge::ask(const std::string& command,
+                                const std::vector<std::string>& arguments) {
   auto socket = control_socket(options_);
   if (!socket) return socket.error();
-  const char* const arguments[] = {options_.name.c_str(), flow.c_str()};
+  std::vector<const char*> words;
+  for (const std::string& argument : arguments) words.push_back(argument.c_str());
   char* printed = nullptr;
   auto done = with_daemon([&](Replica&, long long deadline) {
-    return outcome(
-        hp_vswitchd_ask(socket->c_str(), "ofproto/trace", arguments, 2, deadline, &printed));
+    return outcome(hp_vswitchd_ask(socket->c_str(), command.c_str(), words.data(), words.size(),
+                                   deadline, &printed));
   });
   const CString owned(printed);
   if (!done) return done.error();
   return std::string(owned.get());
+}
+
+Result<std::string> Bridge::trace(const std::string& flow) {
+  return ask("ofproto/trace", {options_.name, flow});
 }
 
 Result<std::vector<Meter>> Bridge::meters(bool counts) {
@@ -334,7 +340,7 @@ void Bridge::answer_punted(std::uint16_t controller, PuntedAnswer answer) {
       [&] { replica_->listen(options_.management.c_str(), controller, std::move(answer)); });
 }
 
-void Bridge::take_reassembled(UniqueFd socket, ArrivalReader reader) {
+void Bridge::take_datagrams(UniqueFd socket, ArrivalReader reader) {
   replica_->thread->call([&] { replica_->take(std::move(socket), std::move(reader)); });
 }
 

@@ -152,6 +152,10 @@ class Bridge {
   /// The flows that refer to it go with it.
   Result<void> remove_meter(std::uint32_t id);
 
+  /// What `ovs-appctl COMMAND ARGUMENTS` of its ovs-vswitchd prints. Errors: what it says is wrong.
+  /// From any thread.
+  Result<std::string> ask(const std::string& command, const std::vector<std::string>& arguments);
+
   /// What the switch says becomes of a packet, given in the words of ovs-ofctl(8): as
   /// `ovs-appctl ofproto/trace` prints it. From any thread.
   Result<std::string> trace(const std::string& flow);
@@ -160,11 +164,9 @@ class Bridge {
   /// ovs-vswitchd can be reached and again whenever it comes back. Said once.
   void answer_punted(std::uint16_t controller, PuntedAnswer answer);
 
-  /// From now on datagrams of this UDP socket over IPv4 that the kernel has put together of
-  /// fragments, and no others, go on in table 0, as if they had come through the tunnel from where
-  /// they come from. After answer_punted(), said once. The socket must not block, and have
-  /// IP_RECVFRAGSIZE set.
-  void take_reassembled(UniqueFd socket, ArrivalReader reader);
+  /// From now on datagrams of this UDP socket go on in table 0, as if they had come through the
+  /// tunnel from where they come from. After answer_punted(), said once. The socket must not block.
+  void take_datagrams(UniqueFd socket, ArrivalReader reader);
 
   static constexpr std::uint8_t kAllTables = 255;
 

@@ -185,13 +185,23 @@ void hp_listener_take(struct hp_listener* listener, int fd, hp_read_arrival* rea
   listener->arrival_aux = aux;
 }
 
+static void put_source(struct ofpbuf* actions, const struct sockaddr_storage* from) {
+  if (from->ss_family == AF_INET) {
+    const struct sockaddr_in* v4 = (const struct sockaddr_in*)from;
+    ofpact_put_set_field(actions, mf_from_id(MFF_TUN_SRC), &v4->sin_addr, NULL);
+  } else {
+    const struct sockaddr_in6* v6 = (const struct sockaddr_in6*)from;
+    ofpact_put_set_field(actions, mf_from_id(MFF_TUN_IPV6_SRC), &v6->sin6_addr, NULL);
+  }
+}
+
 static void send_arrival(struct hp_listener* listener, const struct hp_arrival* arrival,
-                         ovs_be32 source) {
+                         const struct sockaddr_storage* from) {
   uint64_t stub[256 / 8];
   struct ofpbuf actions = OFPBUF_STUB_INITIALIZER(stub);
   const ovs_be64 key = htonll(arrival->key);
   ofpact_put_set_field(&actions, mf_from_id(MFF_TUN_ID), &key, NULL);
-  ofpact_put_set_field(&actions, mf_from_id(MFF_TUN_SRC), &source, NULL);
+  put_source(&actions, from);
   struct ofpact_resubmit* on = ofpact_put_RESUBMIT(&actions);
   on->in_port = OFPP_IN_PORT;
   on->table_id = 0;
@@ -199,41 +209,19 @@ static void send_arrival(struct hp_listener* listener, const struct hp_arrival* 
   ofpbuf_uninit(&actions);
 }
 
-/* Whether the kernel has put the datagram together. */
-static bool was_fragmented(struct msghdr* message) {
-  for (struct cmsghdr* item = CMSG_FIRSTHDR(message); item; item = CMSG_NXTHDR(message, item)) {
-    if (item->cmsg_level == IPPROTO_IP && item->cmsg_type == IP_RECVFRAGSIZE) {
-      return true;
-    }
-  }
-  return false;
-}
-
 /* One datagram of the socket; false: there is none. */
 static bool receive_arrival(struct hp_listener* listener) {
   static uint8_t datagram[65536]; /* Of the one thread. */
-  union {
-    struct cmsghdr align;
-    char space[CMSG_SPACE(sizeof(int))];
-  } control;
-  struct sockaddr_in from;
-  struct iovec room = {.iov_base = datagram, .iov_len = sizeof datagram};
-  struct msghdr message = {
-      .msg_name = &from,
-      .msg_namelen = sizeof from,
-      .msg_iov = &room,
-      .msg_iovlen = 1,
-      .msg_control = &control,
-      .msg_controllen = sizeof control,
-  };
-  ssize_t length = recvmsg(listener->arrivals, &message, 0);
+  struct sockaddr_storage from;
+  socklen_t from_length = sizeof from;
+  ssize_t length = recvfrom(listener->arrivals, datagram, sizeof datagram, 0,
+                            (struct sockaddr*)&from, &from_length);
   if (length < 0) {
     return false;
   }
   struct hp_arrival arrival;
-  if (was_fragmented(&message) && from.sin_family == AF_INET &&
-      listener->read_arrival(listener->arrival_aux, datagram, length, &arrival)) {
-    send_arrival(listener, &arrival, from.sin_addr.s_addr);
+  if (listener->read_arrival(listener->arrival_aux, datagram, length, &arrival)) {
+    send_arrival(listener, &arrival, &from);
   }
   return true;
 }

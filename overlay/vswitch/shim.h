@@ -155,9 +155,8 @@ struct hp_arrival {
 };
 /* Says what is in a datagram; false: nothing. Must not block. */
 typedef bool hp_read_arrival(void* aux, const uint8_t* datagram, size_t length, struct hp_arrival*);
-/* Has datagrams of that UDP socket over IPv4, which does not block and has IP_RECVFRAGSIZE set, go
- * on in table 0 as if they had come through the tunnel: those that the kernel has put together of
- * fragments. It stays the caller's. */
+/* Has datagrams of that UDP socket, which does not block, go on in table 0 as if they had come
+ * through the tunnel. It stays the caller's. */
 void hp_listener_take(struct hp_listener*, int fd, hp_read_arrival* read, void* aux);
 /* Answers some of what has come; true: there may be more. */
 bool hp_listener_run(struct hp_listener*);

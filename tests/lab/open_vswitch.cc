@@ -76,10 +76,15 @@ std::string OpenVSwitch::ofctl(const std::string& command, const std::string& br
   return run_checked(all);
 }
 
-bool OpenVSwitch::knows_neighbor(const std::string& address) const {
+std::string OpenVSwitch::appctl(const std::string& arguments) const {
   const fs::path control = directory_ / ("ovs-vswitchd." + std::to_string(daemon_->pid()) + ".ctl");
-  const std::string table = run_checked({"ovs-appctl", "-t", control, "tnl/neigh/show"});
-  return table.find(address + " ") != std::string::npos;
+  Command command{"ovs-appctl", "-t", control};
+  for (auto& word : words(arguments)) command.push_back(std::move(word));
+  return run_checked(command);
+}
+
+bool OpenVSwitch::knows_neighbor(const std::string& address) const {
+  return appctl("tnl/neigh/show").find(address + " ") != std::string::npos;
 }
 
 bool OpenVSwitch::takes(const std::string& device) const {

@@ -21,9 +21,10 @@ class OpenVSwitch {
 
   const std::filesystem::path& directory() const { return directory_; }
 
-  /// ovs-vsctl, and ovs-ofctl by OpenFlow 1.4 (a command, then what follows the bridge), with the
-  /// words of `arguments`; return what they print.
+  /// ovs-vsctl, ovs-appctl to ovs-vswitchd, and ovs-ofctl by OpenFlow 1.4 (a command, then what
+  /// follows the bridge), with the words of `arguments`; return what they print.
   std::string vsctl(const std::string& arguments) const;
+  std::string appctl(const std::string& arguments) const;
   std::string ofctl(const std::string& command, const std::string& bridge,
                     const std::string& arguments = {}) const;
   /// Whether it knows the MAC address of a host to send the tunnel's packets to.

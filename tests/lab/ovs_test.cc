@@ -149,6 +149,37 @@ TEST_F(OpenVSwitchHost, WhatIsMeddledWithIsMendedAndTheRestLeftAlone) {
   host.inside().ip("link del theirs");
 }
 
+/// For each of them ovs-vswitchd forgets its tunnels for a moment, and for each flow that changes it
+/// looks again at what it does with packets.
+TEST_F(OpenVSwitchHost, DevicesOfItsHostComeAndGoAndItsTunnelsLoseNothing) {
+  Host& host = bring_home();
+  OpenVSwitch& bridge = host.open_vswitch();
+  auto in = fleet_->start_flow(1000);
+  Flow out(*fleet_->containers().front(), "10.1.0.2", {&fleet_->lab().client()},
+           fleet_->lab().directory() / "flow-out", 1000);
+  out.wait_progress(200, 20s);
+  for (int i = 0; i < 60; ++i) {
+    host.inside().ip("link add theirs type veth peer name theirs-peer");
+    bridge.ofctl("add-flow", "br-int", "table=99,cookie=0x77,actions=drop");
+    host.inside().ip("link del theirs");
+    bridge.ofctl("del-flows", "br-int", "cookie=0x77/-1");
+  }
+  in->wait_progress(200, 20s);
+  out.wait_progress(200, 20s);
+  for (const FlowReport& report : {in->finish(), out.finish()}) {
+    EXPECT_EQ(report.lost, 0u) << report.to_string();
+    EXPECT_EQ(report.duplicated, 0u) << report.to_string();
+  }
+  // By routes that its agent has given it, and gives it again.
+  const std::size_t log = host.agent().log_size();
+  const std::string there = fleet_->c().underlay_address();
+  EXPECT_THAT(bridge.appctl("ovs/route/show"), HasSubstr("User: " + there + "/32 dev br-phy"));
+  bridge.appctl("ovs/route/del " + there + "/32");
+  host.agent().wait_for_log("the way of ovs-vswitchd to the host " + there + " was missing", 5s,
+                            log);
+  EXPECT_THAT(bridge.appctl("ovs/route/show"), HasSubstr("User: " + there + "/32 dev br-phy"));
+}
+
 TEST_F(OpenVSwitchHost, ItsSwitchHangsAndTheAgentAnswersMeanwhile) {
   Host& host = bring_home();
   const auto ours = flows(kOurs);
@@ -260,10 +291,15 @@ TEST(OpenVSwitchGuest, AGuestMovesFromAndToItUnderTraffic) {
   const StreamReport checked = stream.finish();
   EXPECT_TRUE(checked.survived) << checked.error;
   EXPECT_EQ(checked.mismatches, 0u);
-  EXPECT_EQ(numbered.all().lost, 0u) << locate_losses(numbered, lab.taps()).to_string();
+  const GuestStatus after = fleet.guest().status();
+  // An emulated guest on a busy machine cannot keep up, and drops at its own sockets.
+  const LossPlaces lost = losses_per_move(numbered, lab.taps(), {Clock::time_point::min()},
+                                          after.datagram_drops - before.datagram_drops)
+                              .front();
+  EXPECT_EQ(lost.all(), 0u) << lost.to_string();
   EXPECT_EQ(numbered.duplicated, 0u);
   EXPECT_EQ(numbered.unreachable, 0u);
-  EXPECT_EQ(fleet.guest().status().boot_id, before.boot_id);
+  EXPECT_EQ(after.boot_id, before.boot_id);
   EXPECT_THAT(lab.complaints(), IsEmpty());
 }
 

@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
+#include <boost/asio/ip/udp.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -29,37 +31,38 @@ constexpr int kBuffer = 4 << 20;
 
 policy::Error failed(const std::string& what, int error) {
   return policy::make_error(static_cast<boost::system::errc::errc_t>(error),
-                            fmt::format("Packets that other hosts send in fragments cannot be "
-                                        "received: {}: {}",
+                            fmt::format("Packets that ovs-vswitchd leaves to the kernel, such as "
+                                        "fragments, cannot be received: {}: {}",
                                         what, std::generic_category().message(error)));
 }
 
 /// Bound to the device of the VTEP: with the bridge's own port the kernel has two looks at a
 /// packet.
-Result<UniqueFd> open_socket(const boost::asio::ip::address_v4& vtep, std::uint16_t udp_port) {
+Result<UniqueFd> open_socket(const policy::IpAddress& vtep, std::uint16_t udp_port) {
   auto addresses = list_addresses();
   if (!addresses) return addresses.error();
   auto links = list_links();
   if (!links) return links.error();
-  auto at = std::ranges::find(*addresses, policy::IpAddress(vtep), &LinkAddress::address);
+  auto at = std::ranges::find(*addresses, vtep, &LinkAddress::address);
   if (at == addresses->end()) return failed("no device has " + vtep.to_string(), EADDRNOTAVAIL);
   auto link = std::ranges::find(*links, at->link_index, &Link::index);
   if (link == links->end()) return failed("the device of the VTEP has gone", ENODEV);
 
-  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  UniqueFd fd(
+      ::socket(vtep.is_v6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return failed("socket", errno);
-  const int on = 1;
-  sockaddr_in own{};
-  own.sin_family = AF_INET;
-  own.sin_port = htons(udp_port);
-  own.sin_addr.s_addr = htonl(vtep.to_uint());
-  if (::setsockopt(fd.get(), IPPROTO_IP, IP_RECVFRAGSIZE, &on, sizeof(on)) < 0 ||
-      ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof(kBuffer)) < 0 ||
+  if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof(kBuffer)) < 0 ||
       ::setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, link->name.data(),
                    static_cast<socklen_t>(link->name.size())) < 0) {
     return failed("setsockopt", errno);
   }
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&own), sizeof(own)) < 0) {
+  // Tunnels may leave out the checksum over IPv6 (RFC 6935).
+  const int on = 1;
+  if (vtep.is_v6() && ::setsockopt(fd.get(), SOL_UDP, UDP_NO_CHECK6_RX, &on, sizeof(on)) < 0) {
+    return failed("setsockopt", errno);
+  }
+  const boost::asio::ip::udp::endpoint own(vtep, udp_port);
+  if (::bind(fd.get(), own.data(), static_cast<socklen_t>(own.size())) < 0) {
     return failed(fmt::format("UDP port {} of {}", udp_port, vtep.to_string()), errno);
   }
   return fd;
@@ -91,14 +94,14 @@ struct Arrivals::Shared {
   }
 };
 
-Result<void> Arrivals::take(const boost::asio::ip::address_v4& vtep, std::uint16_t udp_port,
+Result<void> Arrivals::take(const policy::IpAddress& vtep, std::uint16_t udp_port,
                             std::int64_t tunnel) {
   if (!shared_) {
     auto socket = open_socket(vtep, udp_port);
     if (!socket) return socket.error();
     shared_ = std::make_shared<Shared>();
     shared_->tunnel = static_cast<std::uint16_t>(tunnel);
-    bridge_.take_reassembled(
+    bridge_.take_datagrams(
         std::move(*socket),
         [shared = shared_](std::string_view datagram) -> std::optional<vswitch::Arrival> {
           const auto packet = read_vxlan(datagram);

@@ -1,5 +1,7 @@
-// What other hosts have sent in outer fragments, for a userspace switch, which does not put packets
-// together: it leaves fragments to the kernel, which does, and hands the whole to a socket here.
+// What other hosts have sent that a userspace switch leaves to the kernel, which hands it to a
+// socket here: what came in outer fragments, which the switch does not put together, and what came
+// while the switch did not know its tunnels. It forgets them for a few milliseconds whenever any
+// device or route of its network namespace changes.
 #pragma once
 
 #include "overlay/datapath/datapath.h"
@@ -25,8 +27,7 @@ class Arrivals {
   explicit Arrivals(vswitch::Bridge& bridge) : bridge_(bridge) {}
 
   /// Takes them from now on, those for that VTEP, as if they had come by that OpenFlow port.
-  Result<void> take(const boost::asio::ip::address_v4& vtep, std::uint16_t udp_port,
-                    std::int64_t tunnel);
+  Result<void> take(const policy::IpAddress& vtep, std::uint16_t udp_port, std::int64_t tunnel);
   /// Adds what was dropped.
   void count(TotalCounters& totals) const;
 

@@ -92,7 +92,7 @@ std::string ask_size(const NetworkEntry& network, Table table) {
 void emit_copies(const Emitter& add, const NetworkEntry& network, const DesiredState& carried,
                  const BridgePorts& ports) {
   const std::string in = fmt::format("reg0={:#x}", network.vni);
-  std::string here, there(kKeyMarked);
+  std::string here, there = tunnel_source(ports) + std::string(kKeyMarked);
   for (const Port& port : carried.ports) {
     if (port.vni != network.vni) continue;
     here += fmt::format("set_field:{}->reg5,{},", ports.numbers.at(port.device), go(kMember));
@@ -455,7 +455,8 @@ void emit_member(const Emitter& add, const AddressEntry& entry, const Port& port
   } else {
     // What another host has sent came through a tunnel, and would not be sent back to one.
     add(kMember, 2, fmt::format("{},{}", here, kFromThere),
-        fmt::format("{},{},{},output:{}", tunnel_to(host->vtep), kKey, kForgetPort, ports.tunnel));
+        fmt::format("{},{},{},{}output:{}", tunnel_to(host->vtep), kKey, kForgetPort,
+                    tunnel_source(ports), ports.tunnel));
     add(kMember, 1, here, fmt::format("{},{}", tunnel_to(host->vtep), go(kSend)));
   }
 }
@@ -492,8 +493,8 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
   }
   if (host && entry.relayed) {
     add(kArrived, 2, to,
-        fmt::format("{},{},{},output:{}", count(Counter::forwarded), kForgetPort, kKeyMarked,
-                    ports.tunnel));
+        fmt::format("{},{},{},{}output:{}", count(Counter::forwarded), kForgetPort, kKeyMarked,
+                    tunnel_source(ports), ports.tunnel));
   }
   add(kSource, 2, fmt::format("{},dl_src={}", in, mac), go(kArrived));
   add(kJudge, 2,

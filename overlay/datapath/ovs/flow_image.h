@@ -6,6 +6,7 @@
 #include "overlay/vswitch/bridge.h"
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,9 @@ struct BridgePorts {
   /// Whether what does not fit the tunnel is for the agent to answer. Not where the kernel
   /// fragments outer packets.
   bool answers_too_big = true;
+  /// What outer packets get for a source: an address of this host, or the unspecified address where
+  /// the switch's own choice is right. None: what the tunnel's port says.
+  std::optional<policy::IpAddress> source = {};
 };
 
 /// An address at which the host's own processes find an application.

@@ -10,8 +10,8 @@ namespace homeport::overlay::ovs {
 
 namespace {
 
-void emit_unicast(const Emitter& add, std::int64_t tunnel) {
-  add(kEntry, kEntryPriority, fmt::format("in_port={}", tunnel), go(kFromTunnel));
+void emit_unicast(const Emitter& add, const BridgePorts& ports) {
+  add(kEntry, kEntryPriority, fmt::format("in_port={}", ports.tunnel), go(kFromTunnel));
 
   add(kFromPort, 2, std::string(kToGroup), go(kGroup));
   add(kFromPort, 0, "", count(Counter::drop_forged_source));
@@ -51,7 +51,7 @@ void emit_unicast(const Emitter& add, std::int64_t tunnel) {
 
   add(kSend, 1, "", go(kFit));
   add(kFit, 2, known(kTooBig), "drop");
-  add(kFit, 1, "", fmt::format("{},output:{}", kKey, tunnel));
+  add(kFit, 1, "", fmt::format("{},{}output:{}", kKey, tunnel_source(ports), ports.tunnel));
   // As if Homeport had no flows: the registers are as they were, but for the one bit.
   add(kLeave, 1, "",
       fmt::format("set_field:0->reg0,set_field:{:#x}->reg1,resubmit(,0)",
@@ -202,7 +202,7 @@ void emit_answers(const Emitter& add, bool answers_nd) {
 
 void emit_pipeline(FlowImage& image, const BridgePorts& ports) {
   const Emitter add(image, "the pipeline");
-  emit_unicast(add, ports.tunnel);
+  emit_unicast(add, ports);
   emit_group(add);
   emit_other(add);
   emit_router(add, ports.host);

@@ -113,7 +113,9 @@ std::vector<policy::IpAddress> hosts_of(const std::string& actions) {
   for (auto at = actions.find(kSet); at != std::string::npos; at = actions.find(kSet, at + 1)) {
     const auto begin = at + kSet.size();
     const auto arrow = actions.find("->", begin);
-    if (arrow == std::string::npos || actions.compare(arrow + 2, 4, "tun_") != 0) continue;
+    if (arrow == std::string::npos) break;
+    const std::string_view field = std::string_view(actions).substr(arrow + 2);
+    if (!field.starts_with("tun_dst") && !field.starts_with("tun_ipv6_dst")) continue;
     if (auto host = address(actions.substr(begin, arrow - begin))) hosts.push_back(*host);
   }
   return hosts;

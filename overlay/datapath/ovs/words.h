@@ -50,6 +50,13 @@ inline std::string tunnel_from(const policy::IpAddress& vtep) {
   return fmt::format("{}={}", vtep.is_v6() ? "tun_ipv6_src" : "tun_src", vtep.to_string());
 }
 
+/// From which address what goes into the tunnel is sent: words to put before an output.
+inline std::string tunnel_source(const BridgePorts& ports) {
+  if (!ports.source) return {};
+  return fmt::format("set_field:{}->{},", ports.source->to_string(),
+                     ports.source->is_v6() ? "tun_ipv6_src" : "tun_src");
+}
+
 /// Of the family of an address: packets from it, and packets to it.
 inline std::string ip_from(const policy::IpAddress& ip) {
   return fmt::format("{}={}", ip.is_v6() ? "ipv6,ipv6_src" : "ip,nw_src", ip.to_string());

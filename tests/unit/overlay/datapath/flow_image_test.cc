@@ -92,6 +92,25 @@ TEST(FlowImage, WhatHasLeftIsSentOnAndNothingElse) {
   EXPECT_EQ(decompile(as_dump(left.flows)), state);
 }
 
+TEST(FlowImage, AllThatGoesIntoTheTunnelHasTheSourceThatTheSwitchIsToldOf) {
+  DesiredState state = small_state();
+  state.ports.push_back({"tap2", 42, mac(2), false});  // it is leaving
+  state.addresses[1].relayed = true;
+  normalize(state);
+  BridgePorts told = bridge();
+  told.source = make_address("192.0.2.1");
+  const CompiledFlows compiled = compile(state, told);
+  int outputs = 0;
+  for (const auto& [key, flow] : compiled.flows) {
+    if (flow.body.actions.find("output:9") == std::string::npos) continue;
+    ++outputs;
+    const auto source = flow.body.actions.find("set_field:192.0.2.1->tun_src,");
+    EXPECT_LT(source, flow.body.actions.find("output:9")) << key.match;
+  }
+  EXPECT_EQ(outputs, 4);
+  EXPECT_EQ(decompile(as_dump(compiled.flows)), state);
+}
+
 TEST(FlowImage, RoutersAndHostsAreReadBack) {
   DesiredState state = small_state();
   state.networks[0].gateways = {make_address("10.0.0.254"), make_address("fd00::fe")};
