@@ -5,6 +5,7 @@
 #include "overlay/datapath/ovs/arrivals.h"
 #include "overlay/datapath/ovs/differences.h"
 #include "overlay/datapath/ovs/flow_image.h"
+#include "overlay/datapath/ovs/flow_patch.h"
 #include "overlay/datapath/ovs/members.h"
 #include "overlay/datapath/ovs/pipeline.h"
 #include "overlay/datapath/ovs/switch_words.h"
@@ -45,10 +46,7 @@ class OvsDatapath final : public Datapath {
   }
 
   Result<void> apply(const DesiredState& desired) override;
-  Result<bool> update(const StateChange&) override {
-    mended_.clear();
-    return false;
-  }
+  Result<bool> update(const StateChange& change) override;
   const std::vector<std::string>& mended() const override { return mended_; }
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
@@ -64,9 +62,15 @@ class OvsDatapath final : public Datapath {
     FlowImage flows;  ///< in the switch's own words
     DesiredState carried;
     BridgePorts ports;
+    bool whole = false;  ///< All that was desired is carried, and nothing in it contradicts itself.
   };
 
   Result<void> ensure_host_device(const DesiredState& desired);
+  Result<std::optional<BridgePorts>> change_ports(const DesiredState& around,
+                                                  std::vector<BridgePort>& all);
+  Result<bool> change_flows(const FlowPatch& patch);
+  std::vector<Route> in_routing(const std::vector<HostRoute>& routes,
+                                const DesiredState& desired) const;
   void keep_routes(const DesiredState& desired, const std::vector<HostRoute>& routes,
                    Problems& problems);
   bool is_netdev() const { return options_.bridge.datapath_type == "netdev"; }
@@ -117,16 +121,21 @@ Result<void> OvsDatapath::ensure_host_device(const DesiredState& desired) {
   return set_offloads_off(host_port_.device());
 }
 
+std::vector<Route> OvsDatapath::in_routing(const std::vector<HostRoute>& routes,
+                                           const DesiredState& desired) const {
+  std::vector<Route> result;
+  for (const HostRoute& route : routes) {
+    result.push_back(
+        {route.to, own_address(desired, options_.local_vtep, route.to.is_v6()), route.mtu});
+  }
+  return result;
+}
+
 /// The routes that lead there.
 void OvsDatapath::keep_routes(const DesiredState& desired, const std::vector<HostRoute>& found,
                               Problems& problems) {
   if (host_index_ == 0) return;
-  std::vector<Route> routes;
-  for (const HostRoute& route : found) {
-    routes.push_back(
-        {route.to, own_address(desired, options_.local_vtep, route.to.is_v6()), route.mtu});
-  }
-  const auto mended = host_port_.set_routes(host_index_, std::move(routes), problems);
+  const auto mended = host_port_.set_routes(host_index_, in_routing(found, desired), problems);
   mended_.insert(mended_.end(), mended.begin(), mended.end());
 }
 
@@ -240,9 +249,135 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   }
   left_.reset();
   if (problems.size() == left_out) {
-    left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers};
+    left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers, problems.empty()};
   }
   if (problems.empty()) return {};
+  return policy::make_error(boost::system::errc::invalid_argument,
+                            boost::algorithm::join(problems, " "));
+}
+
+namespace {
+
+/// Whether an application comes to a port of this host or leaves one, or one is awaited.
+bool moves_here(const StateChange& change) {
+  auto is_local = [](const AddressEntry& entry) {
+    return std::holds_alternative<LocalPort>(entry.location);
+  };
+  auto stays = [&](const AddressEntry& entry, const std::vector<AddressEntry>& others) {
+    return std::ranges::any_of(others, [&](const AddressEntry& other) {
+      return other.vni == entry.vni && other.mac == entry.mac && other.location == entry.location;
+    });
+  };
+  auto moves = [&](const auto& entries, const auto& others) {
+    return std::ranges::any_of(entries, [&](const AddressEntry& entry) {
+      return is_local(entry) && !stays(entry, others);
+    });
+  };
+  return moves(change.before, change.now) || moves(change.now, change.before) ||
+         std::ranges::any_of(change.ports, [&](const Port& port) {
+           return port.held && std::ranges::count(change.ports_before, port) == 0;
+         });
+}
+
+}  // namespace
+
+/// Has the ports of `around` in the bridge, `all` of whose ports it tells. nullopt: not all can be.
+Result<std::optional<BridgePorts>> OvsDatapath::change_ports(const DesiredState& around,
+                                                             std::vector<BridgePort>& all) {
+  Problems problems;
+  auto ports = members_.add(around, problems, mended_);
+  if (!ports) return ports.error();
+  members_.keep_apart(*ports, around, problems, mended_);
+  auto numbers = usable(*ports, left_->carried.vteps);
+  if (!numbers) return numbers.error();
+  const bool there = std::ranges::all_of(
+      around.ports, [&](const Port& port) { return numbers->numbers.contains(port.device); });
+  if (!problems.empty() || !there) return std::optional<BridgePorts>();
+  if (auto kept = answerer_.keep_meters(senders(around, *numbers), mended_); !kept) {
+    return kept.error();
+  }
+  all = std::move(*ports);
+  return std::optional(std::move(*numbers));
+}
+
+/// False, with nothing done, where the flows are not those that the patch is for.
+Result<bool> OvsDatapath::change_flows(const FlowPatch& patch) {
+  auto before = words_.of(patch.before);
+  if (!before) return before.error();
+  auto now = words_.of(patch.now);
+  if (!now) return now.error();
+  const FlowPatch in_words{std::move(*before), std::move(*now), {}, {}};
+  if (!fits(left_->flows, in_words)) return false;
+  std::vector<vswitch::FlowKey> places;
+  for (const auto& [key, flow] : in_words.now) {
+    if (!in_words.before.contains(key)) places.push_back(key);
+  }
+  auto there = bridge_.flows_at(places);
+  if (!there) return there.error();
+  // It is for apply() to say which.
+  if (std::ranges::any_of(
+          *there, [](const Flow& flow) { return (flow.body.cookie & kCookieMask) != kCookie; })) {
+    return false;
+  }
+  if (auto done = bridge_.change_flows(changes(in_words.before, in_words.now)); !done) {
+    left_.reset();
+    return done.error();
+  }
+  for (const auto& [key, flow] : in_words.before) left_->flows.erase(key);
+  for (const auto& [key, flow] : in_words.now) left_->flows[key] = flow;
+  return true;
+}
+
+Result<bool> OvsDatapath::update(const StateChange& change) {
+  mended_.clear();
+  if (!left_ || !left_->whole) return false;
+  DesiredState around{left_->carried.networks, left_->carried.ports, {}, {}, {}};
+  around =
+      changed(std::move(around),
+              {{}, {}, change.networks, change.networks_gone, change.ports_before, change.ports});
+  if (needs_host_port(around) != (host_index_ != 0)) return false;
+  BridgePorts numbers = left_->ports;
+  std::vector<BridgePort> all;
+  const bool ports_change = !change.ports.empty() || !change.ports_before.empty() ||
+                            !change.networks.empty() || !change.networks_gone.empty();
+  if (ports_change) {
+    auto found = change_ports(around, all);
+    if (!found) return found.error();
+    if (!*found) return false;
+    numbers = std::move(**found);
+  }
+  auto patch = patch_of(left_->carried, change, left_->ports, numbers);
+  if (!patch) return false;
+  auto done = change_flows(*patch);
+  if (!done || !*done) return done;
+
+  Problems problems;
+  if (ports_change) {
+    if (auto dropped = answerer_.drop_meters(); !dropped) {
+      problems.push_back(dropped.error().message + ".");
+    }
+    members_.remove_others(all, around, problems);
+  }
+  std::vector<policy::IpAddress> without;
+  for (const HostRoute& route : patch->routes_before) {
+    if (std::ranges::find(patch->routes, route.to, &HostRoute::to) == patch->routes.end()) {
+      without.push_back(route.to);
+    }
+  }
+  if (!patch->routes.empty() || !without.empty()) {
+    host_port_.change_routes(host_index_, in_routing(patch->routes, left_->carried), without,
+                             problems);
+  }
+  left_->carried = changed(std::move(left_->carried), change);
+  left_->ports = std::move(numbers);
+  words_.forget(left_->flows.size());
+  if (moves_here(change)) {
+    if (auto settled = in_force(left_->flows); !settled) {
+      problems.push_back(settled.error().message + ".");
+    }
+  }
+  if (problems.empty()) return true;
+  left_.reset();
   return policy::make_error(boost::system::errc::invalid_argument,
                             boost::algorithm::join(problems, " "));
 }

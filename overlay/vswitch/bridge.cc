@@ -246,6 +246,34 @@ Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask
   return flows;
 }
 
+Result<std::vector<Flow>> Bridge::flows_at(const std::vector<FlowKey>& places) {
+  std::vector<Flow> flows;
+  if (places.empty()) return flows;
+  struct Search {
+    const FlowKey& place;
+    std::vector<Flow>& flows;
+  };
+  auto seen = [](void* aux, const hp_flow* flow) {
+    Search& search = *static_cast<Search*>(aux);
+    Flow found = cc_flow(*flow);
+    if (found.key == search.place) search.flows.push_back(std::move(found));
+  };
+  auto done = with_daemon([&](Replica&, long long deadline) -> Result<void> {
+    auto connection = connect(options_, deadline);
+    if (!connection) return connection.error();
+    for (const FlowKey& place : places) {
+      const FlowBody any;
+      const hp_flow asked = c_flow(place, any);
+      Search search{place, flows};
+      auto one = outcome(hp_switch_dump_within(connection->get(), &asked, seen, &search, deadline));
+      if (!one) return one;
+    }
+    return {};
+  });
+  if (!done) return done.error();
+  return flows;
+}
+
 Result<void> Bridge::change_flows(const std::vector<FlowChange>& changes) {
   if (changes.empty()) return {};
   std::vector<hp_flow_change> wanted;

@@ -136,6 +136,8 @@ class Bridge {
   /// Flows whose cookie is `cookie` in the bits of `mask`, of one table or of all (255).
   Result<std::vector<Flow>> flows(std::uint64_t cookie, std::uint64_t mask,
                                   std::uint8_t table = kAllTables);
+  /// Those that are in one of these places, whosever they are. Costs a question for each.
+  Result<std::vector<Flow>> flows_at(const std::vector<FlowKey>& places);
   /// All of them at one moment, or none. A flow that is there already keeps its counts.
   Result<void> change_flows(const std::vector<FlowChange>& changes);
 

@@ -251,17 +251,10 @@ static char* read_flows(struct ofpbuf* answer, hp_flow_seen* seen, void* aux, bo
   return result == EOF ? NULL : xstrdup("ovs-vswitchd tells of flows that cannot be read");
 }
 
-char* hp_switch_dump(struct hp_switch* connection, uint8_t table, uint64_t cookie, uint64_t mask,
-                     hp_flow_seen* seen, void* aux, long long deadline) {
-  struct ofputil_flow_stats_request request = {
-      .cookie = htonll(cookie),
-      .cookie_mask = htonll(mask),
-      .out_port = OFPP_ANY,
-      .out_group = OFPG_ANY,
-      .table_id = table,
-  };
-  match_init_catchall(&request.match);
-  struct ofpbuf* message = ofputil_encode_flow_stats_request(&request, protocol);
+static char* request_flows(struct hp_switch* connection,
+                           const struct ofputil_flow_stats_request* request, hp_flow_seen* seen,
+                           void* aux, long long deadline) {
+  struct ofpbuf* message = ofputil_encode_flow_stats_request(request, protocol);
   ovs_be32 xid = xid_of(message);
   char* refusal = NULL;
   char* why = transmit(connection, message, &refusal, deadline);
@@ -275,6 +268,33 @@ char* hp_switch_dump(struct hp_switch* connection, uint8_t table, uint64_t cooki
   }
   free(refusal);
   return why;
+}
+
+char* hp_switch_dump(struct hp_switch* connection, uint8_t table, uint64_t cookie, uint64_t mask,
+                     hp_flow_seen* seen, void* aux, long long deadline) {
+  struct ofputil_flow_stats_request request = {
+      .cookie = htonll(cookie),
+      .cookie_mask = htonll(mask),
+      .out_port = OFPP_ANY,
+      .out_group = OFPG_ANY,
+      .table_id = table,
+  };
+  match_init_catchall(&request.match);
+  return request_flows(connection, &request, seen, aux, deadline);
+}
+
+char* hp_switch_dump_within(struct hp_switch* connection, const struct hp_flow* place,
+                            hp_flow_seen* seen, void* aux, long long deadline) {
+  struct ofputil_flow_mod fm;
+  char* why = parse(place, OFPFC_DELETE_STRICT, &fm);
+  if (why) {
+    return why;
+  }
+  struct ofputil_flow_stats_request request = {
+      .out_port = OFPP_ANY, .out_group = OFPG_ANY, .table_id = place->table};
+  minimatch_expand(&fm.match, &request.match);
+  release(&fm);
+  return request_flows(connection, &request, seen, aux, deadline);
 }
 
 /* Sends a request whose answer says no more than that it was done. */

@@ -74,6 +74,10 @@ typedef void hp_flow_seen(void* aux, const struct hp_flow*);
 /* Every flow of the table (255: of all) whose cookie is `cookie` where `mask` has ones. */
 char* hp_switch_dump(struct hp_switch*, uint8_t table, uint64_t cookie, uint64_t mask,
                      hp_flow_seen* seen, void* aux, long long deadline);
+/* Every flow of the table of `place` that takes no packets but some of those that its match does.
+ */
+char* hp_switch_dump_within(struct hp_switch*, const struct hp_flow* place, hp_flow_seen* seen,
+                            void* aux, long long deadline);
 
 struct hp_flow_change {
   struct hp_flow flow; /* of one to remove: table, priority, match, and the cookie it must have */

@@ -149,8 +149,8 @@ TEST_F(OpenVSwitchHost, WhatIsMeddledWithIsMendedAndTheRestLeftAlone) {
   host.inside().ip("link del theirs");
 }
 
-/// For each of them ovs-vswitchd forgets its tunnels for a moment, and for each flow that changes it
-/// looks again at what it does with packets.
+/// For each of them ovs-vswitchd forgets its tunnels for a moment, and for each flow that changes
+/// it looks again at what it does with packets.
 TEST_F(OpenVSwitchHost, DevicesOfItsHostComeAndGoAndItsTunnelsLoseNothing) {
   Host& host = bring_home();
   OpenVSwitch& bridge = host.open_vswitch();

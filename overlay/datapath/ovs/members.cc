@@ -30,9 +30,9 @@ BridgePort tunnel_port(const OvsOptions& options) {
   std::string text = fmt::format("df_default=false,dst_port={},key=flow", options.udp_port);
   if (options.local_vtep) {
     // A userspace switch is told by flows: see TunnelRoutes.
-    text += ",local_ip=" + (options.bridge.datapath_type == "netdev"
-                                ? std::string("flow")
-                                : options.local_vtep->to_string());
+    text +=
+        ",local_ip=" + (options.bridge.datapath_type == "netdev" ? std::string("flow")
+                                                                 : options.local_vtep->to_string());
   }
   return {options.tunnel_port, "vxlan", kTunnelOwner, text + ",remote_ip=flow", "", -1};
 }

@@ -84,7 +84,11 @@ Result<void> TunnelRoutes::keep(const std::vector<IpAddress>& hosts,
   }
   for (const IpAddress& host : wanted) {
     auto found = there->find(host);
-    if (found != there->end() && found->second.device == link->name) continue;
+    // The source was chosen when the route was given, and maybe among other addresses.
+    if (found != there->end() && found->second.device == link->name &&
+        (left_.contains(host) || found->second.source == own->address)) {
+      continue;
+    }
     if (left_.contains(host)) {
       mended.push_back(fmt::format("the way of ovs-vswitchd to the host {} was {}",
                                    host.to_string(),
@@ -102,8 +106,7 @@ Result<IpAddress> TunnelRoutes::source(const std::vector<IpAddress>& hosts) {
   if (!there) return there.error();
   const bool all = std::ranges::all_of(hosts, [&](const IpAddress& host) {
     auto found = there->find(host);
-    return host.is_v6() != vtep.is_v6() ||
-           (found != there->end() && found->second.source == vtep);
+    return host.is_v6() != vtep.is_v6() || (found != there->end() && found->second.source == vtep);
   });
   if (!all) return vtep;
   return vtep.is_v6() ? IpAddress(asio::ip::address_v6::any())

@@ -1,11 +1,11 @@
 // By which way a userspace switch sends its tunnel's packets.
 //
 // It has a copy of the kernel's routes. Whenever any device or route of its network namespace
-// changes, a guest's tap that comes or goes among them, ovs-vswitchd throws that copy away and reads
-// it again (route_table_reset() of Open vSwitch 3.1), and a flow that it revalidates in between
-// drops what it should send, for some milliseconds. It does not throw away what it has been given by
-// `ovs-appctl ovs/route/add`. To hosts that are on the VTEP's own link, where the way is not in
-// doubt, it is given such routes.
+// changes, a guest's tap that comes or goes among them, ovs-vswitchd throws that copy away and
+// reads it again (route_table_reset() of Open vSwitch 3.1), and a flow that it revalidates in
+// between drops what it should send, for some milliseconds. It does not throw away what it has been
+// given by `ovs-appctl ovs/route/add`. To hosts that are on the VTEP's own link, where the way is
+// not in doubt, it is given such routes.
 //
 // With them goes the check whether the outer source is an address of this host: that is thrown away
 // too. So flows leave the source to the routes, as long as all of those have the right one, and

@@ -2,6 +2,8 @@
 #include "agent/network/desired_change.h"
 #include "agent/network/desired_state.h"
 #include "overlay/datapath/map_patch.h"
+#include "overlay/datapath/ovs/differences.h"
+#include "overlay/datapath/ovs/flow_patch.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -79,6 +81,17 @@ class DesiredChangeTest : public testing::Test {
     EXPECT_TRUE(compiled.problems.empty());
     image = std::move(compiled.image);
     left = devices;
+    flows = overlay::ovs::compile(desired.state, bridge(devices));
+    EXPECT_TRUE(flows.problems.empty());
+  }
+
+  /// A bridge that has the devices.
+  static overlay::ovs::BridgePorts bridge(const overlay::PortDevices& devices) {
+    overlay::ovs::BridgePorts ports;
+    ports.tunnel = 1;
+    ports.host = 2;
+    for (const auto& [name, device] : devices) ports.numbers[name] = device.ifindex;
+    return ports;
   }
 
   static std::string name(int number) { return fmt::format("vm{}", number); }
@@ -124,8 +137,24 @@ class DesiredChangeTest : public testing::Test {
 
   std::optional<overlay::MapPatch> patch() {
     auto change = change_of(contents, view, changes, touched, desired);
+    flows_patched = change && patch_flows(*change);
+    if (!flows_patched) {
+      flows = overlay::ovs::compile(desired_state(contents, view).state, bridge(devices));
+    }
     if (!change) return std::nullopt;
     return overlay::patch_of(image, *change, left, devices);
+  }
+
+  bool patch_flows(const overlay::StateChange& change) {
+    if (!flows.problems.empty()) return false;
+    auto patch = overlay::ovs::patch_of(flows.carried, change, bridge(left), bridge(devices));
+    if (!patch || !overlay::ovs::fits(flows.flows, *patch)) return false;
+    for (const auto& one : overlay::ovs::changes(patch->before, patch->now)) {
+      if (one.remove) flows.flows.erase(one.key);
+    }
+    for (const auto& [key, flow] : patch->now) flows.flows[key] = flow;
+    flows.carried = overlay::ovs::changed(std::move(flows.carried), change);
+    return true;
   }
 
   /// Follows the changes as VirtualNetwork does. True where they did not take a look at everything.
@@ -157,6 +186,9 @@ class DesiredChangeTest : public testing::Test {
     }
     const MapImage anew = overlay::compile(whole.state, devices, before).image;
     EXPECT_TRUE(equal(anew, image));
+    const auto flows_anew = overlay::ovs::compile(whole.state, bridge(devices));
+    EXPECT_EQ(flows_anew.carried, flows.carried);
+    EXPECT_THAT(overlay::ovs::differences(flows_anew.flows, flows.flows), testing::IsEmpty());
     EXPECT_TRUE(equal(anew.contested_addresses, image.contested_addresses));
     EXPECT_TRUE(equal(anew.contested_neighbors, image.contested_neighbors));
     EXPECT_TRUE(equal(anew.contested_routes, image.contested_routes));
@@ -170,6 +202,8 @@ class DesiredChangeTest : public testing::Test {
   overlay::PortDevices left;     ///< as they were at the last follow()
   Desired desired;
   MapImage image;
+  overlay::ovs::CompiledFlows flows;  ///< What a host with Open vSwitch has.
+  bool flows_patched = false;         ///< at the last patch()
   Changes changes;
   std::set<std::string> touched;  ///< applications of which something beside the rows changed
 };
@@ -351,14 +385,16 @@ TEST_F(AnyChangeTest, LeavesWhatALookAtEverythingWould) {
   begin();
   changes.all = true;
   follow();
-  int patched = 0, with_routes = 0, with_ports = 0, with_networks = 0;
+  int patched = 0, with_routes = 0, with_ports = 0, with_networks = 0, with_flows = 0;
   for (int round = 0; round < 3000; ++round) {
     begin();
     for (int rows = 1 + any(3); rows > 0; --rows) {
       change_something(static_cast<policy::Generation>(round));
     }
     const MapImage before = image;
-    if (follow()) {
+    const bool followed = follow();
+    with_flows += flows_patched ? 1 : 0;
+    if (followed) {
       ++patched;
       with_routes += same(before.routes, image.routes) ? 0 : 1;
       with_ports += same(before.ports, image.ports) ? 0 : 1;
@@ -368,6 +404,7 @@ TEST_F(AnyChangeTest, LeavesWhatALookAtEverythingWould) {
     ASSERT_FALSE(HasFailure()) << "round " << round;
   }
   // Both ways were taken, and what the changes were to try has been tried.
+  EXPECT_GT(with_flows, 100);
   EXPECT_GT(patched, 200);
   EXPECT_LT(patched, 2500) << "of 3000";
   EXPECT_GT(with_routes, 20);

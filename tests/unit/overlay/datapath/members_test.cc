@@ -21,7 +21,8 @@ class Members : public testing::Test {
     look();
   }
 
-  /// One look of the datapath; `between` is what somebody does in the middle of it. What was mended.
+  /// One look of the datapath; `between` is what somebody does in the middle of it. What was
+  /// mended.
   std::vector<std::string> look(const std::function<void()>& between = {}) {
     return inside_.run([&] {
       std::vector<std::string> problems, mended;

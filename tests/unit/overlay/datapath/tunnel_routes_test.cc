@@ -18,9 +18,8 @@ TEST(TunnelRoutes, AreReadFromWhatTheSwitchShows) {
                         "User: 192.0.2.2/32 dev br-phy SRC 192.0.2.1\n"
                         "User: fd00::2/128 dev br-phy SRC fd00::1\n"
                         "Cached: 192.0.2.3/32 dev br-phy SRC 192.0.2.1\n"),
-      ElementsAre(
-          Pair(make_address("192.0.2.2"), GivenRoute{"br-phy", make_address("192.0.2.1")}),
-          Pair(make_address("fd00::2"), GivenRoute{"br-phy", make_address("fd00::1")})));
+      ElementsAre(Pair(make_address("192.0.2.2"), GivenRoute{"br-phy", make_address("192.0.2.1")}),
+                  Pair(make_address("fd00::2"), GivenRoute{"br-phy", make_address("fd00::1")})));
 }
 
 TEST(TunnelRoutes, OthersThatAreGivenAreNone) {

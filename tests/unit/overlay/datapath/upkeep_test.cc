@@ -390,6 +390,65 @@ TEST_P(SharedBridge, NothingThatIsRightIsWrittenAgain) {
   EXPECT_LT(oldest_new, youngest_old);
 }
 
+TEST_P(SharedBridge, UpdateChangesAnAddressAndNothingElse) {
+  host_.apply().value();
+  auto update = [&](const StateChange& change) {
+    return host_.inside.run([&] { return host_.datapath->update(change).value(); });
+  };
+  // By hand: it is for the next apply() to find.
+  host_.open_vswitch->ofctl({"del-flows", "br-int", "table=206"});
+  AddressEntry& entry = fabric_.desired_entry(2, one_);
+  StateChange change{{entry}, {}, {}};
+  ++entry.generation;
+  entry.location = RemoteHost{boost::asio::ip::make_address("192.0.2.77")};
+  change.now = {entry};
+  EXPECT_TRUE(update(change));
+  EXPECT_EQ(host_.read_back().value().addresses.front(), entry);
+  EXPECT_THAT(flows("table=206"), testing::Not(HasSubstr("actions")));
+  EXPECT_FALSE(update(change)) << "it is not as it is said to have been";
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), ElementsAre("flows of the port app2 were missing"));
+  EXPECT_EQ(host_.read_back().value(), desired());
+}
+
+TEST_P(SharedBridge, UpdateTakesAPortAwayAndBringsItBack) {
+  host_.apply().value();
+  auto update = [&](const StateChange& change) {
+    return host_.inside.run([&] { return host_.datapath->update(change).value(); });
+  };
+  const DesiredState with = desired();
+  const AddressEntry address = fabric_.desired_entry(2, two_);
+  const Port port = *std::ranges::find(with.ports, "app2", &Port::device);
+  const StateChange leaving{{address}, {}, {}, {}, {port}, {}};
+  const StateChange coming{{}, {address}, {}, {}, {}, {port}};
+  DesiredState without = with;
+  std::erase(without.ports, port);
+  std::erase(without.addresses, address);
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_TRUE(update(leaving));
+    EXPECT_EQ(host_.read_back().value(), without);
+    EXPECT_THAT(host_.open_vswitch->vsctl({"list-ports", "br-int"}),
+                testing::Not(HasSubstr("app2")));
+    ASSERT_TRUE(update(coming));
+    EXPECT_EQ(host_.read_back().value(), with);
+    expect_talk();
+  }
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), IsEmpty());
+}
+
+TEST_P(SharedBridge, UpdateLeavesAPlaceThatIsTakenToTheLookAtAll) {
+  const AddressEntry address = fabric_.desired_entry(2, two_);
+  std::erase(host_.desired.addresses, address);
+  host_.apply().value();
+  host_.open_vswitch->ofctl(
+      {"add-flow", "br-int",
+       "table=202,priority=3,cookie=0x77,reg0=42,dl_dst=02:00:00:00:00:02,actions=drop"});
+  const StateChange coming{{}, {address}, {}};
+  EXPECT_FALSE(host_.inside.run([&] { return host_.datapath->update(coming).value(); }));
+  EXPECT_THAT(flows("cookie=0x77/-1"), HasSubstr("dl_dst=02:00:00:00:00:02"));
+}
+
 TEST_P(SharedBridge, OpenVSwitchThatIsStartedAgainIsFilledAgain) {
   host_.open_vswitch->kill_daemon();
   EXPECT_FALSE(host_.apply());
