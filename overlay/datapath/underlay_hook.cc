@@ -11,8 +11,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <optional>
 #include <string>
+#include <thread>
 
 namespace homeport::overlay::underlay_hook {
 
@@ -43,6 +45,21 @@ std::uint32_t program_at(int link, std::uint32_t ifindex) {
   if (bpf_obj_get_info_by_fd(link, &info, &length) < 0 || info.type != kLinkTypeTcx) return 0;
   // That of a TCX link is at the same place.
   return info.xdp.ifindex == ifindex ? info.prog_id : 0;
+}
+
+/// The kernel takes a link whose pin somebody has removed from its device a moment later, on a
+/// thread of its own, and until then the program is there already: a few milliseconds, which are
+/// waited for, as nothing would be there after them.
+constexpr int kTries = 50;
+constexpr auto kBetweenTries = std::chrono::milliseconds(1);
+
+/// The file descriptor of the link, or a negative error number.
+int create_link(int program_fd, std::uint32_t ifindex) {
+  for (int tried = 1;; ++tried) {
+    const int made = bpf_link_create(program_fd, static_cast<int>(ifindex), kTcxIngress, nullptr);
+    if (made != -EEXIST || tried == kTries) return made;
+    std::this_thread::sleep_for(kBetweenTries);
+  }
 }
 
 }  // namespace
@@ -96,7 +113,7 @@ Result<void> attach(const std::filesystem::path& directory, std::uint32_t ifinde
     return {};
   }
   if (auto gone = detach(directory, ifindex); !gone) return gone;
-  const int made = bpf_link_create(program_fd, static_cast<int>(ifindex), kTcxIngress, nullptr);
+  const int made = create_link(program_fd, ifindex);
   if (made < 0) {
     return errno_error("The program cannot be attached (needs Linux 6.6) to " + place(ifindex),
                        -made);
