@@ -56,12 +56,12 @@ json::object application_json(const Contents& contents, const Application& appli
   for (const Binding* binding : contents.bindings_of(application.name)) {
     bindings.emplace_back(
         json::object{{"name", binding->name},
-                     {"network", binding->network},
+                     {"network", binding->network.str()},
                      {"mac", binding->mac.to_string()},
                      {"prior_addresses", json_array(texts(binding->prior_addresses))},
                      {"current_addresses", json_array(texts(binding->current_addresses))},
-                     {"traffic_class", binding->traffic_class},
-                     {"location", binding->location},
+                     {"traffic_class", binding->traffic_class.str()},
+                     {"location", binding->location.str()},
                      {"generation", binding->generation}});
   }
   object["bindings"] = std::move(bindings);

@@ -102,7 +102,7 @@ asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation
     bindings.emplace_back(
         json::object{{"name", name},
                      {"application", binding.application},
-                     {"location", binding.location},
+                     {"location", binding.location.str()},
                      {"mac", binding.mac.to_string()},
                      {"prior_addresses", json_array(texts(binding.prior_addresses))}});
     table.add({name, binding.application, binding.location, binding.mac.to_string(),

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -14,21 +15,58 @@
 
 namespace homeport::agent {
 
-/// A map by name that can be asked for the bindings of one application without a walk over those
-/// of all: whose an application is, is asked for each of them on every change. A binding in here is
-/// not changed but replaced.
+/// By name, as a map, that can be asked for the bindings of one application without a walk over
+/// those of all: whose an application is, is asked for each of them on every change. A binding in
+/// here is not changed but replaced.
 class Bindings {
-  using Map = std::map<std::string, Binding>;
+  struct ByName {
+    using is_transparent = void;
+    static std::string_view name(const Binding& binding) { return binding.name; }
+    static std::string_view name(std::string_view text) { return text; }
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      return name(a) < name(b);
+    }
+  };
+  using Set = std::set<Binding, ByName>;
 
  public:
   using mapped_type = Binding;
-  using const_iterator = Map::const_iterator;
 
-  const_iterator begin() const { return by_name_.begin(); }
-  const_iterator end() const { return by_name_.end(); }
-  const_iterator find(const std::string& name) const { return by_name_.find(name); }
-  const Binding& at(const std::string& name) const { return by_name_.at(name); }
-  bool contains(const std::string& name) const { return by_name_.contains(name); }
+  /// Shows a binding as a map's entry, without another copy of its name.
+  class const_iterator {
+   public:
+    using value_type = std::pair<const std::string&, const Binding&>;
+    using reference = value_type;
+    struct pointer {
+      value_type entry;
+      const value_type* operator->() const { return &entry; }
+    };
+    using difference_type = std::ptrdiff_t;
+    using iterator_category = std::input_iterator_tag;
+
+    const_iterator() = default;
+    value_type operator*() const { return {at_->name, *at_}; }
+    pointer operator->() const { return {**this}; }
+    const_iterator& operator++() {
+      ++at_;
+      return *this;
+    }
+    const_iterator operator++(int) { return const_iterator(at_++); }
+    bool operator==(const const_iterator&) const = default;
+
+   private:
+    friend class Bindings;
+    explicit const_iterator(Set::const_iterator at) : at_(at) {}
+    Set::const_iterator at_;
+  };
+
+  const_iterator begin() const { return const_iterator(by_name_.begin()); }
+  const_iterator end() const { return const_iterator(by_name_.end()); }
+  const_iterator find(std::string_view name) const { return const_iterator(by_name_.find(name)); }
+  /// Throws std::out_of_range when there is none of that name.
+  const Binding& at(std::string_view name) const;
+  bool contains(std::string_view name) const { return by_name_.contains(name); }
   std::size_t size() const { return by_name_.size(); }
 
   /// `name` is the binding's own.
@@ -44,7 +82,7 @@ class Bindings {
   std::vector<const Binding*> at_home() const;
 
  private:
-  Map by_name_;
+  Set by_name_;
   /// Names of those that are not called as their application, as most are: an index of all would
   /// take as much memory again as what it leads to.
   std::map<std::string, std::set<std::string>, std::less<>> of_application_;

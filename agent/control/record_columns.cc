@@ -79,12 +79,12 @@ json::object columns(const Binding& record) {
   if (!record.traffic_class.empty()) traffic_class = record.traffic_class;
   return {{"name", record.name},
           {"application", record.application},
-          {"network", record.network},
+          {"network", record.network.str()},
           {"mac", record.mac.to_string()},
           {"prior_addresses", atoms(record.prior_addresses)},
           {"current_addresses", atoms(record.current_addresses)},
           {"traffic_class", make_optional(traffic_class, kSame)},
-          {"location", record.location},
+          {"location", record.location.str()},
           {"generation", static_cast<std::int64_t>(record.generation)}};
 }
 

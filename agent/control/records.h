@@ -9,6 +9,7 @@
 #include "overlay/ovsdb/session.h"
 #include "policy/address.h"
 #include "policy/error.h"
+#include "policy/shared_text.h"
 
 #include <boost/asio/ip/network_v4.hpp>
 #include <boost/asio/ip/network_v6.hpp>
@@ -104,11 +105,13 @@ struct Network {
 struct Binding {
   static constexpr const char* kTable = "Binding";
   Uuid uuid{};
-  std::string name, application, network;
+  // There may be 100,000 of these.
+  std::string name, application;
+  policy::SharedText network;
   policy::MacAddress mac;
   std::vector<policy::IpAddress> prior_addresses, current_addresses;
-  std::string traffic_class;
-  std::string location;  ///< A host's name; empty: nowhere yet.
+  policy::SharedText traffic_class;
+  policy::SharedText location;  ///< A host's name; empty: nowhere yet.
   policy::Generation generation = 0;
   bool operator==(const Binding&) const = default;
 };

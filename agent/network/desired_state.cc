@@ -242,7 +242,7 @@ std::optional<overlay::AddressEntry> entry_of(const Contents& contents, Lookup& 
     return std::nullopt;
   }
   std::optional<Location> location;
-  const std::string* host = &binding.location;
+  const std::string* host = &binding.location.str();
   policy::Generation generation = binding.generation;
   auto told = view.told.find(binding.name);
   if (told != view.told.end() && told->second.generation > generation) {
