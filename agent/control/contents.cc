@@ -1,5 +1,7 @@
 #include "agent/control/database.h"
 
+#include <functional>
+
 namespace homeport::agent {
 
 Ownership ownership(const Contents& contents, std::string_view application) {
@@ -22,6 +24,15 @@ bool is_silent(const Contents& contents, const std::string& host, const SignsOfL
   auto status = contents.host_status.find(host);
   return status == contents.host_status.end() ||
          signs.now - status->second.last_seen > kAliveWithin;
+}
+
+std::chrono::milliseconds until_next_beat(WallTime now, std::string_view host,
+                                          std::chrono::milliseconds interval) {
+  const auto beat = static_cast<int>(std::hash<std::string_view>{}(host) % kBeats);
+  const auto since = (now.time_since_epoch() - beat * interval / kBeats) % interval;
+  const auto left = interval - since;
+  // One that was woken a little early has just given it.
+  return left < interval / kBeats ? left + interval : left;
 }
 
 std::vector<Endpoint> control_endpoints(const Contents& contents, const std::string& host) {

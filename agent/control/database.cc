@@ -113,9 +113,12 @@ void ControlDatabase::Impl::on_conditions() {
 
 void ControlDatabase::Impl::follow_interest() {
   if (!interest_) return;
+  const auto now = Interest::Clock::now();
+  std::erase_if(expected_, [&](const auto& item) { return expected_until_.at(item.first) < now; });
+  std::erase_if(expected_until_, [&](const auto& item) { return item.second < now; });
   auto following =
       interest_->follow(tables.contents(), follow_too ? follow_too() : std::set<std::string>(),
-                        in_force_, Interest::Clock::now());
+                        expected_, in_force_, now);
   if (read_.want(following.readings)) {
     changed_ = true;
     if (synced()) announce_change();
@@ -125,6 +128,15 @@ void ControlDatabase::Impl::follow_interest() {
   conditions_ = std::move(following.conditions);
   settled_ = false;
   session->set_conditions(conditions_);
+}
+
+void ControlDatabase::Impl::expect(const std::string& application, KnownRows rows) {
+  const bool known = expected_.contains(application);
+  if (!interest_ || (!known && expected_.size() >= kMostExpected)) return;
+  expected_until_[application] = Interest::Clock::now() + kExpected;
+  if (known && expected_.at(application) == rows) return;
+  expected_[application] = std::move(rows);
+  follow_interest();
 }
 
 void ControlDatabase::Impl::read_on() {
@@ -328,6 +340,10 @@ std::string ControlDatabase::problem() const {
 
 void ControlDatabase::follow_too(std::function<std::set<std::string>()> applications) {
   impl_->follow_too = std::move(applications);
+}
+
+void ControlDatabase::expect(const std::string& application, KnownRows rows) {
+  impl_->expect(application, std::move(rows));
 }
 
 void ControlDatabase::start() {

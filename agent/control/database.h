@@ -73,6 +73,17 @@ Ownership ownership(const Contents& contents, std::string_view application);
 /// and some for clocks that differ.
 inline constexpr std::chrono::seconds kAliveWithin{40};
 
+/// Signs of life of a fleet are given at this many moments of an interval, each host's at one of
+/// them. What comes together, the server looks at together; and it looks at all of its connections,
+/// some microseconds each, for whatever comes.
+inline constexpr int kBeats = 10;
+
+/// How long from `now` until the next sign of life of `host`: from a tenth of `interval` up to that
+/// and the interval. By the wall clock; hosts whose clocks differ only come at moments of their
+/// own.
+std::chrono::milliseconds until_next_beat(WallTime now, std::string_view host,
+                                          std::chrono::milliseconds interval);
+
 /// What tells that a host is alive: its last sign of life is young by the clock here, or a new one
 /// came while somebody listened. The latter counts, because clocks of two machines may be hours
 /// apart.
@@ -106,6 +117,13 @@ enum class MoveTruth {
 MoveTruth read_move(const Contents& contents, std::string_view application, std::string_view from,
                     std::string_view to, policy::Generation generation);
 
+/// The rows of an application, as told by whoever has read them.
+struct KnownRows {
+  std::optional<Uuid> application;
+  std::vector<Uuid> bindings;
+  bool operator==(const KnownRows&) const = default;
+};
+
 struct DatabaseOptions {
   overlay::ovsdb::SessionOptions session;
   /// The host that has to do with what is followed (interest.h); empty: everything is followed, as
@@ -135,6 +153,12 @@ class ControlDatabase {
   void on_state(std::function<void(bool synced)> callback);
   /// Asked for the applications that are here whatever the database says; set before start().
   void follow_too(std::function<std::set<std::string>()> applications);
+  /// The application is about to come here: what concerns it is read, by the rows that are told,
+  /// which costs the server next to nothing. What is not found by them is searched for by name.
+  /// Counts for kExpected. Beyond kMostExpected at a time it is left out.
+  void expect(const std::string& application, KnownRows rows);
+  static constexpr std::chrono::seconds kExpected{60};
+  static constexpr std::size_t kMostExpected = 256;
   void start();
   /// To be called now and then: asks follow_too() again, and gives up what has left long ago.
   void review_interest();
@@ -166,7 +190,8 @@ class ControlDatabase {
       std::string host, std::vector<Interface> interfaces);
   boost::asio::awaitable<policy::Result<void>> publish_status(HostStatus status);
   /// Publishes what `status` returns with a fresh last_seen now, on every return of the database
-  /// and every `interval`, until cancelled. One small ephemeral write per interval.
+  /// and at the host's moment of every `interval` (until_next_beat()), until cancelled. One small
+  /// ephemeral write each.
   boost::asio::awaitable<void> keep_alive(
       std::function<HostStatus()> status,
       std::chrono::milliseconds interval = std::chrono::seconds(10));

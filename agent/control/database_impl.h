@@ -44,6 +44,7 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
   void announce_change();
   /// Asks for the rows that those at hand make a matter of this host.
   void follow_interest();
+  void expect(const std::string& application, KnownRows rows);
   bool synced() const { return complete_ && session->synced(); }
   bool settled() const { return synced() && settled_ && read_.settled(); }
   /// Like Session::wait_synced(), for synced().
@@ -70,6 +71,8 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
   overlay::ovsdb::Conditions conditions_;  ///< Asked for; a step to what is wanted.
   overlay::ovsdb::Conditions in_force_;    ///< Those whose rows have been here.
   ReadRows read_{tables};
+  Expected expected_;
+  std::map<std::string, Interest::Clock::time_point> expected_until_;
   boost::asio::steady_timer read_timer_;
   bool settled_ = true;    ///< The rows of conditions_ are here.
   bool complete_ = false;  ///< They have been once, since the start.

@@ -164,7 +164,8 @@ void Interest::ask(std::size_t hosts) {
   asked_ = now;
 }
 
-Readings Interest::readings(const Contents& contents, const Conditions& in_force) {
+Readings Interest::readings(const Contents& contents, const Expected& expected,
+                            const Conditions& in_force) {
   std::set<std::string_view> monitored;
   if (auto now = in_force.find(Application::kTable); now != in_force.end()) {
     for (const Clause& clause : now->second) monitored.insert(clause.value.as_string());
@@ -178,37 +179,49 @@ Readings Interest::readings(const Contents& contents, const Conditions& in_force
   for (const std::string& name : concern_.applications) {
     const bool is_home = home.contains(name);
     if (is_home) known_.insert(name);
+    if (large && waiting_.contains(name)) continue;
     const auto found = readings_.find(name);
     const Reading before = found == readings_.end() ? Reading{} : found->second;
     Reading reading;
     // What is asked for already comes; what has been read stays until it has.
     reading.row = !monitored.contains(name) && (before.row || !asked_.contains(name));
-    reading.bindings = !is_home && (large || before.bindings) &&
-                       (concern_.incoming.contains(name) || !known_.contains(name));
+    const bool comes =
+        concern_.incoming.contains(name) && (expected.contains(name) || before.bindings);
+    reading.bindings = !is_home && (large || before.bindings) && (comes || !known_.contains(name));
     if (!reading.row && !reading.bindings) continue;
     if (auto tasks = concern_.open_tasks.find(name); tasks != concern_.open_tasks.end()) {
       reading.tasks = tasks->second;
     }
+    if (auto told = expected.find(name); told != expected.end()) reading.at = told->second;
     readings.emplace(name, std::move(reading));
   }
   return readings;
 }
 
-Following Interest::follow(const Contents& contents, const std::set<std::string>& guests,
-                           const Conditions& in_force, Clock::time_point now) {
+Following Interest::follow(const Contents& contents, std::set<std::string> guests,
+                           const Expected& expected, const Conditions& in_force,
+                           Clock::time_point now) {
+  for (const auto& [name, rows] : expected) guests.insert(name);
   Concern concern = concern_of(contents, host_, guests);
+  // Before it lingers: what has been of concern otherwise is at hand.
+  for (const std::string& name : concern.incoming) {
+    if (!applications_.contains(name)) waiting_.insert(name);
+  }
+  for (const std::string& name : guests) waiting_.erase(name);
+  for (const Binding* binding : contents.bindings.at_home()) waiting_.erase(binding->application);
   for (const auto& [name, network] : contents.networks) {
     if (carried_.erase(network.vni) > 0) concern.networks.insert(name);
   }
   linger(applications_, concern.applications, now, linger_);
   linger(networks_, concern.networks, now, linger_);
   concern_ = std::move(concern);
+  std::erase_if(waiting_, [&](const auto& name) { return !concern_.applications.contains(name); });
 
   Following following;
   following.conditions = conditions_of(concern_, host_, contents.hosts.size());
   ask(contents.hosts.size());
   following.conditions[Application::kTable] = any_of("name", asked_);
-  following.readings = readings_ = readings(contents, in_force);
+  following.readings = readings_ = readings(contents, expected, in_force);
   following.conditions = step_of(in_force, std::move(following.conditions));
   return following;
 }

@@ -72,9 +72,11 @@ struct Reading {
   bool row = false;           ///< Its row of Application.
   bool bindings = false;      ///< Its bindings, in whatever network.
   std::set<Uuid> tasks = {};  ///< Before one of these is acted on, it is read once more.
+  KnownRows at = {};          ///< Where to look first, before it is searched for by its name.
   bool operator==(const Reading&) const = default;
 };
-using Readings = std::map<std::string, Reading>;  ///< By application.
+using Readings = std::map<std::string, Reading>;    ///< By application.
+using Expected = std::map<std::string, KnownRows>;  ///< Applications that are about to come.
 
 struct Following {
   overlay::ovsdb::Conditions conditions;
@@ -93,8 +95,9 @@ class Interest {
   Interest(std::string host, std::chrono::seconds linger, std::set<policy::Vni> carried);
 
   /// `in_force`: the conditions of which all rows are at hand. Returns the next step from there
-  /// (step_of()), and what is to be read beside it.
-  Following follow(const Contents& contents, const std::set<std::string>& guests,
+  /// (step_of()), and what is to be read beside it. What a task says will come is not read before
+  /// it is `expected`: until its source says where to find it.
+  Following follow(const Contents& contents, std::set<std::string> guests, const Expected& expected,
                    const overlay::ovsdb::Conditions& in_force, Clock::time_point now);
   const std::string& host() const { return host_; }
   /// What concerned it at the last follow(), and until `linger` before.
@@ -103,7 +106,8 @@ class Interest {
  private:
   /// Brings asked_ up to date when that is due.
   void ask(std::size_t hosts);
-  Readings readings(const Contents& contents, const overlay::ovsdb::Conditions& in_force);
+  Readings readings(const Contents& contents, const Expected& expected,
+                    const overlay::ovsdb::Conditions& in_force);
 
   std::string host_;
   std::chrono::seconds linger_;
@@ -113,6 +117,8 @@ class Interest {
   std::set<std::string> asked_;  ///< Applications that the condition names.
   /// Applications of concern that have been at home meanwhile: their networks are followed.
   std::set<std::string> known_;
+  /// Those that only a task says will come.
+  std::set<std::string> waiting_;
   Readings readings_;  ///< At the last follow().
 };
 

@@ -111,11 +111,13 @@ asio::awaitable<void> ControlDatabase::keep_alive(std::function<HostStatus()> st
                                                   std::chrono::milliseconds interval) {
   auto impl = impl_;
   bool go_on = true;
+  std::string host;
   while (go_on) {
     // Asked for at each attempt: an old state must not be written over a newer one.
-    auto published = co_await impl->until_done([&status](const Contents& contents) -> Planned {
+    auto published = co_await impl->until_done([&](const Contents& contents) -> Planned {
       HostStatus now = status();
       now.last_seen = wall_clock_now();
+      host = now.host;
       return upsert(find_row(contents.host_status, now.host), now, {});
     });
     auto state = co_await asio::this_coro::cancellation_state;
@@ -124,7 +126,7 @@ asio::awaitable<void> ControlDatabase::keep_alive(std::function<HostStatus()> st
     if (!published && published.error().code != errc::timed_out) {
       overlay::log::warn("this host's status could not be written: {}", published.error().message);
     }
-    go_on = co_await impl->pause(interval);
+    go_on = co_await impl->pause(until_next_beat(wall_clock_now(), host, interval));
   }
 }
 

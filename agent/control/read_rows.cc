@@ -110,22 +110,45 @@ bool ReadRows::is_as_known(const std::string& table, const Row& row) const {
 std::size_t ReadRows::ask(const std::string& name, const Item& item) {
   std::size_t searches = 0;
   bool row_known = false;
+  const KnownRows& at = item.wanted.at;
+  const bool look = at != item.tried;  // no search yet
+  const bool by_rows = look && !at.bindings.empty();
   for (const auto& [uuid, table] : item.rows) {
     row_known = row_known || table == Application::kTable;
-    // The search for bindings below finds those, too.
-    if (table == Binding::kTable && !item.settled()) continue;
+    // What is asked for its bindings below finds those, too.
+    if (table == Binding::kTable && !item.settled() &&
+        (!by_rows || std::ranges::count(at.bindings, uuid) > 0)) {
+      continue;
+    }
     parts_.push_back({name, table, uuid, item.wanted});
   }
   // A row that is monitored needs no reading.
   if (!row_known && is_missing(name, item)) {
-    parts_.push_back({name, Application::kTable, {}, item.wanted});
-    ++searches;
+    const auto row = look ? at.application : std::nullopt;
+    parts_.push_back({name, Application::kTable, row, item.wanted});
+    if (!row) ++searches;
   }
   if (item.wanted.bindings && !item.settled()) {
-    parts_.push_back({name, Binding::kTable, {}, item.wanted});
-    ++searches;
+    if (by_rows) {
+      for (const Uuid& row : at.bindings) {
+        parts_.push_back({name, Binding::kTable, row, item.wanted});
+      }
+    } else {
+      parts_.push_back({name, Binding::kTable, {}, item.wanted});
+      ++searches;
+    }
   }
   return searches;
+}
+
+bool ReadRows::found_where_told(const std::string& name, const Item& item) const {
+  const KnownRows& at = item.wanted.at;
+  if (at.application && is_missing(name, item)) return false;
+  if (!item.wanted.bindings) return true;
+  const auto bindings = tables_.contents().bindings_of(name);
+  return std::ranges::all_of(at.bindings, [&](const Uuid& row) {
+    return std::ranges::count(bindings, row, &Binding::uuid) > 0;
+  });
 }
 
 std::optional<ReadRequest> ReadRows::next(Clock::time_point now) {
@@ -211,7 +234,11 @@ bool ReadRows::take(const policy::Result<overlay::ovsdb::Answers>& answers, Cloc
   }
   for (const std::string& name : read) {
     Item& item = items_.at(name);
-    if (is_missing(name, item)) {
+    if (item.had->at == item.wanted.at && item.wanted.at != item.tried &&
+        !found_where_told(name, item)) {
+      item.tried = item.wanted.at;
+      item.had.reset();
+    } else if (is_missing(name, item)) {
       item.again = now + item.pause;
       item.pause = std::min(2 * item.pause, kReadAgain);
     } else {

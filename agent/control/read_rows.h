@@ -59,6 +59,7 @@ class ReadRows {
     std::map<Uuid, std::string> rows;  ///< Read and not monitored, with their tables.
     Clock::time_point again = Clock::time_point::min();
     std::chrono::seconds pause = kLookAgain;
+    KnownRows tried = {};  ///< Where it was looked for, and not all of it found.
 
     bool settled() const;
   };
@@ -71,6 +72,8 @@ class ReadRows {
 
   /// Appends what there is to read of one application; how many of it are searches.
   std::size_t ask(const std::string& name, const Item& item);
+  /// What was told of its rows is right: all of them are at hand.
+  bool found_where_told(const std::string& name, const Item& item) const;
   bool is_monitored(const std::string& table, const overlay::ovsdb::Row& row) const;
   bool is_as_known(const std::string& table, const overlay::ovsdb::Row& row) const;
   bool is_missing(const std::string& name, const Item& item) const;

@@ -78,6 +78,34 @@ std::string who_has(const Contents& contents, const std::string& host, const std
 
 }  // namespace
 
+Result<void> check_task_of(const Contents& contents, const std::string& host,
+                           const migration::Prepare& request) {
+  const std::string& name = request.application();
+  const auto id = parse_uuid(request.move_id());
+  auto task = id ? contents.tasks.find(*id) : contents.tasks.end();
+  if (task == contents.tasks.end() || task->second.kind != TaskKind::move ||
+      task->second.application != name) {
+    return not_yet(fmt::format("no task in the control database asks for move {} of {}",
+                               request.move_id(), name));
+  }
+  auto destination = task->second.arguments.find("destination");
+  if (destination == task->second.arguments.end() || destination->second != host) {
+    return refuse(fmt::format("task {} does not move {} to {}", request.move_id(), name, host));
+  }
+  return {};
+}
+
+KnownRows rows_of(const migration::Prepare& request) {
+  KnownRows rows;
+  rows.application = parse_uuid(request.application_row());
+  for (const std::string& text : request.binding_rows()) {
+    // As many as it has ports: those are checked one by one.
+    if (rows.bindings.size() >= static_cast<std::size_t>(request.ports_size())) break;
+    if (auto row = parse_uuid(text)) rows.bindings.push_back(*row);
+  }
+  return rows;
+}
+
 Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string& host,
                                     std::uint32_t mtu_limit, const std::string& source,
                                     const migration::Prepare& request) {
@@ -95,17 +123,7 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
                     "by generation {}",
                     name, owner.location, owner.generation, source, request.generation()));
   }
-  const auto id = parse_uuid(request.move_id());
-  auto task = id ? contents.tasks.find(*id) : contents.tasks.end();
-  if (task == contents.tasks.end() || task->second.kind != TaskKind::move ||
-      task->second.application != name) {
-    return not_yet(fmt::format("no task in the control database asks for move {} of {}",
-                               request.move_id(), name));
-  }
-  auto destination = task->second.arguments.find("destination");
-  if (destination == task->second.arguments.end() || destination->second != host) {
-    return refuse(fmt::format("task {} does not move {} to {}", request.move_id(), name, host));
-  }
+  if (auto asked = check_task_of(contents, host, request); !asked) return asked.error();
   if (auto reached = check_underlay(contents, host, source); !reached) return reached.error();
   if (auto same = check_description(application->second, request, source); !same) {
     return same.error();
@@ -142,13 +160,17 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   return ports;
 }
 
-asio::awaitable<Result<std::vector<PortSpec>>> admit_when_known(const ControlDatabase& database,
+asio::awaitable<Result<std::vector<PortSpec>>> admit_when_known(ControlDatabase& database,
                                                                 std::string host,
                                                                 std::uint32_t mtu_limit,
                                                                 std::string source,
                                                                 const migration::Prepare& request) {
   const auto deadline = std::chrono::steady_clock::now() + kAdmissionPatience;
   while (true) {
+    // Not what any host names: what is to be looked for costs the server.
+    if (check_task_of(database.contents(), host, request)) {
+      database.expect(request.application(), rows_of(request));
+    }
     auto ports = admit(database.contents(), host, mtu_limit, source, request);
     // From the redirect on, frames come from all of its networks: who may send them has to be
     // known.

@@ -23,10 +23,17 @@ policy::Result<std::vector<migration::PortSpec>> admit(const Contents& contents,
                                                        const std::string& source,
                                                        const migration::Prepare& request);
 
+/// Whether a task says that this move is to come to `host`; the error as admit()'s.
+policy::Result<void> check_task_of(const Contents& contents, const std::string& host,
+                                   const migration::Prepare& request);
+
+/// The rows that `request` tells of; what is no UUID is left out.
+KnownRows rows_of(const migration::Prepare& request);
+
 /// admit(), tried again for a moment while the database here may lag behind the source's, and until
-/// everything about the networks of the application has been read.
+/// everything about the application and its networks has been read, by the rows that are told.
 boost::asio::awaitable<policy::Result<std::vector<migration::PortSpec>>> admit_when_known(
-    const ControlDatabase& database, std::string host, std::uint32_t mtu_limit, std::string source,
+    ControlDatabase& database, std::string host, std::uint32_t mtu_limit, std::string source,
     const migration::Prepare& request);
 
 }  // namespace homeport::agent

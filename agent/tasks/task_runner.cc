@@ -342,6 +342,10 @@ Result<MoveRequest> TaskRunner::request_of(const Task& task) const {
   request.entry.peer = task.arguments.at("destination");
   request.entry.generation = ownership(database_.contents(), task.application).generation;
   request.entry.ports = std::move(*ports);
+  request.application_row = to_string(application.uuid);
+  for (const Binding* binding : database_.contents().bindings_of(task.application)) {
+    request.binding_rows.push_back(to_string(binding->uuid));
+  }
   if (application.driver == Driver::netdev) {
     request.entry.cargo = Cargo::ports;
   } else {
@@ -485,8 +489,9 @@ asio::awaitable<void> TaskRunner::recover(JournalEntry entry) {
     co_await guests_.settle(application);
     if (auto found = co_await guests_.find(application)) vm = *found;
   }
-  auto move =
-      SourceMove::recovered(context_, MoveRequest{std::move(entry), {}, 0, 1, {}}, std::move(vm));
+  MoveRequest request;
+  request.entry = std::move(entry);
+  auto move = SourceMove::recovered(context_, std::move(request), std::move(vm));
   moves_[application] = move;
   co_await follow(std::move(move), std::move(status));
   --move_tasks_;

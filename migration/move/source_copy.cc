@@ -35,6 +35,8 @@ ToDestination prepare_message(const MoveRequest& request, const std::vector<RamB
   prepare.set_vcpus(request.vcpus);
   prepare.set_ports_only(request.entry.cargo == Cargo::ports);
   prepare.set_generation(request.entry.generation);
+  prepare.set_application_row(request.application_row);
+  for (const std::string& row : request.binding_rows) prepare.add_binding_rows(row);
   for (const PortSpec& port : request.entry.ports) {
     MovePort& added = *prepare.add_ports();
     added.set_binding(port.binding);

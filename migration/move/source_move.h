@@ -57,7 +57,9 @@ struct SourceContext {
 };
 
 struct MoveRequest {
-  JournalEntry entry;  ///< role source; peer is the destination
+  JournalEntry entry;                     ///< role source; peer is the destination
+  std::string application_row;            ///< UUIDs of the control database, as text
+  std::vector<std::string> binding_rows;  ///< the same
   std::string launch_profile;
   std::uint64_t memory_mib = 0;
   std::uint32_t vcpus = 1;

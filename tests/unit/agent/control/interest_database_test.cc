@@ -246,6 +246,8 @@ TEST_F(InterestDatabaseTest, WhatIsToComeIsReadInALargeFleet) {
   });
   server.transact(R"({"op":"insert","table":"Task","row":{"kind":"move","application":"vm6",)"
                   R"("arguments":["map",[["destination","h1"]]]}})");
+  agent.database.expect("vm6", {});
+  EXPECT_FALSE(agent.database.settled()) << "a move would begin before it is read";
   wait_for(agent, {"vm1", "vm2", "vm4", "vm6", "vm6/b"});
   EXPECT_FALSE(early) << "a move could have begun before all was known";
   EXPECT_TRUE(agent.database.applications().contains("vm6"));

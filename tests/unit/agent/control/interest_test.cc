@@ -168,15 +168,15 @@ TEST_F(InterestTest, HostThatHasNothingStillHearsOfWhatIsForIt) {
 TEST_F(InterestTest, NetworkThatTheLastApplicationHasLeftIsFollowedForAWhile) {
   Interest interest("hostA", 300s, {});
   const Interest::Clock::time_point start{};
-  interest.follow(contents, {}, {}, start);
+  interest.follow(contents, {}, {}, {}, start);
   bind("vm2/b", "vm2", "green", "hostB");
   bind("vm2/a", "vm2", "blue", "hostB");
-  auto conditions = interest.follow(contents, {}, {}, start + 1s).conditions;
+  auto conditions = interest.follow(contents, {}, {}, {}, start + 1s).conditions;
   EXPECT_THAT(clauses(conditions, "Binding"), Contains(R"(network == "green")"));
   EXPECT_THAT(clauses(conditions, "Application"), Contains(R"(name == "vm2")"));
-  conditions = interest.follow(contents, {}, {}, start + 300s).conditions;
+  conditions = interest.follow(contents, {}, {}, {}, start + 300s).conditions;
   EXPECT_THAT(clauses(conditions, "Binding"), Contains(R"(network == "green")"));
-  conditions = interest.follow(contents, {}, {}, start + 301s).conditions;
+  conditions = interest.follow(contents, {}, {}, {}, start + 301s).conditions;
   EXPECT_THAT(clauses(conditions, "Binding"), Not(Contains(R"(network == "green")")));
   EXPECT_THAT(clauses(conditions, "Binding"), Contains(R"(network == "blue")")) << "vm1 is here";
   EXPECT_THAT(clauses(conditions, "Application"), Not(Contains(R"(name == "vm2")")));
@@ -185,9 +185,9 @@ TEST_F(InterestTest, NetworkThatTheLastApplicationHasLeftIsFollowedForAWhile) {
 TEST_F(InterestTest, NetworkThatTheDatapathCarriesAlreadyIsFollowedForAWhile) {
   Interest interest("hostA", 300s, {102});
   const Interest::Clock::time_point start{};
-  EXPECT_THAT(clauses(interest.follow(contents, {}, {}, start).conditions, "Binding"),
+  EXPECT_THAT(clauses(interest.follow(contents, {}, {}, {}, start).conditions, "Binding"),
               Contains(R"(network == "red")"));
-  EXPECT_THAT(clauses(interest.follow(contents, {}, {}, start + 301s).conditions, "Binding"),
+  EXPECT_THAT(clauses(interest.follow(contents, {}, {}, {}, start + 301s).conditions, "Binding"),
               Not(Contains(R"(network == "red")")));
 }
 
@@ -227,8 +227,8 @@ class LargeFleetTest : public InterestTest {
     follow();
     follow();
   }
-  Following follow(const std::set<std::string>& guests = {}) {
-    auto following = interest.follow(contents, guests, in_force, {});
+  Following follow(const std::set<std::string>& guests = {}, const Expected& expected = {}) {
+    auto following = interest.follow(contents, guests, expected, in_force, {});
     in_force = following.conditions;
     return following;
   }
@@ -261,14 +261,33 @@ TEST_F(LargeFleetTest, WhatIsHereAtTheStartIsMonitored) {
   EXPECT_THAT(read(following), IsEmpty());
 }
 
-TEST_F(LargeFleetTest, WhatIsOnItsWayIsReadWithAllItsBindings) {
+TEST_F(LargeFleetTest, WhatIsOnItsWayIsReadWithAllItsBindingsWhenItIsExpected) {
   const Uuid task = add_move("vm3", "hostA");
-  Following following = follow();
+  EXPECT_THAT(read(follow()), IsEmpty()) << "its host will say where it is to be found";
+  const KnownRows rows{Uuid{{1}}, {Uuid{{2}}}};
+  Following following = follow({}, {{"vm3", rows}});
   EXPECT_THAT(read(following), ElementsAre("vm3 row bindings"));
+  EXPECT_EQ(following.readings.at("vm3").at, rows);
   EXPECT_THAT(following.readings.at("vm3").tasks, ElementsAre(task));
+  EXPECT_THAT(read(follow()), ElementsAre("vm3 row bindings")) << "it stays when that is over";
   EXPECT_THAT(clauses(following.conditions, "Application"), Not(Contains(R"(name == "vm3")")));
   bind("vm3", "vm3", "red", "hostA");
   EXPECT_THAT(read(follow()), ElementsAre("vm3 row")) << "its bindings are monitored: it is here";
+}
+
+TEST_F(LargeFleetTest, WhatComesWithoutAWordIsReadOnceItIsHere) {
+  add_move("vm3", "hostA");
+  EXPECT_THAT(read(follow()), IsEmpty());
+  bind("vm3", "vm3", "red", "hostA");
+  EXPECT_THAT(read(follow()), ElementsAre("vm3 row"));
+}
+
+TEST_F(LargeFleetTest, WhatHasLeftAndIsToComeBackIsNotSearchedFor) {
+  bind("vm1", "vm1", "blue", "hostB");
+  follow();
+  add_move("vm1", "hostA");
+  EXPECT_THAT(read(follow()), IsEmpty()) << "its row is monitored still";
+  EXPECT_THAT(read(follow({}, {{"vm1", {}}})), ElementsAre("vm1 bindings"));
 }
 
 TEST_F(LargeFleetTest, MoveWithinTheNetworksOfTheHostChangesNeitherBindingNorApplication) {
@@ -315,7 +334,7 @@ TEST_F(LargeFleetTest, ManyAtOnceAreNotReadOneByOne) {
     bind(name, name, "blue", "hostA");
   }
   const auto before = in_force;
-  const auto following = interest.follow(contents, {}, in_force, {});
+  const auto following = interest.follow(contents, {}, {}, in_force, {});
   EXPECT_NE(following.conditions.at("Application"), before.at("Application"));
   EXPECT_THAT(read(following), IsEmpty());
 }
@@ -328,7 +347,7 @@ TEST_F(LargeFleetTest, WhatWasReadIsReadUntilItIsMonitored) {
     const std::string name = "new" + std::to_string(i);
     bind(name, name, "blue", "hostA");
   }
-  const auto following = interest.follow(contents, {}, in_force, {});
+  const auto following = interest.follow(contents, {}, {}, in_force, {});
   EXPECT_THAT(clauses(following.conditions, "Application"), Contains(R"(name == "vm4")"));
   EXPECT_THAT(read(following), ElementsAre("vm4 row"));
   in_force = following.conditions;

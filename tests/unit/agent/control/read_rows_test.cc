@@ -102,6 +102,42 @@ TEST_F(ReadRowsTest, RowIsSearchedForOnceThenReadAgainByItsUuid) {
   EXPECT_EQ(find("vm1")->launch_profile, "large");
 }
 
+TEST_F(ReadRowsTest, IsLookedForWhereItIsSaidToBe) {
+  rows.want({{"vm1", {.row = true, .bindings = true, .at = {id(1), {id(2), id(3)}}}}});
+  EXPECT_THAT(asked(),
+              ElementsAre(by_uuid("Application", 1), by_uuid("Binding", 2), by_uuid("Binding", 3)));
+  answer({{application(1, "vm1")}, {binding(2, "vm1", "vm1", 4)}, {binding(3, "vm1/b", "vm1", 4)}});
+  EXPECT_TRUE(rows.settled());
+  EXPECT_NE(find("vm1"), nullptr);
+  EXPECT_EQ(tables.contents().bindings_of("vm1").size(), 2u);
+  EXPECT_EQ(rows.due(), now + kReadAgain);
+}
+
+TEST_F(ReadRowsTest, WhatIsNotWhereItIsSaidToBeIsSearchedFor) {
+  const Reading wrong{.row = true, .at = {id(1), {}}};
+  rows.want({{"vm1", wrong}});
+  EXPECT_THAT(asked(), ElementsAre(by_uuid("Application", 1)));
+  EXPECT_FALSE(answer({{application(1, "vm9")}})) << "another's row";
+  EXPECT_EQ(find("vm9"), nullptr);
+  EXPECT_FALSE(rows.settled());
+  EXPECT_THAT(asked(), ElementsAre("Application name vm1"));
+  answer({{application(4, "vm1")}});
+  EXPECT_TRUE(rows.settled());
+  ASSERT_NE(find("vm1"), nullptr);
+  EXPECT_EQ(find("vm1")->uuid, id(4));
+}
+
+TEST_F(ReadRowsTest, BindingThatIsNotWhereItIsSaidToBeIsSearchedFor) {
+  monitor("Application", application(1, "vm1"));
+  rows.want({{"vm1", {.bindings = true, .at = {id(1), {id(2), id(3)}}}}});
+  EXPECT_THAT(asked(), ElementsAre(by_uuid("Binding", 2), by_uuid("Binding", 3)));
+  answer({{binding(2, "vm1", "vm1", 4)}, {}});
+  EXPECT_FALSE(rows.settled());
+  EXPECT_THAT(asked(), ElementsAre("Binding application vm1"));
+  answer({{binding(2, "vm1", "vm1", 4)}});
+  EXPECT_TRUE(rows.settled());
+}
+
 TEST_F(ReadRowsTest, RowThatIsGoneGoesAndAnotherOfItsNameIsLookedFor) {
   rows.want({{"vm1", {.row = true}}});
   asked();

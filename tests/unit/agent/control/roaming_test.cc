@@ -139,7 +139,14 @@ class Roaming : public testing::TestWithParam<unsigned> {
 
   // --- The agent.
   void follow() {
-    const auto following = interest_.follow(tables_.contents(), {}, in_force_, now_);
+    Expected expected;
+    for_each<TaskStatus>([&](TaskStatus& status) {
+      if (status.destination == kHost && !status.finished) {
+        expected[status.application] = said_[status.application];
+      }
+      return false;
+    });
+    const auto following = interest_.follow(tables_.contents(), {}, expected, in_force_, now_);
     rows_.want(following.readings);
     for (const char* table : {Binding::kTable, Application::kTable}) {
       if (following.conditions.at(table) != conditions_[table]) ++changes_[table];
@@ -193,12 +200,20 @@ class Roaming : public testing::TestWithParam<unsigned> {
       return false;
     });
     for_each<Task>([&](Task& task) {
-      if (task.arguments["destination"] == kHost && !ended(task.uuid)) {
+      if (task.arguments["destination"] == kHost && begun(task.uuid) && !ended(task.uuid)) {
         names.insert(task.application);
       }
       return false;
     });
     return names;
+  }
+  bool begun(const Uuid& task) {
+    bool found = false;
+    for_each<TaskStatus>([&](TaskStatus& status) {
+      found = found || status.task == task;
+      return false;
+    });
+    return found;
   }
   bool ended(const Uuid& task) {
     bool finished = false;
@@ -257,6 +272,19 @@ class Roaming : public testing::TestWithParam<unsigned> {
     status.host = status.source = location_of(task.application);
     status.destination = task.arguments.at("destination");
     put(status, new_id());
+    // The source says where to find it: rightly, wrongly or not at all.
+    KnownRows& rows = said_[task.application] = {};
+    if (pick(3) == 0) return;
+    for_each<Application>([&](Application& it) {
+      if (it.name == task.application || pick(10 * kApplications) == 0) rows.application = it.uuid;
+      return false;
+    });
+    for_each<Binding>([&](Binding& it) {
+      if (it.application == task.application || pick(10 * kApplications) == 0) {
+        rows.bindings.push_back(it.uuid);
+      }
+      return false;
+    });
   }
   void commit(const TaskStatus& status) {
     ++moves_;
@@ -315,6 +343,7 @@ class Roaming : public testing::TestWithParam<unsigned> {
   Conditions conditions_ = conditions_of({}, kHost, kSmallFleet + 1), in_force_ = conditions_;
   std::map<std::string, std::map<Uuid, boost::json::object>> told_;
   std::map<std::string, std::size_t> changes_;
+  std::map<std::string, KnownRows> said_;
   std::set<std::string> at_hand_;  ///< Applications that were needed and there.
   std::size_t moves_ = 0;
   std::size_t binding_changes_ = 0;  ///< When it was last settled.

@@ -198,6 +198,26 @@ TEST_F(NetdevAdmissionTest, TwoBindingsCannotShareADevice) {
   EXPECT_THAT(ports.error().message, HasSubstr("2 bindings and is behind one network device"));
 }
 
+TEST_F(AdmissionTest, RowsThatAreToldAreThoseOfItsPorts) {
+  EXPECT_EQ(rows_of(request), KnownRows());
+  request.set_application_row("11111111-2222-4333-8444-000000000001");
+  request.add_binding_rows("not a UUID");
+  request.add_binding_rows("11111111-2222-4333-8444-000000000002");
+  request.add_binding_rows("11111111-2222-4333-8444-000000000003");
+  const KnownRows rows = rows_of(request);
+  EXPECT_EQ(rows.application, parse_uuid("11111111-2222-4333-8444-000000000001"));
+  EXPECT_THAT(rows.bindings,
+              testing::ElementsAre(*parse_uuid("11111111-2222-4333-8444-000000000002")))
+      << "it has one port";
+}
+
+TEST_F(AdmissionTest, MoveThatNoTaskBringsHereIsNotExpected) {
+  EXPECT_TRUE(check_task_of(contents, "hostB", request));
+  EXPECT_FALSE(check_task_of(contents, "hostC", request));
+  request.set_application("vm2");
+  EXPECT_FALSE(check_task_of(contents, "hostB", request));
+}
+
 TEST_F(AdmissionTest, WhatMayOnlyBeLateIsTriedAgain) {
   contents.tasks.clear();
   EXPECT_EQ(admit_it().error().code, boost::system::errc::resource_unavailable_try_again);
