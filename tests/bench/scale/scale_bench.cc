@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -58,6 +59,7 @@ void say(fmt::format_string<Args...> format, Args&&... args) {
 struct FleetArguments {
   std::string remotes, report;
   unsigned first = 0, step = 1, count = 0;
+  std::uint16_t first_port = 0;
   double moves_per_second = 0, duration = 0;
 };
 
@@ -72,11 +74,20 @@ void write_events(std::ofstream& file, char kind, const std::vector<Event>& even
 class Fleet {
  public:
   Fleet(asio::io_context& io, const FleetArguments& arguments)
-      : io_(io), arguments_(arguments), input_(io, ::dup(STDIN_FILENO)) {
+      : io_(io),
+        arguments_(arguments),
+        input_(io, ::dup(STDIN_FILENO)),
+        post_(io.get_executor(), arguments.first_port, arguments.step, arguments.first,
+              [this](const Letter& letter) {
+                auto host = by_name_.find(letter.to);
+                if (host != by_name_.end()) host->second->receive(letter);
+              }) {
     for (unsigned i = 0; i < arguments.count; ++i) {
+      const std::string name = fmt::format("host{}", arguments.first + i * arguments.step);
       hosts_.push_back(std::make_unique<SimulatedHost>(
-          io.get_executor(), arguments.remotes,
-          fmt::format("host{}", arguments.first + i * arguments.step), known_));
+          io.get_executor(), arguments.remotes, name,
+          [this](const Letter& letter) { post_.send(letter); }, known_));
+      by_name_[name] = hosts_.back().get();
     }
   }
 
@@ -91,8 +102,13 @@ class Fleet {
     ::malloc_trim(0);
     say("ready {:.3f} {}\n", seconds(Clock::now() - begun), resident());
     co_await line();
-    co_await move();
+    co_await move(moves_);
     say("moved {}\n", moves_.size());
+    // From here on others hear of moves not only from the database.
+    co_await line();
+    for (auto& host : hosts_) host->tell_others();
+    co_await move(told_moves_);
+    say("moved {}\n", told_moves_.size());
     co_await line();
     report();
     io_.stop();
@@ -104,7 +120,7 @@ class Fleet {
     lines_.consume(lines_.size());
   }
 
-  asio::awaitable<void> move() {
+  asio::awaitable<void> move(std::vector<Event>& moves) {
     std::mt19937_64 random(arguments_.first + 1);
     const auto interval = std::chrono::duration_cast<Clock::duration>(
         std::chrono::duration<double>(1 / arguments_.moves_per_second));
@@ -115,9 +131,9 @@ class Fleet {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now());
       if (left > 0ms) co_await overlay::pause(left);
       SimulatedHost& host = *hosts_[random() % hosts_.size()];
-      auto one = [this, &host, number = random()]() -> asio::awaitable<void> {
+      auto one = [this, &host, &moves, number = random()]() -> asio::awaitable<void> {
         ++under_way_;
-        const bool moved = co_await host.move_one(number, moves_);
+        const bool moved = co_await host.move_one(number, moves);
         --under_way_;
         if (!moved) ++refused_;
       };
@@ -129,6 +145,7 @@ class Fleet {
   void report() {
     std::ofstream file(arguments_.report);
     write_events(file, 'm', moves_);
+    write_events(file, 't', told_moves_);
     write_events(file, 'k', known_);
     std::size_t missed = 0;
     std::uint64_t applied = 0, updated = 0;
@@ -140,16 +157,18 @@ class Fleet {
       busy += host->busy();
       missed += host->missed();
     }
-    file << fmt::format("s {} {} {} {} {:.3f}\n", refused_, missed, applied, updated,
-                        seconds(busy));
+    file << fmt::format("s {} {} {} {} {:.3f} {}\n", refused_, missed, applied, updated,
+                        seconds(busy), post_.unsent());
   }
 
   asio::io_context& io_;
   FleetArguments arguments_;
   asio::posix::stream_descriptor input_;
   asio::streambuf lines_;
-  std::vector<Event> known_, moves_;
+  Post post_;
+  std::vector<Event> known_, moves_, told_moves_;
   std::vector<std::unique_ptr<SimulatedHost>> hosts_;
+  std::map<std::string, SimulatedHost*> by_name_;
   std::size_t under_way_ = 0, refused_ = 0;
 };
 
@@ -209,6 +228,7 @@ int main(int argc, char** argv) {
   many->add_option("--first", fleet.first)->required();
   many->add_option("--step", fleet.step)->required();
   many->add_option("--count", fleet.count)->required();
+  many->add_option("--first-port", fleet.first_port)->required();
   many->add_option("--moves-per-second", fleet.moves_per_second)->required();
   many->add_option("--duration", fleet.duration)->required();
   OneArguments one;

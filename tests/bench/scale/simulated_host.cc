@@ -2,6 +2,7 @@
 
 #include "agent/network/desired_state.h"
 #include "overlay/pause.h"
+#include "overlay/spawn.h"
 #include "tests/bench/scale/memory_datapath.h"
 
 #include <functional>
@@ -15,6 +16,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto kHeartbeat = 10s;
+constexpr auto kPreparePatience = 5s;
+constexpr const char* kEverywhere = "everywhere";  ///< The one host that is in all networks.
 
 agent::DatabaseOptions options(const std::string& remotes, const std::string& name) {
   agent::DatabaseOptions options;
@@ -29,7 +32,7 @@ agent::DatabaseOptions options(const std::string& remotes, const std::string& na
 }  // namespace
 
 SimulatedHost::SimulatedHost(asio::any_io_executor executor, const std::string& remotes,
-                             std::string name, std::vector<Event>& known)
+                             std::string name, Send send, std::vector<Event>& known)
     : SimulatedHost(executor, remotes, name,
                     std::make_unique<MemoryDatapath>(
                         [this, &known](const hp_address_key& key, const hp_address& value) {
@@ -37,13 +40,17 @@ SimulatedHost::SimulatedHost(asio::any_io_executor executor, const std::string& 
                           if (!noting_) return;
                           known.push_back({name_, key.vni, overlay::mac_address(key.mac),
                                            value.generation, Clock::now()});
-                        })) {}
+                        })) {
+  send_ = std::move(send);
+}
 
 SimulatedHost::SimulatedHost(asio::any_io_executor executor, const std::string& remotes,
                              std::string name, std::unique_ptr<overlay::Datapath> datapath)
     : name_(std::move(name)),
+      departures_(name_),
       datapath_(std::move(datapath)),
-      database_(std::move(executor), options(remotes, name_)),
+      executor_(std::move(executor)),
+      database_(executor_, options(remotes, name_)),
       network_(database_, *datapath_, {.host = name_, .mtu_limit = 1430},
                {[this] { return taps(); },
                 [this](const auto& device) { return taps().contains(device); }}) {
@@ -52,6 +59,7 @@ SimulatedHost::SimulatedHost(asio::any_io_executor executor, const std::string& 
     network_.follow(database_.changes());
     busy_ += Clock::now() - begun;
     noting_ = noting_ || ready();
+    if (telling_) tell();
   });
 }
 
@@ -76,20 +84,104 @@ asio::awaitable<void> SimulatedHost::live() {
   co_await database_.keep_alive(status, kHeartbeat);
 }
 
+const std::vector<std::string>& SimulatedHost::others_of(const std::string& network) {
+  auto [known, is_new] = others_.try_emplace(network);
+  if (!is_new) return known->second;
+  for (const auto& [name, other] : database_.contents().bindings) {
+    if (other.network == network && other.location != name_ && other.location != kEverywhere) {
+      known->second.push_back(other.location);
+    }
+  }
+  return known->second;
+}
+
+/// In the place of Prepare, of which this is the part that concerns the database, and its answer.
+asio::awaitable<bool> SimulatedHost::prepare(std::string to, const agent::Binding& binding) {
+  const std::string application = binding.application;
+  auto row = database_.contents().applications.find(application);
+  if (row == database_.contents().applications.end()) co_return false;
+  send_({to,
+         name_,
+         "prepare",
+         {application, agent::to_string(row->second.uuid), agent::to_string(binding.uuid)}});
+  const auto deadline = Clock::now() + kPreparePatience;
+  while (!prepared_.contains(application) && Clock::now() < deadline) co_await overlay::pause(2ms);
+  co_return prepared_.erase(application) > 0;
+}
+
+asio::awaitable<void> SimulatedHost::prepare_here(Letter letter) {
+  const std::string application = letter.words.at(0);
+  agent::KnownRows rows;
+  rows.application = agent::parse_uuid(letter.words.at(1));
+  if (auto binding = agent::parse_uuid(letter.words.at(2))) rows.bindings.push_back(*binding);
+  database_.expect(application, std::move(rows));
+  const auto deadline = Clock::now() + kPreparePatience;
+  while (!database_.settled() || !database_.contents().applications.contains(application)) {
+    if (Clock::now() > deadline) co_return;
+    co_await overlay::pause(2ms);
+  }
+  send_({letter.from, name_, "prepared", {application}});
+}
+
+void SimulatedHost::tell_others() {
+  telling_ = true;
+  departures_.follow(database_.contents(), network_.been_here(), Clock::now());
+  for (const std::string& peer : departures_.peers()) {
+    for (const agent::Moved& moved : departures_.untold(peer)) {
+      departures_.confirmed(peer, moved.binding, moved.generation, Clock::now());
+    }
+  }
+}
+
+void SimulatedHost::tell() {
+  departures_.follow(database_.contents(), network_.been_here(), Clock::now());
+  for (const std::string& peer : departures_.peers()) {
+    for (const agent::Moved& moved : departures_.untold(peer)) {
+      // It is not there while there is a fleet.
+      if (peer == kEverywhere) {
+        departures_.confirmed(peer, moved.binding, moved.generation, Clock::now());
+        continue;
+      }
+      const std::string generation = std::to_string(moved.generation);
+      if (!told_.emplace(peer, moved.binding + ' ' + generation).second) continue;
+      send_({peer, name_, "moved", {moved.binding, moved.host, generation}});
+    }
+  }
+  for (const std::string& binding : departures_.settled(Clock::now())) network_.settled(binding);
+}
+
+void SimulatedHost::receive(const Letter& letter) {
+  if (letter.kind == "prepare") {
+    overlay::spawn(executor_, prepare_here(letter));
+  } else if (letter.kind == "prepared") {
+    prepared_.insert(letter.words.at(0));
+  } else if (letter.kind == "moved") {
+    const auto begun = Clock::now();
+    const std::string why = network_.hear(
+        letter.from, {letter.words.at(0), letter.words.at(1), std::stoull(letter.words.at(2))});
+    busy_ += Clock::now() - begun;
+    if (!why.empty()) return;
+    send_({letter.from, name_, "heard", {letter.words.at(0), letter.words.at(2)}});
+  } else if (letter.kind == "heard") {
+    departures_.confirmed(letter.from, letter.words.at(0), std::stoull(letter.words.at(1)),
+                          Clock::now());
+  }
+}
+
 asio::awaitable<bool> SimulatedHost::move_one(std::uint64_t random, std::vector<Event>& moves) {
   const agent::Contents& contents = database_.contents();
   const auto here = contents.bindings.at_home();
   if (here.empty()) co_return false;
   const agent::Binding binding = *here[random % here.size()];
-  std::vector<std::string> others;
-  for (const auto& [name, other] : contents.bindings) {
-    if (other.network == binding.network && other.location != name_) {
-      others.push_back(other.location);
-    }
-  }
+  const std::vector<std::string>& others = others_of(binding.network);
   if (others.empty() || !moving_.insert(binding.name).second) co_return false;
   const policy::Vni vni = contents.networks.at(binding.network).vni;
   const std::string to = others[random / here.size() % others.size()];
+  const bool prepared = co_await prepare(to, binding);
+  if (!prepared) {
+    moving_.erase(binding.name);
+    co_return false;
+  }
   const auto begun = Clock::now();
   auto outcome = co_await database_.commit_move(binding.application, name_, to, binding.generation);
   moving_.erase(binding.name);
