@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <boost/algorithm/string/classification.hpp>
+#include <boost/algorithm/string/split.hpp>
 
 #include <algorithm>
 #include <optional>
@@ -102,18 +104,9 @@ void visit_keys(Visitor& file, AnyConfig& config) {
   file.seconds("dead_peer_s", config.limits.dead_peer, 1, 600);
 }
 
-}  // namespace
-
-namespace {
-
-std::vector<std::string_view> split(std::string_view remotes) {
-  std::vector<std::string_view> each;
-  for (std::size_t begin = 0; begin <= remotes.size();) {
-    const std::size_t end = std::min(remotes.find(',', begin), remotes.size());
-    each.push_back(remotes.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return each;
+std::vector<std::string> split(const std::string& remotes) {
+  std::vector<std::string> each;
+  return boost::algorithm::split(each, remotes, boost::algorithm::is_any_of(","));
 }
 
 /// No names of hosts: the Open vSwitch libraries are built without a resolver.
@@ -125,7 +118,7 @@ std::optional<policy::Endpoint> endpoint_of(std::string_view remote) {
 }  // namespace
 
 std::string check_remotes(const std::string& remotes) {
-  for (const std::string_view remote : split(remotes)) {
+  for (const std::string& remote : split(remotes)) {
     if (!remote.starts_with("unix:/") && !endpoint_of(remote)) {
       return fmt::format("\"{}\" is not ssl:ADDRESS:PORT, tcp:ADDRESS:PORT or unix:/PATH", remote);
     }
@@ -135,7 +128,7 @@ std::string check_remotes(const std::string& remotes) {
 
 std::set<policy::IpAddress> addresses_of(const std::string& remotes) {
   std::set<policy::IpAddress> addresses;
-  for (const std::string_view remote : split(remotes)) {
+  for (const std::string& remote : split(remotes)) {
     if (auto endpoint = endpoint_of(remote)) addresses.insert(endpoint->address());
   }
   return addresses;
