@@ -75,12 +75,12 @@ inline constexpr std::chrono::seconds kAliveWithin{40};
 
 /// Signs of life of a fleet are given at this many moments of an interval, each host's at one of
 /// them. What comes together, the server looks at together; and it looks at all of its connections,
-/// some microseconds each, for whatever comes.
-inline constexpr int kBeats = 10;
+/// some microseconds each, for whatever comes. With few moments a move waits behind many of them.
+inline constexpr int kBeats = 50;
 
-/// How long from `now` until the next sign of life of `host`: from a tenth of `interval` up to that
-/// and the interval. By the wall clock; hosts whose clocks differ only come at moments of their
-/// own.
+/// How long from `now` until the next sign of life of `host`: from a fiftieth of `interval` up to
+/// that and the interval. By the wall clock; hosts whose clocks differ only come at moments of
+/// their own.
 std::chrono::milliseconds until_next_beat(WallTime now, std::string_view host,
                                           std::chrono::milliseconds interval);
 

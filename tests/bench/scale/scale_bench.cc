@@ -122,12 +122,16 @@ class Fleet {
 
   asio::awaitable<void> move(std::vector<Event>& moves) {
     std::mt19937_64 random(arguments_.first + 1);
-    const auto interval = std::chrono::duration_cast<Clock::duration>(
-        std::chrono::duration<double>(1 / arguments_.moves_per_second));
+    // As if nobody knew of each other: at regular intervals all processes would move at once.
+    std::exponential_distribution<> intervals(arguments_.moves_per_second);
+    auto interval = [&] {
+      return std::chrono::duration_cast<Clock::duration>(
+          std::chrono::duration<double>(intervals(random)));
+    };
     const auto begun = Clock::now();
     const auto end = begun + std::chrono::duration_cast<Clock::duration>(
                                  std::chrono::duration<double>(arguments_.duration));
-    for (auto next = begun; next < end; next += interval) {
+    for (auto next = begun + interval(); next < end; next += interval()) {
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now());
       if (left > 0ms) co_await overlay::pause(left);
       SimulatedHost& host = *hosts_[random() % hosts_.size()];

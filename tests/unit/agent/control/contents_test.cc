@@ -249,21 +249,22 @@ TEST_F(ContentsTest, ChecksApplicationsAndPolicies) {
   EXPECT_FALSE(check_policy(policy));
 }
 
-TEST(Beats, OfAFleetComeTogetherOnceInEachInterval) {
+TEST(Beats, OfAFleetComeTogetherAtSomeMomentsOfEachInterval) {
   using namespace std::chrono_literals;
   const WallTime start(WallTime::duration(1'700'000'000'123));
-  std::set<WallTime> moments;
+  std::map<WallTime, int> moments;
   for (int i = 0; i < 1000; ++i) {
     const std::string name = "host" + std::to_string(i);
     WallTime beat = start + until_next_beat(start, name, 10s);
-    EXPECT_GE(beat - start, 1s);
-    EXPECT_LT(beat - start, 11s) << "somebody may listen for 12 s";
+    EXPECT_GE(beat - start, 200ms);
+    EXPECT_LT(beat - start, 10200ms) << "somebody may listen for 12 s";
     EXPECT_EQ(beat + until_next_beat(beat, name, 10s), beat + 10s);
     // A timer that ends early does not make two of one.
     EXPECT_EQ(beat - 2ms + until_next_beat(beat - 2ms, name, 10s), beat + 10s);
-    moments.insert(WallTime(beat.time_since_epoch() % 10s));
+    ++moments[WallTime(beat.time_since_epoch() % 10s)];
   }
   EXPECT_EQ(moments.size(), static_cast<std::size_t>(kBeats));
+  for (const auto& [moment, hosts] : moments) EXPECT_LT(hosts, 50) << "at the same moment";
 }
 
 TEST_F(ContentsTest, ChecksTasks) {
