@@ -1,16 +1,10 @@
 #include "overlay/link/route.h"
 
-#include "overlay/link/netlink.h"
+#include "overlay/link/route_objects.h"
 
 #include <fmt/format.h>
 #include <linux/fib_rules.h>
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <netlink/msg.h>
-#include <netlink/route/nexthop.h>
-#include <netlink/route/route.h>
-#include <netlink/route/rule.h>
-#include <sys/socket.h>
 
 #include <array>
 
@@ -18,31 +12,19 @@ namespace homeport::overlay {
 
 namespace {
 
-using RouteObject = std::unique_ptr<rtnl_route, Deleter<rtnl_route_put>>;
-using RuleObject = std::unique_ptr<rtnl_rule, Deleter<rtnl_rule_put>>;
-using AddressObject = std::unique_ptr<nl_addr, Deleter<nl_addr_put>>;
-using Message = std::unique_ptr<nl_msg, Deleter<nlmsg_free>>;
-
-/// Whose routes they are, as `ip route` shows it (/etc/iproute2/rt_protos): no one else's number.
-constexpr std::uint8_t kProtocol = 72;
-constexpr std::array kFamilies = {AF_INET, AF_INET6};
-
-AddressObject to_object(const policy::IpAddress& address) {
-  if (address.is_v4()) {
-    const auto bytes = address.to_v4().to_bytes();
-    return AddressObject(nl_addr_build(AF_INET, bytes.data(), bytes.size()));
-  }
-  const auto bytes = address.to_v6().to_bytes();
-  return AddressObject(nl_addr_build(AF_INET6, bytes.data(), bytes.size()));
-}
+using netlink::AddressObject;
+using netlink::kFamilies;
+using netlink::Message;
+using netlink::RouteObject;
+using netlink::RuleObject;
+using netlink::to_object;
 
 RouteObject route_object(const RouteTable& table, int device, const policy::IpAddress& to) {
   RouteObject route(rtnl_route_alloc());
   AddressObject destination = to_object(to);
-  nl_addr_set_prefixlen(destination.get(), to.is_v4() ? 32 : 128);
   rtnl_route_set_dst(route.get(), destination.get());
   rtnl_route_set_table(route.get(), table.number);
-  rtnl_route_set_protocol(route.get(), kProtocol);
+  rtnl_route_set_protocol(route.get(), netlink::kRouteProtocol);
   rtnl_route_set_type(route.get(), RTN_UNICAST);
   rtnl_route_set_scope(route.get(), to.is_v4() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
   rtnl_nexthop* next = rtnl_route_nh_alloc();
@@ -61,7 +43,6 @@ RuleObject rule_object(const RouteTable& table, int family) {
 }
 
 struct Listing {
-  int device;
   std::vector<Route> routes;
   std::vector<RouteObject> others;
 };
@@ -70,7 +51,7 @@ struct Listing {
 std::optional<Route> to_route(rtnl_route* raw, int device) {
   rtnl_nexthop* next = rtnl_route_nexthop_n(raw, 0);
   if (!next || rtnl_route_nh_get_ifindex(next) != device) return std::nullopt;
-  if (rtnl_route_get_protocol(raw) != kProtocol) return std::nullopt;
+  if (rtnl_route_get_protocol(raw) != netlink::kRouteProtocol) return std::nullopt;
   nl_addr* destination = rtnl_route_get_dst(raw);
   auto to = netlink::to_ip(destination);
   if (!to || nl_addr_get_prefixlen(destination) != (to->is_v4() ? 32u : 128u)) return std::nullopt;
@@ -78,19 +59,6 @@ std::optional<Route> to_route(rtnl_route* raw, int device) {
   std::uint32_t mtu = 0;
   if (rtnl_route_get_metric(raw, RTAX_MTU, &mtu) == 0) route.mtu = mtu;
   return route;
-}
-
-int take_route(nl_msg* message, void* context) {
-  auto& listing = *static_cast<Listing*>(context);
-  rtnl_route* raw = nullptr;
-  if (rtnl_route_parse(nlmsg_hdr(message), &raw) < 0) return NL_SKIP;
-  RouteObject object(raw);
-  if (auto route = to_route(raw, listing.device)) {
-    listing.routes.push_back(std::move(*route));
-  } else {
-    listing.others.push_back(std::move(object));
-  }
-  return NL_OK;
 }
 
 int take_found(nl_msg* message, void* context) {
@@ -108,26 +76,14 @@ int take_found(nl_msg* message, void* context) {
 Result<Listing> list_table(const RouteTable& table, int device) {
   auto socket = netlink::connect();
   if (!socket) return socket.error();
-  // Only what is in this table: a router's others may hold a million.
-  const int strict = 1;
-  if (::setsockopt(nl_socket_get_fd(socket->get()), SOL_NETLINK, NETLINK_GET_STRICT_CHK, &strict,
-                   sizeof(strict)) < 0) {
-    return policy::errno_error("The kernel's routes cannot be asked for by table");
-  }
-  Listing listing{device, {}, {}};
-  nl_socket_modify_cb(socket->get(), NL_CB_VALID, NL_CB_CUSTOM, take_route, &listing);
-  for (const int family : kFamilies) {
-    Message message(nlmsg_alloc_simple(RTM_GETROUTE, NLM_F_DUMP));
-    rtmsg header{};
-    header.rtm_family = static_cast<unsigned char>(family);
-    nlmsg_append(message.get(), &header, sizeof(header), NLMSG_ALIGNTO);
-    nla_put_u32(message.get(), RTA_TABLE, table.number);
-    int result = nl_send_auto(socket->get(), message.get());
-    if (result >= 0) result = nl_recvmsgs_default(socket->get());
-    // A table that has never been written to does not exist.
-    if (result < 0 && result != -NLE_OBJ_NOTFOUND) {
-      return netlink::error(fmt::format("The routes of table {} cannot be listed", table.number),
-                            result);
+  auto all = netlink::routes_of(socket->get(), table.number);
+  if (!all) return all.error();
+  Listing listing;
+  for (RouteObject& object : *all) {
+    if (auto route = to_route(object.get(), device)) {
+      listing.routes.push_back(std::move(*route));
+    } else {
+      listing.others.push_back(std::move(object));
     }
   }
   return listing;
@@ -241,16 +197,13 @@ Result<bool> add_rules(const RouteTable& table) {
 Result<bool> has_rules(const RouteTable& table) {
   auto socket = netlink::connect();
   if (!socket) return socket.error();
+  auto rules = netlink::list_rules(socket->get());
+  if (!rules) return rules.error();
   for (const int family : kFamilies) {
-    nl_cache* raw = nullptr;
-    if (int result = rtnl_rule_alloc_cache(socket->get(), family, &raw); result < 0) {
-      return netlink::error("The kernel's routing rules cannot be listed", result);
-    }
-    const netlink::Cache rules(raw);
     bool found = false;
-    for (nl_object* it = nl_cache_get_first(raw); it && !found; it = nl_cache_get_next(it)) {
+    for (nl_object* it = nl_cache_get_first(rules->get()); it && !found;
+         it = nl_cache_get_next(it)) {
       auto* rule = reinterpret_cast<rtnl_rule*>(it);  // as libnl's own casts between objects
-      // The kernel lists those of every family.
       found = rtnl_rule_get_family(rule) == family && rtnl_rule_get_table(rule) == table.number &&
               rtnl_rule_get_prio(rule) == table.rule_priority;
     }

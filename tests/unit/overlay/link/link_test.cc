@@ -1,6 +1,7 @@
 #include "overlay/link/link.h"
 
 #include "overlay/link/monitor.h"
+#include "overlay/link/speed.h"
 #include "overlay/link/tap.h"
 #include "tests/unit/overlay/link/devices.h"
 #include "tests/unit/overlay/link/net_namespace.h"
@@ -56,6 +57,18 @@ TEST(Links, VethIsMadeAcrossNamespacesAndConfigured) {
     EXPECT_THAT(list_links().value(), Contains(testing::Field(&Link::name, "port")));
     delete_device("port").value();
     EXPECT_EQ(find_link("port").error().code, boost::system::errc::no_such_device);
+  });
+}
+
+TEST(LinkSpeed, IsWhatTheDriverTells) {
+  NetNamespace host;
+  host.run([] {
+    create_veth("nic", "peer");
+    EXPECT_EQ(link_speed("nic").value(), 10'000'000'000u);  // whatever the processor makes of it
+    EXPECT_EQ(link_speed("lo").value(), 0u);
+    const auto none = link_speed("none");
+    EXPECT_EQ(none.error().code, boost::system::errc::no_such_device);
+    EXPECT_THAT(none.error().message, HasSubstr("none"));
   });
 }
 
