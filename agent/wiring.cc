@@ -106,9 +106,10 @@ struct Agent::Parts {
                                  {told.handovers().begin(), told.handovers().end()});
                 }}),
         tracer({executor, config.host, database, *datapath, tls, peers.check()}) {
-    // kernel -> VirtualNetwork
+    // kernel -> VirtualNetwork, HostRows
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
                            network.on_link_event(event);
+                           host_rows.on_link_event(event);
                          }).value());
     // what is here whatever it says -> ControlDatabase
     database.follow_too(

@@ -22,8 +22,10 @@ struct Names<HostState> {
 };
 template <>
 struct Names<LinkState> {
-  static constexpr std::pair<LinkState, const char*> list[] = {
-      {LinkState::up, "up"}, {LinkState::down, "down"}, {LinkState::unknown, "unknown"}};
+  static constexpr std::pair<LinkState, const char*> list[] = {{LinkState::up, "up"},
+                                                               {LinkState::down, "down"},
+                                                               {LinkState::unknown, "unknown"},
+                                                               {LinkState::absent, "absent"}};
 };
 template <>
 struct Names<UnknownDestination> {

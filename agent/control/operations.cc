@@ -44,6 +44,11 @@ Planned plan_removal(const Rows& rows, const std::string& name, const char* what
   return std::optional(std::move(transaction));
 }
 
+/// An address that comes back, as after its link was down, finds it again.
+bool has_controllers_say(const Interface& row) {
+  return row.cost != 0 || !row.label.empty() || !row.allowed;
+}
+
 /// Writes columns of a task.
 Planned plan_task_update(const Contents& contents, const Uuid& uuid, const char* comment,
                          boost::json::object values) {
@@ -92,7 +97,13 @@ asio::awaitable<policy::Result<void>> ControlDatabase::publish_interfaces(
       const Interface& row = entry.second;
       bool wanted = std::any_of(interfaces.begin(), interfaces.end(),
                                 [&](const Interface& it) { return same(it, row); });
-      if (row.host == host && !wanted) all.deletes.push_back({Interface::kTable, row.uuid});
+      if (row.host != host || wanted) continue;
+      if (!has_controllers_say(row)) {
+        all.deletes.push_back({Interface::kTable, row.uuid});
+      } else if (row.state != LinkState::absent) {
+        all.updates.push_back(
+            {Interface::kTable, row.uuid, {{"state", to_string(LinkState::absent)}}});
+      }
     }
     if (all.inserts.empty() && all.updates.empty() && all.deletes.empty()) {
       return std::optional<Transaction>();

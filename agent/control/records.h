@@ -68,7 +68,8 @@ struct HostStatus {
   bool operator==(const HostStatus&) const = default;
 };
 
-enum class LinkState { up, down, unknown };
+/// absent: the address is not there (any more); the row stays for what the controller says of it.
+enum class LinkState { up, down, unknown, absent };
 struct Interface {
   static constexpr const char* kTable = "Interface";
   Uuid uuid{};

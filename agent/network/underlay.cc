@@ -2,6 +2,7 @@
 
 #include "overlay/datapath/datapath.h"
 #include "overlay/link/link.h"
+#include "overlay/link/speed.h"
 
 #include <fmt/format.h>
 
@@ -19,9 +20,22 @@ const overlay::Link* link_of(const std::vector<overlay::Link>& links, int index)
   return found == links.end() ? nullptr : &*found;
 }
 
+LinkState state_of(const overlay::Link& link) {
+  return link.carrier ? LinkState::up : LinkState::down;
+}
+
+/// The loopback device has more than the schema takes, and may carry a routed address.
+std::int64_t mtu_of(const overlay::Link& link) {
+  return std::min<std::int64_t>(link.mtu, 65535);
+}
+
 bool usable(const policy::IpAddress& address) {
   if (address.is_loopback() || address.is_unspecified()) return false;
   return !(address.is_v6() && address.to_v6().is_link_local());
+}
+
+std::int64_t megabits(const Result<std::uint64_t>& bits_per_second) {
+  return static_cast<std::int64_t>((bits_per_second ? *bits_per_second : 0) / 1'000'000);
 }
 
 }  // namespace
@@ -55,12 +69,38 @@ Result<std::vector<Interface>> interfaces_of(const std::string& host) {
     interface.host = host;
     interface.name = link->name;
     interface.address = item.address;
-    // The loopback device has more than the schema takes, and may carry a routed address.
-    interface.mtu = std::min<std::int64_t>(link->mtu, 65535);
-    interface.state = link->carrier ? LinkState::up : LinkState::down;
+    interface.mtu = mtu_of(*link);
+    // A device that has gone in between is told of by the next look.
+    interface.speed_mbps = megabits(overlay::link_speed(link->name));
+    interface.state = state_of(*link);
     interfaces.push_back(std::move(interface));
   }
   return interfaces;
+}
+
+bool may_change(const std::vector<Interface>& interfaces, const overlay::LinkEvent& event) {
+  struct Visitor {
+    const std::vector<Interface>& interfaces;
+
+    bool operator()(const overlay::LinkChanged& changed) const {
+      return std::ranges::any_of(interfaces, [&](const Interface& each) {
+        return each.name == changed.link.name &&
+               (each.state != state_of(changed.link) || each.mtu != mtu_of(changed.link));
+      });
+    }
+    bool operator()(const overlay::LinkRemoved& removed) const {
+      return std::ranges::any_of(interfaces,
+                                 [&](const Interface& each) { return each.name == removed.name; });
+    }
+    bool operator()(const overlay::AddressAdded& added) const {
+      return usable(added.address.address);
+    }
+    bool operator()(const overlay::AddressRemoved& removed) const {
+      return usable(removed.address.address);
+    }
+    bool operator()(const overlay::EventsLost&) const { return true; }
+  };
+  return std::visit(Visitor{interfaces}, event);
 }
 
 }  // namespace homeport::agent

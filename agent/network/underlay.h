@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/control/records.h"
+#include "overlay/link/monitor.h"
 #include "policy/address.h"
 #include "policy/error.h"
 
@@ -19,5 +20,8 @@ policy::Result<std::uint32_t> tunnel_mtu_of(const policy::IpAddress& vtep);
 /// devices of applications have none on this side; those that have may be of kind tun all the same,
 /// as a bridge of a userspace switch is.
 policy::Result<std::vector<Interface>> interfaces_of(const std::string& host);
+
+/// Whether that call may tell something else than `interfaces` after the event.
+bool may_change(const std::vector<Interface>& interfaces, const overlay::LinkEvent& event);
 
 }  // namespace homeport::agent

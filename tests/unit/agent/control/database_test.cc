@@ -228,7 +228,8 @@ TEST_F(DatabaseTest, PublishesTheRowsOfAHost) {
   EXPECT_EQ(view.database.contents().interfaces.size(), 3u);
   // The controller's columns stay as they are, and what is no longer there goes.
   server.transact(
-      R"({"op":"update","table":"Interface","where":[["host","==","h1"]],"row":{"cost":5}})");
+      R"({"op":"update","table":"Interface","where":[["host","==","h1"],["name","==","eth0"]],)"
+      R"("row":{"cost":5}})");
   eth0.state = LinkState::down;
   ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {eth0})));
   ASSERT_EQ(view.database.contents().interfaces.size(), 2u);
@@ -237,6 +238,33 @@ TEST_F(DatabaseTest, PublishesTheRowsOfAHost) {
     EXPECT_EQ(row.state, LinkState::down);
     EXPECT_EQ(row.cost, 5);
   }
+}
+
+TEST_F(DatabaseTest, AnAddressThatIsGoneKeepsWhatTheControllerSaysOfIt) {
+  View view(io, server.remote());
+  Interface eth0;
+  eth0.name = "eth0";
+  eth0.address = asio::ip::make_address("192.0.2.1");
+  eth0.state = LinkState::up;
+  Interface plain = eth0;
+  plain.name = "eth1";
+  ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {eth0, plain})));
+  server.transact(
+      R"({"op":"update","table":"Interface","where":[["name","==","eth0"]],"row":{"allowed":false}})");
+  auto only_row = [&] {
+    EXPECT_EQ(view.database.contents().interfaces.size(), 1u);
+    return view.database.contents().interfaces.begin()->second;
+  };
+  test::run(io, view.changed.wait([&] {
+    const auto& rows = view.database.contents().interfaces;
+    return std::any_of(rows.begin(), rows.end(),
+                       [](const auto& row) { return !row.second.allowed; });
+  }));
+  ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {})));
+  EXPECT_EQ(only_row().state, LinkState::absent);
+  ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {eth0})));
+  EXPECT_EQ(only_row().state, LinkState::up);
+  EXPECT_FALSE(only_row().allowed);
 }
 
 TEST_F(DatabaseTest, KeepsAHostAlive) {

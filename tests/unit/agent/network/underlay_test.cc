@@ -47,6 +47,32 @@ TEST(InterfacesOf, AreAllButTheTunnelsLoopbacksAndLinkLocalOnes) {
                                          "br-phy 198.51.100.1 1500", "lo 203.0.113.9 65535"));
 }
 
+overlay::LinkEvent changed(const char* name, std::uint32_t mtu, bool carrier) {
+  overlay::Link link;
+  link.name = name;
+  link.mtu = mtu;
+  link.carrier = carrier;
+  return overlay::LinkChanged{link};
+}
+
+TEST(InterfacesOf, MayChangeWithTheirDevicesAndWithAddressesOfTheUnderlay) {
+  Interface nic;
+  nic.name = "nic";
+  nic.mtu = 1500;
+  nic.state = LinkState::up;
+  const std::vector<Interface> told = {nic};
+  EXPECT_FALSE(may_change(told, changed("nic", 1500, true)));
+  EXPECT_TRUE(may_change(told, changed("nic", 1500, false)));
+  EXPECT_TRUE(may_change(told, changed("nic", 9000, true)));
+  EXPECT_FALSE(may_change(told, changed("tap", 9000, false)));
+  EXPECT_TRUE(may_change(told, overlay::LinkRemoved{7, "nic"}));
+  EXPECT_FALSE(may_change(told, overlay::LinkRemoved{8, "tap"}));
+  EXPECT_TRUE(may_change(told, overlay::AddressAdded{{7, ip("192.0.2.2"), 24}}));
+  EXPECT_TRUE(may_change(told, overlay::AddressRemoved{{7, ip("2001:db8::1"), 64}}));
+  EXPECT_FALSE(may_change(told, overlay::AddressAdded{{7, ip("fe80::1"), 64}}));
+  EXPECT_TRUE(may_change(told, overlay::EventsLost{}));
+}
+
 TEST(TunnelMtuOf, IsOfTheInterfaceThatHasTheVtep) {
   overlay::NetNamespace inside;
   inside.run([] {
