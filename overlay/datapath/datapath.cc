@@ -32,6 +32,8 @@ void normalize(DesiredState& state) {
   std::sort(state.addresses.begin(), state.addresses.end());
   std::sort(state.vteps.begin(), state.vteps.end());
   std::sort(state.hosts.begin(), state.hosts.end());
+  std::sort(state.aliases.begin(), state.aliases.end());
+  std::sort(state.paths.begin(), state.paths.end());
 }
 
 Result<bool> Datapath::update(const StateChange&) {

@@ -9,6 +9,7 @@
 #include "overlay/datapath/trace.h"
 #include "policy/address.h"
 #include "policy/error.h"
+#include "policy/traffic_class.h"
 
 #include <compare>
 #include <cstdint>
@@ -58,6 +59,8 @@ struct Port {
   /// although the address is still elsewhere, if they carry the forwarded mark or come from the
   /// very host the address entry points to, which only happens when that host redirects them.
   bool held = false;
+  /// Of what the application sends, unless a packet says otherwise by its DSCP.
+  policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;
   auto operator<=>(const Port&) const = default;
 };
 
@@ -87,6 +90,22 @@ struct HostAddress {
   std::weak_ordering operator<=>(const HostAddress&) const = default;
 };
 
+/// A further underlay address of another host: what comes from there comes from that host.
+struct VtepAlias {
+  policy::IpAddress address;
+  policy::IpAddress vtep;
+  std::weak_ordering operator<=>(const VtepAlias&) const = default;
+};
+
+/// The way to a host for a class of traffic: from which address of this host to which of that one.
+/// Without an entry it is from this host's VTEP to that host's.
+struct PathEntry {
+  policy::IpAddress vtep;
+  policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;
+  policy::IpAddress local, remote;  ///< of the same family
+  std::weak_ordering operator<=>(const PathEntry&) const = default;
+};
+
 struct DesiredState {
   std::vector<NetworkEntry> networks;
   std::vector<Port> ports;
@@ -94,6 +113,8 @@ struct DesiredState {
   /// Underlay addresses of the known hosts: frames from any other are dropped.
   std::vector<policy::IpAddress> vteps;
   std::vector<HostAddress> hosts = {};
+  std::vector<VtepAlias> aliases = {};
+  std::vector<PathEntry> paths = {};
   bool operator==(const DesiredState&) const = default;
 };
 
@@ -195,6 +216,10 @@ class Datapath {
   /// apply() decides anew. When an entry leaves a port of this host, no frame is sent there any
   /// more once this has returned; other changes may take a switch a moment longer.
   virtual Result<void> set_address(const AddressEntry& entry) = 0;
+
+  /// Programs one path at once: everything that goes to that host in that class changes over with
+  /// it, whatever its address. Takes the entry's place in the state last applied.
+  virtual Result<void> set_path(const PathEntry& entry) = 0;
 
   virtual Result<PortCounters> counters(const std::string& device) = 0;
   virtual Result<TotalCounters> counters() = 0;

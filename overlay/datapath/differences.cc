@@ -25,6 +25,14 @@ std::pair<policy::Vni, std::string> key_of(const policy::IpAddress& vtep) {
 std::pair<policy::Vni, std::string> key_of(const HostAddress& entry) {
   return {0, "the host's address " + entry.address.to_string()};
 }
+std::pair<policy::Vni, std::string> key_of(const VtepAlias& entry) {
+  return {0, fmt::format("the address {} of the VTEP {}", entry.address.to_string(),
+                         entry.vtep.to_string())};
+}
+std::pair<policy::Vni, std::string> key_of(const PathEntry& entry) {
+  return {0, fmt::format("the {} path to the VTEP {}", to_string(entry.traffic_class),
+                         entry.vtep.to_string())};
+}
 
 template <class Entry>
 void compare(const std::vector<Entry>& desired, const std::vector<Entry>& programmed,
@@ -52,6 +60,8 @@ std::vector<std::string> differences(const DesiredState& desired, const DesiredS
   compare(desired.addresses, programmed.addresses, sentences);
   compare(desired.vteps, programmed.vteps, sentences);
   compare(desired.hosts, programmed.hosts, sentences);
+  compare(desired.aliases, programmed.aliases, sentences);
+  compare(desired.paths, programmed.paths, sentences);
   if (sentences.size() > limit) sentences.resize(limit);
   return sentences;
 }

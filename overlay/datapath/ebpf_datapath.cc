@@ -83,6 +83,7 @@ class EbpfDatapath final : public Datapath {
   Result<std::vector<std::string>> detached() override;
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
+  Result<void> set_path(const PathEntry& entry) override;
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;
   Result<TraceAnswer> trace(const TraceOrigin& origin, const TracedPacket& packet) override;
@@ -129,13 +130,13 @@ class EbpfDatapath final : public Datapath {
 Result<MapImage> EbpfDatapath::read_image() const {
   MapImage image;
   auto read = [](const auto& map, auto& into) { return map.read(into); };
-  for (auto done :
-       {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
-        read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
-        read(object_.networks(), image.networks),
-        read(object_.network_hosts(), image.network_hosts),
-        read(object_.network_ports(), image.network_ports), read(object_.vteps(), image.vteps),
-        read(object_.routes(), image.routes), read(object_.hosts(), image.hosts)}) {
+  for (auto done : {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
+                    read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
+                    read(object_.networks(), image.networks),
+                    read(object_.network_hosts(), image.network_hosts),
+                    read(object_.network_ports(), image.network_ports),
+                    read(object_.vteps(), image.vteps), read(object_.paths(), image.paths),
+                    read(object_.routes(), image.routes), read(object_.hosts(), image.hosts)}) {
     if (!done) return done.error();
   }
   return image;
@@ -230,6 +231,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
 
   object_.set_vxlan_ifindex(vxlan_ifindex);
   write_new(object_, *current, patch, problems);
+  object_.set_has_paths(!image.paths.empty());
   for (const auto& [ifindex, port] : image.ports) {
     attach(ifindex, object_.from_port_fd(), ids_.from_port, problems);
   }
@@ -368,6 +370,7 @@ Result<bool> EbpfDatapath::untouched() {
   check(object_.network_hosts(), left_->network_hosts);
   check(object_.network_ports(), left_->network_ports);
   check(object_.vteps(), left_->vteps);
+  check(object_.paths(), left_->paths);
   check(object_.routes(), left_->routes);
   check(object_.hosts(), left_->hosts);
   return same;
@@ -387,6 +390,15 @@ Result<DesiredState> EbpfDatapath::read_back() {
     if (*id == ids_.from_port) attached.insert(ifindex);
   }
   return decompile(*image, names, attached);
+}
+
+Result<void> EbpfDatapath::set_path(const PathEntry& entry) {
+  const hp_path_key key = path_key(entry.vtep, entry.traffic_class);
+  const hp_path value = path_value(entry);
+  if (auto written = object_.paths().write(key, value); !written) return written;
+  object_.set_has_paths(true);
+  if (left_) left_->paths[key] = value;
+  return {};
 }
 
 Result<void> EbpfDatapath::set_address(const AddressEntry& entry) {

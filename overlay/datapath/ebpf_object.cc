@@ -70,12 +70,12 @@ Result<void> make_pin_directory(const EbpfOptions& options) {
 }
 
 /// Those that outlive the agent.
-std::array<bpf_map*, 13> kept_maps(const homeport_datapath_bpf& skeleton) {
+std::array<bpf_map*, 14> kept_maps(const homeport_datapath_bpf& skeleton) {
   const auto& maps = skeleton.maps;
   return {maps.hp_addresses, maps.hp_held,          maps.hp_ports,         maps.hp_neighbors,
           maps.hp_networks,  maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps,
-          maps.hp_routes,    maps.hp_hosts,         maps.hp_port_counters, maps.hp_counters,
-          maps.hp_flows};
+          maps.hp_paths,     maps.hp_routes,        maps.hp_hosts,         maps.hp_port_counters,
+          maps.hp_counters,  maps.hp_flows};
 }
 
 }  // namespace
@@ -191,8 +191,11 @@ BpfMap<hp_member_key, hp_vtep> EbpfObject::network_hosts() const {
 BpfMap<hp_member_key, __u32> EbpfObject::network_ports() const {
   return {bpf_map__fd(skeleton_->maps.hp_network_ports), "hp_network_ports"};
 }
-BpfMap<hp_vtep, __u32> EbpfObject::vteps() const {
+BpfMap<hp_vtep, hp_vtep> EbpfObject::vteps() const {
   return {bpf_map__fd(skeleton_->maps.hp_vteps), "hp_vteps"};
+}
+BpfMap<hp_path_key, hp_path> EbpfObject::paths() const {
+  return {bpf_map__fd(skeleton_->maps.hp_paths), "hp_paths"};
 }
 BpfMap<hp_ip, hp_route> EbpfObject::routes() const {
   return {bpf_map__fd(skeleton_->maps.hp_routes), "hp_routes"};
@@ -235,6 +238,9 @@ void EbpfObject::set_sending(bool fast, std::uint16_t first_port, std::uint16_t 
 }
 void EbpfObject::set_host_ifindex(std::uint32_t ifindex) {
   skeleton_->bss->hp_host_ifindex = ifindex;
+}
+void EbpfObject::set_has_paths(bool has_paths) {
+  skeleton_->bss->hp_has_paths = has_paths;
 }
 void EbpfObject::set_vxlan_ifindex(std::uint32_t ifindex) {
   skeleton_->bss->hp_vxlan_ifindex = ifindex;

@@ -47,7 +47,8 @@ class EbpfObject {
   BpfMap<__u32, hp_network> networks() const;
   BpfMap<hp_member_key, hp_vtep> network_hosts() const;
   BpfMap<hp_member_key, __u32> network_ports() const;
-  BpfMap<hp_vtep, __u32> vteps() const;
+  BpfMap<hp_vtep, hp_vtep> vteps() const;
+  BpfMap<hp_path_key, hp_path> paths() const;
   BpfMap<hp_ip, hp_route> routes() const;
   BpfMap<hp_ip, hp_host> hosts() const;
   int port_counters_fd() const;
@@ -64,6 +65,8 @@ class EbpfObject {
   int from_underlay_fd() const;
   void set_vxlan_ifindex(std::uint32_t ifindex);
   void set_host_ifindex(std::uint32_t ifindex);
+  /// Whether the map of paths is looked at.
+  void set_has_paths(bool has_paths);
   /// Whether plain frames go to other hosts past the VXLAN device, and the outer source ports that
   /// they get: as many as `ports`, from `first_port`.
   void set_sending(bool fast, std::uint16_t first_port, std::uint16_t ports);

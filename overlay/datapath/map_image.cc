@@ -58,6 +58,14 @@ hp_vtep vtep_value(const policy::IpAddress& address) {
   return vtep;
 }
 
+hp_path_key path_key(const policy::IpAddress& vtep, policy::TrafficClass traffic_class) {
+  return {vtep_value(vtep), static_cast<__u32>(traffic_class)};
+}
+
+hp_path path_value(const PathEntry& entry) {
+  return {vtep_value(entry.local), vtep_value(entry.remote)};
+}
+
 policy::IpAddress vtep_address(const hp_vtep& vtep) {
   if (!vtep.v6) return asio_ip::address_v4(vtep.words[0]);
   asio_ip::address_v6::bytes_type bytes;
@@ -90,6 +98,10 @@ namespace {
 static_assert(HP_VNI_MARK == policy::kVniForwardedBit);
 constexpr policy::MacAddress kRouterOfPrograms{HP_ROUTER_MAC};
 static_assert(kRouterOfPrograms.bytes == kRouterMac.bytes);
+static_assert(HP_CLASS_DEFAULT == static_cast<int>(policy::TrafficClass::best_effort) &&
+              HP_CLASS_INTERACTIVE == static_cast<int>(policy::TrafficClass::interactive) &&
+              HP_CLASS_BULK == static_cast<int>(policy::TrafficClass::bulk) &&
+              HP_CLASSES == policy::kTrafficClasses.size());
 
 /// One compilation: the tables it looks things up in, and its result.
 class Compiler {
@@ -142,6 +154,7 @@ class Compiler {
     value.vni = port.vni;
     value.slot = *slot;
     value.held = port.held;
+    value.traffic_class = static_cast<__u32>(port.traffic_class);
     std::copy(port.mac.bytes.begin(), port.mac.bytes.end(), value.mac);
     auto network = result_.image.networks.find(port.vni);
     if (network != result_.image.networks.end()) {
@@ -240,7 +253,34 @@ class Compiler {
     }
   }
 
-  void vtep(const policy::IpAddress& address) { result_.image.vteps[vtep_value(address)] = 1; }
+  void vtep(const policy::IpAddress& address) {
+    const hp_vtep vtep = vtep_value(address);
+    result_.image.vteps[vtep] = vtep;
+  }
+
+  /// After all VTEPs.
+  void alias(const VtepAlias& alias) {
+    const hp_vtep vtep = vtep_value(alias.vtep);
+    auto& vteps = result_.image.vteps;
+    if (!vteps.contains(vtep)) {
+      return problem("The address " + alias.address.to_string() + " is left out: the VTEP " +
+                     alias.vtep.to_string() + " that it is another address of is no host's.");
+    }
+    auto [place, is_new] = vteps.emplace(vtep_value(alias.address), vtep);
+    if (!is_new && !BytesEqual{}(place->second, vtep)) {
+      problem("The address " + alias.address.to_string() + " is one of the hosts with the VTEPs " +
+              vtep_address(place->second).to_string() + " and " + alias.vtep.to_string() +
+              ": what comes from there counts as the first one's.");
+    }
+  }
+
+  void path(const PathEntry& path) {
+    if (path.local.is_v4() != path.remote.is_v4()) {
+      return problem("The path from " + path.local.to_string() + " to " + path.remote.to_string() +
+                     " is left out: they are of different families.");
+    }
+    result_.image.paths[path_key(path.vtep, path.traffic_class)] = path_value(path);
+  }
 
   CompiledState take() { return std::move(result_); }
 
@@ -316,6 +356,8 @@ CompiledState compile(const DesiredState& desired, const PortDevices& devices,
   compiler.members();
   for (const AddressEntry& entry : desired.addresses) compiler.address(entry);
   for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
+  for (const VtepAlias& alias : desired.aliases) compiler.alias(alias);
+  for (const PathEntry& path : desired.paths) compiler.path(path);
   for (const HostAddress& host : desired.hosts) compiler.host(host);
   compiler.routes();
   return compiler.take();
@@ -343,7 +385,8 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
     if (!attached.contains(ifindex)) continue;
     state.ports.push_back(
         {name(ifindex), port.vni, mac_address(port.mac),
-         image.held.contains(address_key(port.vni, mac_address(port.mac))) && port.held != 0});
+         image.held.contains(address_key(port.vni, mac_address(port.mac))) && port.held != 0,
+         static_cast<policy::TrafficClass>(port.traffic_class)});
   }
   MapContents<hp_address_key, std::vector<policy::IpAddress>> ips;
   for (const auto& [key, owner] : image.neighbors) {
@@ -360,7 +403,18 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
     if (auto found = ips.find(key); found != ips.end()) entry.ips = std::move(found->second);
     state.addresses.push_back(std::move(entry));
   }
-  for (const auto& [vtep, one] : image.vteps) state.vteps.push_back(vtep_address(vtep));
+  for (const auto& [address, vtep] : image.vteps) {
+    if (BytesEqual{}(address, vtep)) {
+      state.vteps.push_back(vtep_address(vtep));
+    } else {
+      state.aliases.push_back({vtep_address(address), vtep_address(vtep)});
+    }
+  }
+  for (const auto& [key, path] : image.paths) {
+    state.paths.push_back({vtep_address(key.host),
+                           static_cast<policy::TrafficClass>(key.traffic_class),
+                           vtep_address(path.local), vtep_address(path.remote)});
+  }
   for (const auto& [ip, host] : image.hosts) {
     HostAddress address{ip_address(ip), std::nullopt};
     if (!host.here) address.vtep = vtep_address(host.vtep);

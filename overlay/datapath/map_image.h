@@ -57,7 +57,8 @@ struct MapImage {
   MapContents<__u32, hp_network> networks;  ///< By VNI.
   MapContents<hp_member_key, hp_vtep> network_hosts;
   MapContents<hp_member_key, __u32> network_ports;  ///< The ifindex.
-  MapContents<hp_vtep, __u32> vteps;
+  MapContents<hp_vtep, hp_vtep> vteps;              ///< By any address of the host.
+  MapContents<hp_path_key, hp_path> paths;
   BigMapContents<hp_ip, hp_route> routes;
   MapContents<hp_ip, hp_host> hosts;
   /// In no map: the keys that more than one application claims. Only compile() knows them.
@@ -125,6 +126,8 @@ hp_neighbor_key neighbor_key(policy::Vni vni, const policy::IpAddress& ip);
 hp_ip ip_key(const policy::IpAddress& ip);
 hp_mac mac_value(const policy::MacAddress& mac);
 hp_vtep vtep_value(const policy::IpAddress& address);
+hp_path_key path_key(const policy::IpAddress& vtep, policy::TrafficClass traffic_class);
+hp_path path_value(const PathEntry& entry);
 policy::IpAddress vtep_address(const hp_vtep& vtep);
 policy::IpAddress neighbor_address(const hp_neighbor_key& key);
 policy::IpAddress ip_address(const hp_ip& key);

@@ -312,6 +312,7 @@ MapPatch patch_between(const MapImage& current, const MapImage& desired) {
           .network_hosts = difference(current.network_hosts, desired.network_hosts),
           .network_ports = difference(current.network_ports, desired.network_ports),
           .vteps = difference(current.vteps, desired.vteps),
+          .paths = difference(current.paths, desired.paths),
           .routes = difference(current.routes, desired.routes),
           .hosts = difference(current.hosts, desired.hosts)};
 }
@@ -342,6 +343,7 @@ void apply_patch(MapImage& image, const MapPatch& patch) {
   change(image.network_hosts, patch.network_hosts);
   change(image.network_ports, patch.network_ports);
   change(image.vteps, patch.vteps);
+  change(image.paths, patch.paths);
   change(image.routes, patch.routes);
   change(image.hosts, patch.hosts);
 }

@@ -107,11 +107,15 @@ class Tracer {
       return finish(TraceEnd::normal);
     }
     const std::string entry = fmt::format("hp_vteps {}", origin.vtep.to_string());
-    if (!tables_.vtep(vtep_value(origin.vtep))) {
+    const auto host = tables_.vtep(vtep_value(origin.vtep));
+    if (!host) {
       tell("vtep", entry, "it is no host's");
       return drop("unknown_vtep");
     }
-    tell("vtep", entry, "it is a host's");
+    from_ = vtep_address(*host);
+    tell(
+        "vtep", entry,
+        from_ == origin.vtep ? "it is a host's" : fmt::format("it is of the host {}", text(*host)));
     const hp_address_key key = address_key(vni(), packet().destination_mac);
     const auto address = tables_.address(key);
     if (!address) {
@@ -172,7 +176,18 @@ class Tracer {
     tell("delivery", {}, fmt::format("to the device {}", trace_.copies.back().device));
     return finish(TraceEnd::delivered);
   }
+  /// Of a packet without a code point that says more.
+  policy::TrafficClass traffic_class() const {
+    return static_cast<policy::TrafficClass>(port_.traffic_class);
+  }
+  std::optional<hp_path> path_to(const hp_vtep& host) const {
+    return tables_.path({host, port_.traffic_class});
+  }
   Trace send(const hp_vtep& to, bool marked = false) {
+    if (const auto path = path_to(to)) {
+      tell("path", fmt::format("hp_paths {} {}", text(to), to_string(traffic_class())),
+           fmt::format("from {} to {}", text(path->local), text(path->remote)));
+    }
     if (devices_.vxlan == 0) {
       tell("delivery", {}, "there is no VXLAN device");
       return finish(TraceEnd::dropped);
@@ -252,7 +267,7 @@ class Tracer {
     tell("destination", "hp_addresses " + name_of(key),
          fmt::format("at {}; generation {}", text(address.vtep), address.generation));
     const std::string entry = "hp_held " + name_of(key);
-    if (origin.marked || vtep_address(address.vtep) == origin.vtep) {
+    if (origin.marked || vtep_address(address.vtep) == from_) {
       if (const auto held = tables_.held(key)) {
         tell("held", entry,
              fmt::format("it is on its way here: to its port {}", name_of_device(held->ifindex)));
@@ -280,9 +295,11 @@ class Tracer {
     const std::uint32_t length = packet().length;
     if (mtu_ == 0 || length <= mtu_) return true;
     const bool v6 = packet().destination.is_v6();
+    const auto path = path_to(host);
+    const bool outer_v6 = path ? path->remote.v6 != 0 : host.v6 != 0;
     const std::uint32_t told = v6 ? std::max(mtu_, kIpv6MinMtu) : mtu_;
     const std::string entry = fmt::format("hp_ports {}", index_of_port());
-    const bool answers = v6 ? length > told : packet().dont_fragment || host.v6 != 0;
+    const bool answers = v6 ? length > told : packet().dont_fragment || outer_v6;
     if (answers) {
       tell("size", entry,
            fmt::format("{} bytes, {} fit: the sender is told {}", length, mtu_, told));
@@ -290,7 +307,7 @@ class Tracer {
       trace_.end = TraceEnd::answered;
       return false;
     }
-    if (host.v6) {
+    if (outer_v6) {
       tell("size", entry,
            fmt::format("{} bytes, {} fit, and no answer helps over IPv6", length, mtu_));
       count("drop_too_big");
@@ -437,7 +454,7 @@ class Tracer {
       return drop("unknown_address");
     }
     tell("source", "hp_addresses " + name_of(source), "it is an application's of the network");
-    copy_to_ports(*network, origin.marked ? std::nullopt : std::optional(origin.vtep));
+    copy_to_ports(*network, origin.marked ? std::nullopt : std::optional(from_));
     count("multicast");
     return finish(TraceEnd::copied);
   }
@@ -486,6 +503,7 @@ class Tracer {
   const TraceTables& tables_;
   const TraceDevices& devices_;
   hp_port port_{};
+  policy::IpAddress from_;  ///< the VTEP of the host it comes from
   std::uint32_t mtu_ = 0;
   Trace trace_;
 };

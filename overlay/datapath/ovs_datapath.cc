@@ -50,6 +50,7 @@ class OvsDatapath final : public Datapath {
   const std::vector<std::string>& mended() const override { return mended_; }
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
+  Result<void> set_path(const PathEntry& entry) override;
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;
   Result<TraceAnswer> trace(const TraceOrigin& origin, const TracedPacket& packet) override;
@@ -480,6 +481,34 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
   for (const auto& [key, flow] : *new_flows) now.flows[key] = flow;
   now.carried = std::move(state);
   return moves ? in_force(*new_flows) : Result<void>();
+}
+
+Result<void> OvsDatapath::set_path(const PathEntry& entry) {
+  if (!left_) {
+    auto programmed = found();
+    if (!programmed) return programmed.error();
+    left_ = std::move(*programmed);
+  }
+  auto& paths = left_->carried.paths;
+  FlowImage before;
+  std::erase_if(paths, [&](const PathEntry& path) {
+    if (path.vtep != entry.vtep || path.traffic_class != entry.traffic_class) return false;
+    before.merge(compile_path(path));
+    return true;
+  });
+  paths.push_back(entry);
+  std::ranges::sort(paths);
+  auto old_flows = words_.of(before);
+  if (!old_flows) return old_flows.error();
+  auto new_flows = words_.of(compile_path(entry));
+  if (!new_flows) return new_flows.error();
+  if (auto changed = bridge_.change_flows(changes(*old_flows, *new_flows)); !changed) {
+    left_.reset();
+    return changed;
+  }
+  for (const auto& [key, flow] : *old_flows) left_->flows.erase(key);
+  for (const auto& [key, flow] : *new_flows) left_->flows[key] = flow;
+  return {};
 }
 
 Result<PortCounters> OvsDatapath::counters(const std::string& device) {

@@ -26,6 +26,12 @@ std::string name_of(const hp_vtep& vtep) {
   return vtep_address(vtep).to_string();
 }
 
+std::string name_of(const hp_path_key& key) {
+  return fmt::format("of {} traffic to {}",
+                     to_string(static_cast<policy::TrafficClass>(key.traffic_class)),
+                     name_of(key.host));
+}
+
 std::string name_of(__u32 number) {
   return std::to_string(number);
 }
@@ -71,6 +77,7 @@ std::vector<std::string> tampering(const MapImage& left, const MapImage& found) 
   comparison.add("host", left.network_hosts, found.network_hosts);
   comparison.add("port", left.network_ports, found.network_ports);
   comparison.add("host", left.vteps, found.vteps);
+  comparison.add("path", left.paths, found.paths);
   comparison.add("route to", left.routes, found.routes);
   comparison.add("host's address", left.hosts, found.hosts);
   return std::move(comparison).result();

@@ -42,9 +42,9 @@ struct FromTunnel {
 };
 using TraceOrigin = std::variant<FromPort, FromHost, FromTunnel>;
 
-inline constexpr std::array<std::string_view, 13> kTraceSteps = {
-    "port",  "neighbor", "vtep", "source", "destination", "group",   "router",
-    "route", "host",     "held", "mark",   "size",        "delivery"};
+inline constexpr std::array<std::string_view, 14> kTraceSteps = {
+    "port",  "neighbor", "vtep", "source", "destination", "group", "router",
+    "route", "host",     "held", "mark",   "size",        "path",  "delivery"};
 
 struct TraceStep {
   std::string_view step;  ///< one of kTraceSteps

@@ -49,8 +49,8 @@ HP_PROGRAM hp_from_port(struct __sk_buff* skb) {
   }
   if (!address->remote) return hp_deliver(skb, &address->local);
   int verdict;
-  if (!hp_fits(skb, port->mtu, &address->vtep, &verdict)) return verdict;
-  return hp_send_from_port(skb, &address->vtep, key.vni);
+  if (!hp_fits(skb, port, &address->vtep, &verdict)) return verdict;
+  return hp_send_from_port(skb, port, &address->vtep);
 }
 
 /* A packet that this host's own processes have sent, or that it forwards, to the address of an
@@ -67,7 +67,10 @@ HP_PROGRAM hp_from_host(struct __sk_buff* skb) {
   if (!address) return hp_drop(HP_COUNT_drop_unknown_address);
   if (hp_readdress(skb, key.mac)) return hp_drop(HP_COUNT_drop_malformed);
   hp_count(HP_COUNT_routed);
-  if (address->remote) return hp_send(skb, &address->vtep, key.vni, hp_vxlan_ifindex);
+  if (address->remote) {
+    return hp_send(skb, &address->vtep, key.vni, hp_class_of(skb, HP_CLASS_DEFAULT),
+                   hp_vxlan_ifindex);
+  }
   hp_count_delivered(skb, address->local.slot);
   return bpf_redirect(address->local.ifindex, 0); /* redirect_peer is for ingress only */
 }
@@ -107,7 +110,8 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   struct hp_vtep from = {};
   __u32 vni;
   if (hp_get_tunnel(skb, &from, &vni)) return hp_drop(HP_COUNT_drop_malformed);
-  if (!bpf_map_lookup_elem(&hp_vteps, &from)) return hp_drop(HP_COUNT_drop_unknown_vtep);
+  const struct hp_vtep* host = bpf_map_lookup_elem(&hp_vteps, &from);
+  if (!host) return hp_drop(HP_COUNT_drop_unknown_vtep);
 
   hp_pull(skb, HP_READ_INNER);
   struct ethhdr* ethernet = (void*)(long)skb->data;
@@ -118,7 +122,7 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   struct hp_address_key key = {};
   struct hp_address* address = hp_find(ethernet, vni, &key);
   if (!address) {
-    if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, &from, vni, ethernet->h_source);
+    if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, host, vni, ethernet->h_source);
     if (hp_is_router(key.mac)) return hp_route_from_tunnel(skb, key.vni);
     return hp_drop_unknown(&key);
   }
@@ -128,7 +132,7 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   /* The application is elsewhere. If it is on its way here, what its owner has redirected waits
    * at the held port: frames that are marked, and those that come from the owner itself. */
   __u32 marked = vni & HP_VNI_MARK;
-  if (marked || hp_same_vtep(&from, &address->vtep)) {
+  if (marked || hp_same_vtep(host, &address->vtep)) {
     struct hp_delivery* held = bpf_map_lookup_elem(&hp_held, &key);
     if (held) {
       hp_count(HP_COUNT_delivered_held);
@@ -140,7 +144,8 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   /* It was here until just now. Sent on, once: possibly back to the host it came from, which is
    * where the application is going when a neighbour of its new home has sent this. */
   hp_count(HP_COUNT_forwarded);
-  return hp_send(skb, &address->vtep, vni | HP_VNI_MARK, skb->ifindex);
+  return hp_send(skb, &address->vtep, vni | HP_VNI_MARK, hp_class_of(skb, HP_CLASS_DEFAULT),
+                 skb->ifindex);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "overlay/datapath/ebpf/maps.h"
+#include "overlay/datapath/ebpf/traffic_class.h"
 
 /* Counts on the way: one per packet and program, no more. */
 static __always_inline void hp_count_delivered(struct __sk_buff* skb, __u32 slot) {
@@ -16,25 +17,36 @@ static __always_inline int hp_deliver(struct __sk_buff* skb, const struct hp_del
   return to->peer ? bpf_redirect_peer(to->ifindex, 0) : bpf_redirect(to->ifindex, 0);
 }
 
+/* The way to a host for a class of traffic; 0: from this host's VTEP to that host's. */
+static __always_inline const struct hp_path* hp_path_to(const struct hp_vtep* host,
+                                                        __u32 traffic_class) {
+  if (!hp_has_paths) return 0;
+  const struct hp_path_key key = {.host = *host, .traffic_class = traffic_class};
+  return bpf_map_lookup_elem(&hp_paths, &key);
+}
+
 /* The outer headers the VXLAN device will add. 0 if that was possible. */
-static __always_inline long hp_set_tunnel(struct __sk_buff* skb, const struct hp_vtep* to,
-                                          __u32 vni) {
-  struct bpf_tunnel_key key = {.tunnel_id = vni, .tunnel_ttl = 64};
+static __always_inline long hp_set_tunnel(struct __sk_buff* skb, const struct hp_vtep* host,
+                                          __u32 vni, __u32 traffic_class) {
+  const struct hp_path* path = hp_path_to(host, traffic_class);
+  const struct hp_vtep* to = path ? &path->remote : host;
+  struct bpf_tunnel_key key = {
+      .tunnel_id = vni, .tunnel_ttl = 64, .tunnel_tos = hp_dscp(traffic_class) << 2};
   __u64 flags = BPF_F_ZERO_CSUM_TX;
   if (to->v6) {
     __builtin_memcpy(key.remote_ipv6, to->words, 16);
-    __builtin_memcpy(key.local_ipv6, hp_local_v6, 16);
+    __builtin_memcpy(key.local_ipv6, path ? path->local.words : hp_local_v6, 16);
     flags |= BPF_F_TUNINFO_IPV6;
   } else {
     key.remote_ipv4 = to->words[0];
-    key.local_ipv4 = hp_local_v4;
+    key.local_ipv4 = path ? path->local.words[0] : hp_local_v4;
   }
   return bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags);
 }
 
 static __always_inline int hp_send(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni,
-                                   __u32 vxlan_ifindex) {
-  if (hp_set_tunnel(skb, to, vni)) return hp_drop(HP_COUNT_drop_malformed);
+                                   __u32 traffic_class, __u32 vxlan_ifindex) {
+  if (hp_set_tunnel(skb, to, vni, traffic_class)) return hp_drop(HP_COUNT_drop_malformed);
   return bpf_redirect(vxlan_ifindex, 0);
 }
 

@@ -10,6 +10,7 @@ struct hp_group {
   struct __sk_buff* skb;
   struct hp_vtep from; /* the host it came from, if `relayed` */
   __u32 vni;
+  __u32 traffic_class;
   __u32 relayed; /* by the host that an application moves away from: for that application alone */
   __u8 mac[6];   /* of the application that sends */
 };
@@ -34,7 +35,8 @@ static long hp_to_port(__u32 index, struct hp_group* group) {
     if (!port->held || !address->remote || !hp_same_vtep(&group->from, &address->vtep)) return 0;
     hp_count(HP_COUNT_delivered_held);
   } else if (address->remote) {
-    if (!port->held && hp_set_tunnel(group->skb, &address->vtep, group->vni) == 0) {
+    if (!port->held &&
+        hp_set_tunnel(group->skb, &address->vtep, group->vni, group->traffic_class) == 0) {
       bpf_clone_redirect(group->skb, hp_vxlan_ifindex, 0);
     }
     return 0;
@@ -50,7 +52,8 @@ static long hp_to_port(__u32 index, struct hp_group* group) {
 static long hp_to_host(__u32 index, struct hp_group* group) {
   struct hp_member_key key = {.vni = group->vni, .index = index};
   struct hp_vtep* host = bpf_map_lookup_elem(&hp_network_hosts, &key);
-  if (host && hp_set_tunnel(group->skb, host, group->vni | HP_VNI_MARK) == 0) {
+  if (host &&
+      hp_set_tunnel(group->skb, host, group->vni | HP_VNI_MARK, group->traffic_class) == 0) {
     bpf_clone_redirect(group->skb, hp_vxlan_ifindex, 0);
   }
   return 0;
@@ -119,7 +122,8 @@ static __noinline int hp_harmless_v6(struct __sk_buff* skb, const struct hp_grou
 
 static __always_inline int hp_from_port_multicast(struct __sk_buff* skb, const struct hp_port* port,
                                                   const __u8* source) {
-  struct hp_group group = {.skb = skb, .vni = port->vni};
+  struct hp_group group = {
+      .skb = skb, .vni = port->vni, .traffic_class = hp_class_of(skb, port->traffic_class)};
   __builtin_memcpy(group.mac, port->mac, 6);
   const int is_own = hp_same_mac(source, port->mac);
   switch (hp_judge(skb, group.vni, group.mac)) {
@@ -152,6 +156,7 @@ static __always_inline int hp_from_tunnel_multicast(struct __sk_buff* skb,
   struct hp_group group = {.skb = skb,
                            .vni = marked_vni & ~HP_VNI_MARK,
                            .from = *from,
+                           .traffic_class = hp_class_of(skb, HP_CLASS_DEFAULT),
                            .relayed = !(marked_vni & HP_VNI_MARK)};
   __builtin_memcpy(group.mac, source, 6);
   struct hp_network* network = bpf_map_lookup_elem(&hp_networks, &group.vni);

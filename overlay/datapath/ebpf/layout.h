@@ -6,12 +6,14 @@
 
 #include <linux/types.h>
 
-#define HP_LAYOUT_VERSION 4
+#define HP_LAYOUT_VERSION 5
 
 #define HP_MAX_PORTS 4096       /* ports of this host */
 #define HP_MAX_ADDRESSES 262144 /* (network, MAC) and (network, IP) pairs */
 #define HP_MAX_NETWORKS 16384
-#define HP_MAX_VTEPS 16384
+#define HP_MAX_VTEPS 16384 /* hosts */
+#define HP_MAX_UNDERLAY_ADDRESSES 65536
+#define HP_MAX_PATHS 65536           /* (host, traffic class) pairs */
 #define HP_MAX_NETWORK_HOSTS 1024    /* hosts that one network's announcements go to */
 #define HP_MAX_ANNOUNCE_HOSTS 262144 /* the same, of all networks together */
 
@@ -34,6 +36,25 @@
 struct hp_vtep {
   __u32 v6; /* 1 for IPv6, 0 for IPv4 */
   __u32 words[4];
+};
+
+/* hp_vteps: key is any underlay address of a host, value the one that it goes by everywhere else in
+ * these maps: the host's VTEP. */
+
+/* Classes of traffic, which may take different ways to a host: policy::TrafficClass. */
+enum hp_traffic_class { HP_CLASS_DEFAULT, HP_CLASS_INTERACTIVE, HP_CLASS_BULK, HP_CLASSES };
+
+/* hp_paths: key. */
+struct hp_path_key {
+  struct hp_vtep host; /* by its VTEP */
+  __u32 traffic_class;
+};
+
+/* hp_paths: value. The outer headers that lead there: without an entry, the host's VTEP, from this
+ * host's. */
+struct hp_path {
+  struct hp_vtep local;
+  struct hp_vtep remote; /* of the same family */
 };
 
 /* hp_addresses, hp_held: key. */
@@ -66,6 +87,7 @@ struct hp_port {
   __u32 mtu; /* of its network; 0 does not check */
   __u32 held;
   __u32 flags; /* of its network */
+  __u32 traffic_class;
   __u8 mac[6];
   __u8 zero[2];
 };

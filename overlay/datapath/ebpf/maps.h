@@ -66,11 +66,19 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, HP_MAX_VTEPS);
+  __uint(max_entries, HP_MAX_UNDERLAY_ADDRESSES);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, struct hp_vtep);
-  __type(value, __u32);
+  __type(value, struct hp_vtep);
 } hp_vteps SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_PATHS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_path_key);
+  __type(value, struct hp_path);
+} hp_paths SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -116,6 +124,7 @@ __u32 hp_fast_off;     /* not 0: all frames of other hosts go through the VXLAN 
 __u32 hp_fast_send;    /* not 0: plain frames go straight to the device of the underlay */
 __u32 hp_udp_port;     /* of VXLAN */
 __u32 hp_first_source_port, hp_source_ports; /* those that the VXLAN device chooses among */
+__u32 hp_has_paths;                          /* not 0: hp_paths has entries */
 __u32 hp_local_v4;    /* outer source address in host order; 0: the routing chooses */
 __u32 hp_local_v6[4]; /* in network order; all 0: the routing chooses */
 

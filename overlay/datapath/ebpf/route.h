@@ -107,14 +107,17 @@ static __noinline int hp_answer_echo(struct __sk_buff* skb, const struct hp_pack
 
 /* Whether the packet fits the tunnel to `host`; if not, `verdict` is what was done with it. The
  * answer is made of the frame as it came. */
-static __always_inline int hp_fits(struct __sk_buff* skb, __u32 mtu, const struct hp_vtep* host,
-                                   int* verdict) {
+static __always_inline int hp_fits(struct __sk_buff* skb, const struct hp_port* port,
+                                   const struct hp_vtep* host, int* verdict) {
+  const __u32 mtu = port->mtu;
   if (!mtu || skb->len <= mtu + ETH_HLEN) return 1;
-  switch (hp_check_size(skb, mtu, host->v6)) {
+  const struct hp_path* path = hp_path_to(host, hp_class_of(skb, port->traffic_class));
+  const __u32 outer_v6 = path ? path->remote.v6 : host->v6;
+  switch (hp_check_size(skb, mtu, outer_v6)) {
     case HP_FITS:
       return 1;
     case HP_FRAGMENT:
-      if (host->v6) break;
+      if (outer_v6) break;
       hp_count(HP_COUNT_fragmented);
       return 1;
     case HP_ANSWER_V4:
@@ -169,12 +172,12 @@ static __noinline int hp_route_from_port(struct __sk_buff* skb, const struct hp_
     return hp_drop(HP_COUNT_drop_unknown_address);
   }
   int verdict;
-  if (remote && !hp_fits(skb, port->mtu, remote, &verdict)) return verdict;
+  if (remote && !hp_fits(skb, port, remote, &verdict)) return verdict;
   if (hp_pass_hop(skb, &packet) || hp_readdress(skb, key.mac)) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
   hp_count(HP_COUNT_routed);
-  if (remote) return hp_send_from_port(skb, remote, port->vni);
+  if (remote) return hp_send_from_port(skb, port, remote);
   return local ? hp_deliver(skb, local) : hp_to_stack(skb);
 }
 

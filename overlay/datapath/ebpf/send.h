@@ -55,7 +55,7 @@ union hp_scratch {
 struct hp_sending {
   __u32 vni;
   __u16 source; /* UDP port, in network order */
-  __u8 ecn;
+  __u8 tos;     /* DSCP and ECN */
   struct bpf_redir_neigh next;
   __u32 out; /* ifindex */
 };
@@ -117,25 +117,24 @@ static __always_inline long hp_make_room(struct __sk_buff* skb, __u32 room, __u6
 
 /* 0, or HP_LEFT_TO_VXLAN and nothing has changed; otherwise the frame is lost. */
 static __always_inline int hp_encapsulate_v4(struct __sk_buff* skb, const struct hp_vtep* to,
-                                             struct hp_sending* sending,
+                                             __u32 from, struct hp_sending* sending,
                                              union hp_scratch* scratch) {
   struct hp_outer_v4* outer = &scratch->v4;
   const __u32 length = skb->len + HP_OUTER_V4 - ETH_HLEN;
-  if (!hp_local_v4 || length > HP_LONGEST_V4) return HP_LEFT_TO_VXLAN;
-  scratch->route = (struct bpf_fib_lookup){.family = HP_AF_INET,
-                                           .ipv4_src = bpf_htonl(hp_local_v4),
-                                           .ipv4_dst = bpf_htonl(to->words[0])};
+  if (!from || length > HP_LONGEST_V4) return HP_LEFT_TO_VXLAN;
+  scratch->route = (struct bpf_fib_lookup){
+      .family = HP_AF_INET, .ipv4_src = bpf_htonl(from), .ipv4_dst = bpf_htonl(to->words[0])};
   if (hp_find_route(skb, &scratch->route, sending, length)) return HP_LEFT_TO_VXLAN;
 
   *(__u8*)&outer->ip = 0x45;
-  outer->ip.tos = sending->ecn;
+  outer->ip.tos = sending->tos;
   outer->ip.tot_len = bpf_htons(length);
   outer->ip.id = bpf_get_prandom_u32(); /* It may be fragmented on its way. */
   outer->ip.frag_off = 0;
   outer->ip.ttl = HP_TTL;
   outer->ip.protocol = IPPROTO_UDP;
   outer->ip.check = 0;
-  outer->ip.saddr = bpf_htonl(hp_local_v4);
+  outer->ip.saddr = bpf_htonl(from);
   outer->ip.daddr = bpf_htonl(to->words[0]);
   outer->ip.check = ~hp_header_sum(&outer->ip);
   hp_fill_tunnel(&outer->tunnel, sending, length - sizeof(outer->ip));
@@ -147,23 +146,23 @@ static __always_inline int hp_encapsulate_v4(struct __sk_buff* skb, const struct
 }
 
 static __always_inline int hp_encapsulate_v6(struct __sk_buff* skb, const struct hp_vtep* to,
-                                             struct hp_sending* sending,
+                                             const __u32* from, struct hp_sending* sending,
                                              union hp_scratch* scratch) {
   struct hp_outer_v6* outer = &scratch->v6;
   const __u32 length = skb->len + HP_OUTER_V6 - ETH_HLEN;
-  if (!(hp_local_v6[0] | hp_local_v6[1] | hp_local_v6[2] | hp_local_v6[3]) || length > 0xffff) {
+  if (!(from[0] | from[1] | from[2] | from[3]) || length > 0xffff) {
     return HP_LEFT_TO_VXLAN;
   }
   scratch->route = (struct bpf_fib_lookup){.family = HP_AF_INET6};
-  __builtin_memcpy(scratch->route.ipv6_src, hp_local_v6, 16);
+  __builtin_memcpy(scratch->route.ipv6_src, from, 16);
   __builtin_memcpy(scratch->route.ipv6_dst, to->words, 16);
   if (hp_find_route(skb, &scratch->route, sending, length)) return HP_LEFT_TO_VXLAN;
 
-  *(__be32*)&outer->ip = bpf_htonl(6u << 28 | (__u32)sending->ecn << 20);
+  *(__be32*)&outer->ip = bpf_htonl(6u << 28 | (__u32)sending->tos << 20);
   outer->ip.payload_len = bpf_htons(length - sizeof(outer->ip));
   outer->ip.nexthdr = IPPROTO_UDP;
   outer->ip.hop_limit = HP_TTL;
-  __builtin_memcpy(&outer->ip.saddr, hp_local_v6, 16);
+  __builtin_memcpy(&outer->ip.saddr, from, 16);
   __builtin_memcpy(&outer->ip.daddr, to->words, 16);
   hp_fill_tunnel(&outer->tunnel, sending, length - sizeof(outer->ip));
   if (hp_copy_ethernet(skb, &outer->inner) ||
@@ -176,19 +175,25 @@ static __always_inline int hp_encapsulate_v6(struct __sk_buff* skb, const struct
 /* A verdict, or HP_LEFT_TO_VXLAN: then the frame is as it was. GSO packets are left, which the
  * device's offloads are for, all of TCP, which mostly is that, and those with a mark, by which a
  * host's routing may choose. */
-static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni) {
+static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_port* port,
+                                    const struct hp_vtep* host, __u32 traffic_class) {
   if (!hp_fast_send || skb->gso_size || skb->mark || skb->vlan_present) return HP_LEFT_TO_VXLAN;
   const __u16 protocol = skb->protocol;
   if (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6)) return HP_LEFT_TO_VXLAN;
   const __u8* ip = (void*)(long)skb->data + ETH_HLEN;
   if ((void*)(ip + 10) > (void*)(long)skb->data_end) return HP_LEFT_TO_VXLAN;
   if ((protocol == bpf_htons(ETH_P_IP) ? ip[9] : ip[6]) == IPPROTO_TCP) return HP_LEFT_TO_VXLAN;
-  struct hp_sending sending = {.vni = vni, .ecn = hp_outer_ecn(protocol, ip)};
+  struct hp_sending sending = {.vni = port->vni,
+                               .tos = hp_outer_ecn(protocol, ip) | hp_dscp(traffic_class) << 2};
   sending.source = hp_source_port(skb);
   if (!sending.source) return HP_LEFT_TO_VXLAN;
   union hp_scratch scratch;
-  const int done = to->v6 ? hp_encapsulate_v6(skb, to, &sending, &scratch)
-                          : hp_encapsulate_v4(skb, to, &sending, &scratch);
+  const struct hp_path* path = hp_path_to(host, traffic_class);
+  const struct hp_vtep* to = path ? &path->remote : host;
+  const int done = to->v6 ? hp_encapsulate_v6(skb, to, path ? path->local.words : hp_local_v6,
+                                              &sending, &scratch)
+                          : hp_encapsulate_v4(skb, to, path ? path->local.words[0] : hp_local_v4,
+                                              &sending, &scratch);
   if (done == HP_LEFT_TO_VXLAN) return HP_LEFT_TO_VXLAN;
   if (done) return hp_drop(HP_COUNT_drop_malformed);
   hp_count(HP_COUNT_sent_fast);
@@ -196,8 +201,10 @@ static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_vtep*
 }
 
 /* What an application here has sent to one on another host. */
-static __always_inline int hp_send_from_port(struct __sk_buff* skb, const struct hp_vtep* to,
-                                             __u32 vni) {
-  const int verdict = hp_send_short(skb, to, vni);
-  return verdict == HP_LEFT_TO_VXLAN ? hp_send(skb, to, vni, hp_vxlan_ifindex) : verdict;
+static __always_inline int hp_send_from_port(struct __sk_buff* skb, const struct hp_port* port,
+                                             const struct hp_vtep* host) {
+  const __u32 traffic_class = hp_class_of(skb, port->traffic_class);
+  const int verdict = hp_send_short(skb, port, host, traffic_class);
+  if (verdict != HP_LEFT_TO_VXLAN) return verdict;
+  return hp_send(skb, host, port->vni, traffic_class, hp_vxlan_ifindex);
 }

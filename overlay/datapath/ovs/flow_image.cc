@@ -34,6 +34,15 @@ std::string name_of(const policy::IpAddress& vtep) {
   return fmt::format("the host {}", vtep.to_string());
 }
 
+std::string name_of(const VtepAlias& alias) {
+  return fmt::format("the host {} at {}", alias.vtep.to_string(), alias.address.to_string());
+}
+
+std::string name_of(const PathEntry& path) {
+  return fmt::format("the {} path to the host {}", to_string(path.traffic_class),
+                     path.vtep.to_string());
+}
+
 namespace {
 
 using vswitch::Flow;
@@ -65,6 +74,13 @@ void emit_vtep(FlowImage& image, const policy::IpAddress& vtep) {
                   learn(kTunnelled), go(kAddress)));
 }
 
+/// What comes from there is looked at as if it came from the host's VTEP.
+void emit_alias(FlowImage& image, const VtepAlias& alias) {
+  const Emitter add(image, name_of(alias));
+  add(kFromTunnel, 1, tunnel_from(alias.address),
+      fmt::format("{},{},{}", came_from(alias.vtep), go(kFromTunnel), record(alias)));
+}
+
 /// Whether a network's packets are looked at for their size.
 bool checks_size(const NetworkEntry* network, const BridgePorts& ports) {
   return ports.answers_too_big && network && network->mtu > 0 && network->mtu <= kMostChecked;
@@ -92,13 +108,13 @@ std::string ask_size(const NetworkEntry& network, Table table) {
 void emit_copies(const Emitter& add, const NetworkEntry& network, const DesiredState& carried,
                  const BridgePorts& ports) {
   const std::string in = fmt::format("reg0={:#x}", network.vni);
-  std::string here, there = tunnel_source(ports) + std::string(kKeyMarked);
+  std::string here, there = fmt::format("{},{}", kKeyMarked, go(kClass));
   for (const Port& port : carried.ports) {
     if (port.vni != network.vni) continue;
     here += fmt::format("set_field:{}->reg5,{},", ports.numbers.at(port.device), go(kMember));
   }
   for (const policy::IpAddress& host : network.hosts) {
-    there += fmt::format(",{},output:{}", tunnel_to(host), ports.tunnel);
+    there += fmt::format(",{}{},{}", tunnel_source(ports), tunnel_to(host), go(kPath));
   }
   // A last action that does nothing to a packet: where there is no port, there is none else.
   add(kCopy, 1, fmt::format("{},{}", in, known(kTunnelled, kTunnelled | kLong)),
@@ -122,8 +138,8 @@ void emit_port(FlowImage& image, const Port& port, const DesiredState& carried,
   if (network && network->normal) flags |= kNormalWay;
   if (network && network->host_access) flags |= kHostAccess;
   add(kEntry, kEntryPriority, fmt::format("{},{}", in, known(0, kLeft)),
-      fmt::format("set_field:{:#x}->reg0,set_field:{:#x}->reg1,{},{}", port.vni, flags,
-                  go(kFromPort), record(port)));
+      fmt::format("set_field:{:#x}->reg0,set_field:{:#x}->reg1,{},{},{}", port.vni, flags,
+                  set_class(port.traffic_class), go(kFromPort), record(port)));
   add(kFromPort, 3, fmt::format("{},dl_src={},{}", in, mac, kToGroup),
       fmt::format("{},{}", learn(kOwn), go(kGroup)));
   add(kFromPort, 1, fmt::format("{},dl_src={}", in, mac), go(kAddress));
@@ -318,6 +334,35 @@ class Compiler {
 
   void vtep(const policy::IpAddress& vtep) { result_.carried.vteps.push_back(vtep); }
 
+  /// After all VTEPs.
+  void alias(const VtepAlias& alias) {
+    const auto& vteps = result_.carried.vteps;
+    if (std::ranges::find(vteps, alias.vtep) == vteps.end()) {
+      return problem(
+          fmt::format("The address {} is left out: the VTEP {} that it is another address of is no "
+                      "host's.",
+                      alias.address.to_string(), alias.vtep.to_string()));
+    }
+    if (std::ranges::find(vteps, alias.address) != vteps.end() ||
+        std::ranges::find(result_.carried.aliases, alias.address, &VtepAlias::address) !=
+            result_.carried.aliases.end()) {
+      return problem(fmt::format(
+          "The address {} of the host with the VTEP {} is another's: what comes from there counts "
+          "as the other's.",
+          alias.address.to_string(), alias.vtep.to_string()));
+    }
+    result_.carried.aliases.push_back(alias);
+  }
+
+  void path(const PathEntry& path) {
+    if (path.local.is_v4() != path.remote.is_v4()) {
+      return problem(
+          fmt::format("The path from {} to {} is left out: they are of different families.",
+                      path.local.to_string(), path.remote.to_string()));
+    }
+    result_.carried.paths.push_back(path);
+  }
+
   void host(const HostAddress& host) { result_.carried.hosts.push_back(host); }
 
   CompiledFlows take() {
@@ -337,6 +382,8 @@ class Compiler {
     for (const HostAddress& host : carried.hosts) emit_host(result_.flows, host);
     for (const HostRoute& route : result_.routes) emit_route(result_.flows, route);
     for (const policy::IpAddress& vtep : carried.vteps) emit_vtep(result_.flows, vtep);
+    for (const VtepAlias& alias : carried.aliases) emit_alias(result_.flows, alias);
+    for (const PathEntry& path : carried.paths) result_.flows.merge(compile_path(path));
     for (const AddressEntry& entry : carried.addresses) {
       result_.flows.merge(compile_address(entry, carried, ports_));
     }
@@ -455,8 +502,8 @@ void emit_member(const Emitter& add, const AddressEntry& entry, const Port& port
   } else {
     // What another host has sent came through a tunnel, and would not be sent back to one.
     add(kMember, 2, fmt::format("{},{}", here, kFromThere),
-        fmt::format("{},{},{},{}output:{}", tunnel_to(host->vtep), kKey, kForgetPort,
-                    tunnel_source(ports), ports.tunnel));
+        fmt::format("{},{},{},{}{}", tunnel_to(host->vtep), kKey, kForgetPort, tunnel_source(ports),
+                    kWay));
     add(kMember, 1, here, fmt::format("{},{}", tunnel_to(host->vtep), go(kSend)));
   }
 }
@@ -493,8 +540,8 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
   }
   if (host && entry.relayed) {
     add(kArrived, 2, to,
-        fmt::format("{},{},{},{}output:{}", count(Counter::forwarded), kForgetPort, kKeyMarked,
-                    tunnel_source(ports), ports.tunnel));
+        fmt::format("{},{},{},{}{}", count(Counter::forwarded), kForgetPort, kKeyMarked,
+                    tunnel_source(ports), kWay));
   }
   add(kSource, 2, fmt::format("{},dl_src={}", in, mac), go(kArrived));
   add(kJudge, 2,
@@ -516,12 +563,25 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
   return image;
 }
 
+FlowImage compile_path(const PathEntry& path) {
+  FlowImage image;
+  const Emitter add(image, name_of(path));
+  add(kPath, 2,
+      fmt::format("reg7={:#x},{}={}", static_cast<unsigned>(path.traffic_class),
+                  path.vtep.is_v6() ? "tun_ipv6_dst" : "tun_dst", path.vtep.to_string()),
+      fmt::format("{},{},{},{}", came_from(path.local), tunnel_to(path.remote), go(kTunnel),
+                  record(path)));
+  return image;
+}
+
 CompiledFlows compile(const DesiredState& desired, const BridgePorts& ports) {
   Compiler compiler(ports);
   for (const NetworkEntry& network : desired.networks) compiler.network(network);
   for (const Port& port : desired.ports) compiler.port(port);
   for (const AddressEntry& entry : desired.addresses) compiler.address(entry);
   for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
+  for (const VtepAlias& alias : desired.aliases) compiler.alias(alias);
+  for (const PathEntry& path : desired.paths) compiler.path(path);
   for (const HostAddress& host : desired.hosts) compiler.host(host);
   return compiler.take();
 }

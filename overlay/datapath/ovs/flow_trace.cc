@@ -107,9 +107,10 @@ std::string_view step_of(std::uint8_t table, const TraceOrigin& origin) {
       return "host";
     case kDeliver:
     case kToHost:
-    case kFit:
-    case kSpread:
+    case kTunnel:
       return "delivery";
+    case kPath:
+      return "path";
     default:
       return {};
   }
@@ -130,7 +131,8 @@ class Teller {
     taken_.resize(printed_.flows.size());
     for (const TraceLine& line : printed_.lines) {
       if (line.action.empty()) {
-        taken_[line.flow] = meet(printed_.flows[line.flow], line.flow);
+        const MetFlow& flow = printed_.flows[line.flow];
+        taken_[line.flow] = (!flow.from || taken_[*flow.from]) && meet(flow, line.flow);
       } else if (taken_[line.flow]) {
         act(line.action, line.flow);
       }
@@ -158,6 +160,7 @@ class Teller {
       if (too_big_way) step = "size";
     }
     if (flow.found && (flow.cookie & kCookieMask) == kCookie) told_.flows.push_back(flow.key);
+    if (table == kPath && !is_path(flow)) return true;
     if (table == kCopy) copied_ = true;
     if (table == kLeave) {
       trace().end = TraceEnd::normal;
@@ -177,6 +180,9 @@ class Teller {
     steps_[index] = trace().steps.size();
     return true;
   }
+
+  /// Or the one that takes whatever has no way of its own.
+  static bool is_path(const MetFlow& flow) { return !flow.key.match.empty(); }
 
   std::string owner_of(const MetFlow& flow) const {
     if ((flow.cookie & kCookieMask) != kCookie) return "a flow of somebody else";
@@ -205,6 +211,12 @@ class Teller {
     if (action.starts_with(">>")) {
       say(flow,
           "the switch: " + action.substr(std::min(action.find_first_not_of("> "), action.size())));
+    } else if (printed_.flows[flow].key.table == kPath) {
+      if (action.find("tun_src") != action.npos || action.find("ipv6_src") != action.npos) {
+        say(flow, "from " + set);
+      } else if (!set.empty()) {
+        say(flow, "to " + set);
+      }
     } else if (action.find("->tun_dst") != action.npos ||
                action.find("->tun_ipv6_dst") != action.npos) {
       boost::system::error_code error;
@@ -221,8 +233,10 @@ class Teller {
       if (const char* name = number ? name_of(*number) : nullptr) {
         say(flow, std::string("counted in ") + name);
       }
+    } else if (action.starts_with("move:NXM_NX_REG0[]->NXM_NX_TUN_ID[0..31]")) {
+      marked_ = false;
     } else if (action.find("TUN_ID[23]") != action.npos && action.starts_with("load:0x1")) {
-      marked_[flow] = true;
+      marked_ = true;
     } else if (action.starts_with("check_pkt_larger(") && action.find("REG1[11]") != action.npos) {
       const auto most = number_of(after(action, "check_pkt_larger(", ")"));
       larger_ = most && trace().packet.length + kEthernet > static_cast<std::uint64_t>(*most);
@@ -258,7 +272,7 @@ class Teller {
   void output(std::int64_t port, std::size_t flow) {
     if (port == around_.ports.tunnel) {
       say(flow, "through the tunnel");
-      if (vtep_) trace().copies.push_back({{}, vtep_, marked_[flow]});
+      if (vtep_) trace().copies.push_back({{}, vtep_, marked_});
     } else if (port == around_.ports.host && port != 0) {
       say(flow, "to the host's own processes");
       stack_ = true;
@@ -298,7 +312,7 @@ class Teller {
   std::vector<std::vector<std::string>> words_;  ///< by flow
   std::vector<std::size_t> steps_;               ///< by flow, from 1; 0: none
   std::vector<bool> taken_;                      ///< by flow
-  std::map<std::size_t, bool> marked_;           ///< by flow
+  bool marked_ = false;
   std::optional<policy::IpAddress> vtep_;
   int ways_left_ = 0;
   bool larger_ = false, cut_ = false;
@@ -335,6 +349,8 @@ std::optional<FlowTrace> read_trace(std::string_view printed) {
     if (heading || (there && indent > elsewhere) || (there && text.starts_with("---"))) continue;
     elsewhere = text.npos;
     if (auto flow = read_flow(text)) {
+      while (!open.empty() && open.back().indent > indent) open.pop_back();
+      if (!open.empty()) flow->from = open.back().flow;
       fresh = trace.flows.size();
       trace.lines.push_back({*fresh, {}});
       trace.flows.push_back(std::move(*flow));

@@ -18,6 +18,8 @@ struct MetFlow {
   vswitch::FlowKey key;
   std::uint64_t cookie = 0;
   bool found = true;
+  /// Of FlowTrace::flows: what led there.
+  std::optional<std::size_t> from = {};
   bool operator==(const MetFlow&) const = default;
 };
 

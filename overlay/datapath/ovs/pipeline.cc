@@ -51,11 +51,22 @@ void emit_unicast(const Emitter& add, const BridgePorts& ports) {
 
   add(kSend, 1, "", go(kFit));
   add(kFit, 2, known(kTooBig), "drop");
-  add(kFit, 1, "", fmt::format("{},{}output:{}", kKey, tunnel_source(ports), ports.tunnel));
+  add(kFit, 1, "", fmt::format("{},{}{}", kKey, tunnel_source(ports), kWay));
   // As if Homeport had no flows: the registers are as they were, but for the one bit.
   add(kLeave, 1, "",
       fmt::format("set_field:0->reg0,set_field:{:#x}->reg1,resubmit(,0)",
                   static_cast<std::uint32_t>(kLeft)));
+}
+
+/// What goes into the tunnel has its key and the VTEP of the host it goes to.
+void emit_tunnel(const Emitter& add, const BridgePorts& ports) {
+  for (const auto& [code_point, traffic_class] : policy::kCodePoints) {
+    for (const char* family : {"ip", "ipv6"}) {
+      add(kClass, 1, fmt::format("{},ip_dscp={}", family, code_point), set_class(traffic_class));
+    }
+  }
+  add(kPath, 1, "", go(kTunnel));
+  add(kTunnel, 1, "", fmt::format("output:{}", ports.tunnel));
 }
 
 /// Broadcast and multicast: what asks is answered, what announces is judged, the rest is passed to
@@ -203,6 +214,7 @@ void emit_answers(const Emitter& add, bool answers_nd) {
 void emit_pipeline(FlowImage& image, const BridgePorts& ports) {
   const Emitter add(image, "the pipeline");
   emit_unicast(add, ports);
+  emit_tunnel(add, ports);
   emit_group(add);
   emit_other(add);
   emit_router(add, ports.host);

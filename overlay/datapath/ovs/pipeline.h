@@ -43,6 +43,9 @@ enum Table : std::uint8_t {
   kFar = 228,         ///< to a group: is it too big for that
   kClaim = 229,       ///< ARP, neighbor discovery to one station: says where its sender is
   kTarget = 230,      ///< the same: says where another address is
+  kClass = 231,       ///< into the tunnel: a class of traffic that the packet itself says
+  kPath = 232,        ///< into the tunnel: the way to the host for that class
+  kTunnel = 233,      ///< out of the tunnel's port
 };
 
 /// Of Homeport's flow for a port in table 0.
@@ -53,7 +56,8 @@ inline constexpr std::uint64_t kCookie = 0x4850ull << 48;
 inline constexpr std::uint64_t kCookieMask = 0xffffull << 48;
 
 // Registers: reg0 is the network, reg2 and reg3 (xreg1) the MAC address to answer with, reg5 the
-// port to deliver to, reg6 the counter, reg1 what is known of the packet:
+// port to deliver to, reg6 the counter, reg7 the class of traffic, reg1 what is known of the
+// packet:
 enum Known : std::uint32_t {
   kTunnelled = 0x1,     ///< came from another host
   kMarked = 0x2,        ///< with the mark

@@ -51,6 +51,11 @@ std::optional<Port> read_port(std::istream& words) {
   auto parsed = policy::MacAddress::parse(mac);
   if (!parsed) return std::nullopt;
   port.mac = *parsed;
+  std::string name;
+  const auto traffic_class =
+      words >> name ? policy::parse_traffic_class(name) : policy::TrafficClass::best_effort;
+  if (!traffic_class) return std::nullopt;
+  port.traffic_class = *traffic_class;
   return port;
 }
 
@@ -90,6 +95,23 @@ std::optional<NetworkEntry> read_network(std::istream& words) {
   return network;
 }
 
+std::optional<VtepAlias> read_alias(std::istream& words) {
+  std::string one, other;
+  if (!(words >> one >> other)) return std::nullopt;
+  auto alias = address(one), vtep = address(other);
+  if (!alias || !vtep) return std::nullopt;
+  return VtepAlias{*alias, *vtep};
+}
+
+std::optional<PathEntry> read_path(std::istream& words) {
+  std::string host, name, from, to;
+  if (!(words >> host >> name >> from >> to)) return std::nullopt;
+  auto vtep = address(host), local = address(from), remote = address(to);
+  const auto traffic_class = policy::parse_traffic_class(name);
+  if (!vtep || !traffic_class || !local || !remote) return std::nullopt;
+  return PathEntry{*vtep, *traffic_class, *local, *remote};
+}
+
 std::optional<HostAddress> read_host(std::istream& words) {
   std::string ip, where;
   if (!(words >> ip >> where)) return std::nullopt;
@@ -124,8 +146,17 @@ std::vector<policy::IpAddress> hosts_of(const std::string& actions) {
 }  // namespace
 
 std::string record(const Port& port) {
-  return note(
-      fmt::format("port {} {} {} {:d}", port.device, port.vni, port.mac.to_string(), port.held));
+  return note(fmt::format("port {} {} {} {:d} {}", port.device, port.vni, port.mac.to_string(),
+                          port.held, to_string(port.traffic_class)));
+}
+
+std::string record(const VtepAlias& alias) {
+  return note(fmt::format("alias {} {}", alias.address.to_string(), alias.vtep.to_string()));
+}
+
+std::string record(const PathEntry& path) {
+  return note(fmt::format("path {} {} {} {}", path.vtep.to_string(), to_string(path.traffic_class),
+                          path.local.to_string(), path.remote.to_string()));
 }
 
 std::string record(const NetworkEntry& network) {
@@ -165,7 +196,9 @@ DesiredState decompile(const std::vector<Flow>& flows) {
   std::map<policy::Vni, std::vector<policy::IpAddress>> hosts;
   for (const Flow& flow : flows) {
     if (flow.key.table == kFromTunnel) {
+      const bool is_alias = noted(flow.body.actions).starts_with("alias ");
       for (std::string_view key : {"tun_src=", "tun_ipv6_src="}) {
+        if (is_alias) break;
         if (auto vtep = address(value_after(flow.key.match, key))) state.vteps.push_back(*vtep);
       }
     } else if (flow.key.table == kSpread) {
@@ -184,6 +217,10 @@ DesiredState decompile(const std::vector<Flow>& flows) {
       if (auto entry = read_address(words)) state.addresses.push_back(*entry);
     } else if (kind == "network") {
       if (auto network = read_network(words)) state.networks.push_back(*network);
+    } else if (kind == "alias") {
+      if (auto alias = read_alias(words)) state.aliases.push_back(*alias);
+    } else if (kind == "path") {
+      if (auto path = read_path(words)) state.paths.push_back(*path);
     } else if (kind == "host") {
       if (auto host = read_host(words)) state.hosts.push_back(*host);
     }

@@ -14,6 +14,8 @@ std::string record(const Port& port);
 std::string record(const NetworkEntry& network);
 std::string record(const AddressEntry& entry);
 std::string record(const HostAddress& host);
+std::string record(const VtepAlias& alias);
+std::string record(const PathEntry& path);
 
 /// The bytes of a MAC address without the colons between them.
 std::string hex(std::string_view mac);

@@ -168,7 +168,7 @@ Result<std::unique_ptr<TraceCounter>> Tracing::count(const BridgePorts& ports,
   if (!told) return told.error();
   // Behind the question for the length, and by all that is counted alike, everything meets.
   std::erase_if(told->flows, [](const FlowKey& key) {
-    return key.table == kFit || key.table == kSpread || key.table == kCount;
+    return key.table == kFit || key.table == kSpread || key.table == kCount || key.table >= kClass;
   });
   auto before = packets_of(bridge_, told->flows);
   if (!before) return before.error();

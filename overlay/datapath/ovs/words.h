@@ -50,11 +50,21 @@ inline std::string tunnel_from(const policy::IpAddress& vtep) {
   return fmt::format("{}={}", vtep.is_v6() ? "tun_ipv6_src" : "tun_src", vtep.to_string());
 }
 
+inline std::string set_class(policy::TrafficClass traffic_class) {
+  return fmt::format("set_field:{}->reg7", static_cast<unsigned>(traffic_class));
+}  /// Into the tunnel to the host whose VTEP and whose key the packet has.
+inline const std::string kWay = fmt::format("{},{}", go(kClass), go(kPath));
+
+/// As if a packet had come from there, and, as words to put before an output, from where it goes.
+inline std::string came_from(const policy::IpAddress& address) {
+  return fmt::format("set_field:{}->{}", address.to_string(),
+                     address.is_v6() ? "tun_ipv6_src" : "tun_src");
+}
+
 /// From which address what goes into the tunnel is sent: words to put before an output.
 inline std::string tunnel_source(const BridgePorts& ports) {
   if (!ports.source) return {};
-  return fmt::format("set_field:{}->{},", ports.source->to_string(),
-                     ports.source->is_v6() ? "tun_ipv6_src" : "tun_src");
+  return came_from(*ports.source) + ",";
 }
 
 /// Of the family of an address: packets from it, and packets to it.

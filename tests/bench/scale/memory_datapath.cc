@@ -48,6 +48,11 @@ Result<DesiredState> MemoryDatapath::read_back() {
   return overlay::decompile(image_, names, attached);
 }
 
+Result<void> MemoryDatapath::set_path(const overlay::PathEntry& entry) {
+  image_.paths[overlay::path_key(entry.vtep, entry.traffic_class)] = overlay::path_value(entry);
+  return {};
+}
+
 Result<void> MemoryDatapath::set_address(const overlay::AddressEntry&) {
   return policy::make_error(boost::system::errc::operation_not_supported,
                             "a simulated host moves no guests");

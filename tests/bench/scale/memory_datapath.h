@@ -24,6 +24,7 @@ class MemoryDatapath final : public overlay::Datapath {
   const std::vector<std::string>& mended() const override { return mended_; }
   policy::Result<overlay::DesiredState> read_back() override;
   policy::Result<void> set_address(const overlay::AddressEntry& entry) override;
+  policy::Result<void> set_path(const overlay::PathEntry& entry) override;
   policy::Result<overlay::PortCounters> counters(const std::string& device) override;
   policy::Result<overlay::TotalCounters> counters() override { return overlay::TotalCounters{}; }
 

@@ -178,7 +178,7 @@ void Fabric::join_underlay(Host& host, const std::string& device) {
   const bool v6 = fleet_.underlay == Underlay::v6;
   host.inside.run([&] {
     set_link_up(device, true).value();
-    add_address(device, host.vtep, v6 ? 64 : 24);
+    for (const auto& address : {host.vtep, host.second}) add_address(device, address, v6 ? 64 : 24);
   });
 }
 
@@ -191,6 +191,7 @@ void Fabric::add_host(Kind kind, std::filesystem::path pin_directory) {
   switch_.shell("ip link set " + wire + " master br0 up");
   host->kind = kind;
   host->vtep = make_address((v6 ? "2001:db8::" : "192.0.2.") + number);
+  host->second = make_address((v6 ? "2001:db8:2::" : "198.51.100.") + number);
   if (fleet_.has(Kind::ovs)) host->inside.run([] { set_offloads_off("underlay").value(); });
   if (kind == Kind::ebpf) {
     host->options.pin_directory = std::move(pin_directory);
@@ -236,7 +237,9 @@ void Fabric::introduce_neighbors() {
       const std::string mac = other->inside.run([&] {
         return find_link(other->kind == Kind::ovs ? "br-phy" : "underlay").value().mac.to_string();
       });
-      host->open_vswitch->appctl({"tnl/neigh/set", "br-phy", other->vtep.to_string(), mac});
+      for (const auto& address : {other->vtep, other->second}) {
+        host->open_vswitch->appctl({"tnl/neigh/set", "br-phy", address.to_string(), mac});
+      }
     }
   }
 }
@@ -265,6 +268,10 @@ Fabric::Fabric(const BpfFileSystem& bpf, const Fleet& fleet) : fleet_(fleet) {
     }
   }
   apply_all();
+}
+
+Sniffer Fabric::sniffer(int host_number) const {
+  return Sniffer(switch_, "host" + std::to_string(host_number));
 }
 
 App& Fabric::add_app(int host_number) {

@@ -103,6 +103,7 @@ struct Host {
   Kind kind = Kind::ebpf;
   NetNamespace inside;
   policy::IpAddress vtep;
+  policy::IpAddress second;  ///< Another address of the same family, in a subnet of its own.
   EbpfOptions options;
   OvsOptions ovs_options;
   std::unique_ptr<test::TestSwitch> open_vswitch;  ///< Of hosts of that kind.
@@ -118,6 +119,9 @@ struct Host {
   Result<void> set_address(const AddressEntry& entry) {
     return inside.run([&] { return datapath->set_address(entry); });
   }
+  Result<void> set_path(const PathEntry& entry) {
+    return inside.run([&] { return datapath->set_path(entry); });
+  }
   /// A switch counts a little later than it forwards.
   TotalCounters totals() { return datapath->counters().value(); }
   PortCounters port(const App& app) {
@@ -128,6 +132,8 @@ struct Host {
   /// Throws the agent's part away and starts anew with what the kernel still has.
   void restart();
 };
+
+class Sniffer;
 
 /// Counts the VXLAN packets that come out of a host, at the far end of its wire.
 class Wire {
@@ -168,6 +174,8 @@ class Fabric {
   /// Tells the switches the MAC addresses of the other hosts: a userspace datapath drops a packet
   /// to one that it does not know yet, and asks.
   void introduce_neighbors();
+  /// Of all that comes out of a host.
+  Sniffer sniffer(int host_number) const;
   /// Frames that host has put into the tunnel since it was made.
   std::uint64_t tunnelled(int host_number) { return wires_.at(host_number - 1)->count(); }
   /// No packet is copied for that any more: the kernel queues copies elsewhere than others, and so

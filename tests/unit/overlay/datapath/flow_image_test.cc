@@ -29,6 +29,9 @@ DesiredState small_state() {
       {42, mac(1), {make_address("10.0.0.1"), make_address("fd00::1")}, LocalPort{"tap1"}, 5},
       {42, mac(2), {make_address("10.0.0.2")}, RemoteHost{make_address("192.0.2.2")}, 7}};
   state.vteps = {make_address("192.0.2.2"), make_address("2001:db8::3")};
+  state.aliases = {{make_address("198.51.100.2"), make_address("192.0.2.2")}};
+  state.paths = {{make_address("192.0.2.2"), policy::TrafficClass::bulk,
+                  make_address("198.51.100.1"), make_address("198.51.100.2")}};
   normalize(state);
   return state;
 }
@@ -71,6 +74,20 @@ TEST(FlowImage, EveryFlowIsHomeportsAndTellsItsOwnerAndGeneration) {
   EXPECT_NE(local.body.cookie >> 32, remote.body.cookie >> 32);
 }
 
+TEST(FlowImage, AliasesAndPathsThatCannotBeAreLeftOut) {
+  DesiredState state = small_state();
+  state.aliases = {{make_address("203.0.113.1"), make_address("192.0.2.77")},
+                   {make_address("2001:db8::3"), make_address("192.0.2.2")}};
+  state.paths = {{make_address("192.0.2.2"), policy::TrafficClass::bulk,
+                  make_address("198.51.100.1"), make_address("2001:db8:2::2")}};
+  const CompiledFlows compiled = compile(state, bridge());
+  EXPECT_THAT(compiled.problems, testing::ElementsAre(HasSubstr("203.0.113.1 is left out"),
+                                                      HasSubstr("2001:db8::3 of the host"),
+                                                      HasSubstr("different families")));
+  EXPECT_TRUE(compiled.carried.aliases.empty());
+  EXPECT_TRUE(compiled.carried.paths.empty());
+}
+
 TEST(FlowImage, IsReadBackAsWhatItWasCompiledFrom) {
   DesiredState state = small_state();
   state.ports.push_back({"tap2", 42, mac(2), true});
@@ -100,14 +117,15 @@ TEST(FlowImage, AllThatGoesIntoTheTunnelHasTheSourceThatTheSwitchIsToldOf) {
   BridgePorts told = bridge();
   told.source = make_address("192.0.2.1");
   const CompiledFlows compiled = compile(state, told);
-  int outputs = 0;
+  int ways = 0;
   for (const auto& [key, flow] : compiled.flows) {
-    if (flow.body.actions.find("output:9") == std::string::npos) continue;
-    ++outputs;
-    const auto source = flow.body.actions.find("set_field:192.0.2.1->tun_src,");
-    EXPECT_LT(source, flow.body.actions.find("output:9")) << key.match;
+    const auto way = flow.body.actions.find("resubmit(,232)");
+    if (way == std::string::npos) continue;
+    ++ways;
+    EXPECT_LT(flow.body.actions.find("set_field:192.0.2.1->tun_src,"), way) << key.match;
   }
-  EXPECT_EQ(outputs, 4);
+  EXPECT_EQ(ways, 4);
+  EXPECT_EQ(flow_of(compiled.flows, kTunnel, "").body.actions, "output:9");
   EXPECT_EQ(decompile(as_dump(compiled.flows)), state);
 }
 

@@ -41,9 +41,16 @@ bridge("br-int")
                 226. priority 1, cookie 0x4850000000000006
                     move:NXM_NX_REG0[]->NXM_NX_TUN_ID[0..31]
                      -> NXM_NX_TUN_ID[0..31] is now 0x2a
-                    output:9
-                     -> output to native tunnel
-                     -> tunneling to 192.0.2.2 via br-phy
+                    resubmit(,231)
+                    231. No match.
+                            drop
+                    resubmit(,232)
+                    232. priority 1, cookie 0x4850000000000007
+                            resubmit(,233)
+                        233. priority 1, cookie 0x4850000000000008
+                            output:9
+                             -> output to native tunnel
+                             -> tunneling to 192.0.2.2 via br-phy
 
                 bridge("br-phy")
                 ----------------
@@ -93,7 +100,7 @@ TEST(FlowTrace, WhatFitsIsSentToTheHost) {
   EXPECT_EQ(sent.trace.packet.hops, 63u);
   EXPECT_EQ(sent.trace.packet.source_mac.to_string(), "02:48:50:00:00:01");
   // Of this bridge alone, and of the ways that are gone.
-  EXPECT_EQ(sent.flows.size(), 6u);
+  EXPECT_EQ(sent.flows.size(), 8u);
 }
 
 TEST(FlowTrace, WhatDoesNotFitIsAnsweredOrCut) {
@@ -117,7 +124,7 @@ TEST(FlowTrace, FlowsAreNamedByWhoseTheyAre) {
   others.replace(others.find("0x4850000100000007"), 18, "0x77");
   const ToldTrace told_others = told(others, packet(100));
   EXPECT_THAT(told_others.trace.steps[2].found, HasSubstr("somebody else"));
-  EXPECT_EQ(told_others.flows.size(), 5u);
+  EXPECT_EQ(told_others.flows.size(), 7u);
 }
 
 TEST(FlowTrace, DropsHaveTheNameOfTheirCounter) {

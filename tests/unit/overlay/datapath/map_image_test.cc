@@ -22,7 +22,7 @@ TEST(Layout, ChangesOnlyWithItsNumber) {
   // Agents of the same number use each other's pinned maps: whoever changes what is hashed here
   // raises HP_LAYOUT_VERSION, and writes both down anew.
   EXPECT_EQ(std::pair(HP_LAYOUT_VERSION, XXH3_64bits(text.data(), text.size())),
-            std::pair(4, XXH64_hash_t{8723672035248983623u}));
+            std::pair(5, XXH64_hash_t{7669311397681766523u}));
 }
 
 using boost::asio::ip::make_address;
@@ -38,13 +38,20 @@ policy::MacAddress mac(std::uint8_t last) {
 DesiredState example() {
   DesiredState state;
   state.networks = {{7, 1430, {make_address("192.0.2.2"), make_address("2001:db8::2")}}, {8, 0}};
-  state.ports = {{"tap1", 7, mac(1), false}, {"tap2", 8, mac(2), true}};
+  state.ports = {{"tap1", 7, mac(1), false, policy::TrafficClass::interactive},
+                 {"tap2", 8, mac(2), true}};
   state.addresses = {
       {7, mac(1), {make_address("10.0.0.1"), make_address("fd00::1")}, LocalPort{"tap1"}, 3},
       {7, mac(3), {make_address("10.0.0.3")}, RemoteHost{make_address("192.0.2.2")}, 1},
       {8, mac(2), {}, RemoteHost{make_address("2001:db8::2")}, 9},
   };
   state.vteps = {make_address("192.0.2.2"), make_address("2001:db8::2")};
+  state.aliases = {{make_address("198.51.100.2"), make_address("192.0.2.2")},
+                   {make_address("2001:db8:2::2"), make_address("192.0.2.2")}};
+  state.paths = {{make_address("192.0.2.2"), policy::TrafficClass::bulk,
+                  make_address("198.51.100.1"), make_address("198.51.100.2")},
+                 {make_address("192.0.2.2"), policy::TrafficClass::best_effort,
+                  make_address("2001:db8:2::1"), make_address("2001:db8:2::2")}};
   normalize(state);
   return state;
 }
@@ -214,6 +221,21 @@ TEST(MapImage, VtepsOfBothFamiliesKeepTheirValue) {
   for (const char* text : {"192.0.2.1", "2001:db8::1"}) {
     EXPECT_EQ(vtep_address(vtep_value(make_address(text))), make_address(text));
   }
+}
+
+TEST(MapImage, AliasesAndPathsThatCannotBeAreLeftOut) {
+  DesiredState state = example();
+  state.aliases = {{make_address("203.0.113.1"), make_address("192.0.2.77")},
+                   {make_address("2001:db8::2"), make_address("192.0.2.2")}};
+  state.paths = {{make_address("192.0.2.2"), policy::TrafficClass::bulk,
+                  make_address("198.51.100.1"), make_address("2001:db8:2::2")}};
+  auto [image, problems] = compile(state, kDevices, {});
+  EXPECT_THAT(problems, ElementsAre(HasSubstr("203.0.113.1 is left out"),
+                                    HasSubstr("2001:db8::2 is one of the hosts"),
+                                    HasSubstr("different families")));
+  EXPECT_TRUE(image.paths.empty());
+  EXPECT_EQ(vtep_address(image.vteps.at(vtep_value(make_address("2001:db8::2")))),
+            make_address("2001:db8::2"));
 }
 
 TEST(Differences, NameWhatIsMissingTooMuchOrAnother) {

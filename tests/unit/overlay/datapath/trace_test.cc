@@ -88,6 +88,31 @@ TEST_F(TraceTest, FromAPortThroughTheTunnel) {
   EXPECT_THAT(trace.counters, IsEmpty());
 }
 
+TEST_F(TraceTest, ByTheWayOfItsClass) {
+  packet.source_mac = mac(1);
+  packet.source = make_address("10.0.0.1");
+  packet.destination = make_address("203.0.113.2");
+  state.paths = {{other, policy::TrafficClass::bulk, make_address("198.51.100.1"),
+                  make_address("198.51.100.2")}};
+  EXPECT_THAT(names(told(FromPort{"tap1", packet.destination})),
+              testing::Not(testing::Contains("path")));
+  state.ports[0].traffic_class = policy::TrafficClass::bulk;
+  const Trace trace = told(FromPort{"tap1", packet.destination});
+  EXPECT_THAT(names(trace),
+              ElementsAre("port", "neighbor", "source", "destination", "path", "delivery"));
+  EXPECT_EQ(trace.steps[4].entry, "hp_paths 192.0.2.2 bulk");
+  EXPECT_EQ(trace.steps[4].found, "from 198.51.100.1 to 198.51.100.2");
+  EXPECT_THAT(trace.copies, ElementsAre(TraceCopy{{}, other, false}));
+}
+
+TEST_F(TraceTest, WhatComesFromAnyAddressOfAHostIsFromThatHost) {
+  state.aliases = {{make_address("198.51.100.2"), other}};
+  packet.destination_mac = mac(3);
+  const Trace trace = told(FromTunnel{make_address("198.51.100.2"), 7, false});
+  EXPECT_EQ(trace.steps[0].found, "it is of the host 192.0.2.2");
+  EXPECT_THAT(trace.counters, ElementsAre("delivered_held"));
+}
+
 TEST_F(TraceTest, AnApplicationThatGetsNoAnswerSendsNothing) {
   const Trace trace = told(FromPort{"tap1", make_address("10.0.0.77")});
   EXPECT_EQ(trace.end, TraceEnd::dropped);

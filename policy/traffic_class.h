@@ -1,0 +1,51 @@
+// Classes of traffic: what is sent to a host may take different ways there, by what it needs.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace homeport::policy {
+
+/// best_effort: whatever is in no other class, "default" in text. interactive: latency and loss
+/// count first. bulk: bandwidth counts first, and others should not notice.
+enum class TrafficClass { best_effort, interactive, bulk };
+
+inline constexpr std::array kTrafficClasses = {TrafficClass::best_effort, TrafficClass::interactive,
+                                               TrafficClass::bulk};
+
+constexpr std::string_view to_string(TrafficClass traffic_class) {
+  switch (traffic_class) {
+    case TrafficClass::best_effort:
+      return "default";
+    case TrafficClass::interactive:
+      return "interactive";
+    case TrafficClass::bulk:
+      return "bulk";
+  }
+  return "";
+}
+
+/// nullopt: it is the name of none.
+constexpr std::optional<TrafficClass> parse_traffic_class(std::string_view text) {
+  for (const TrafficClass each : kTrafficClasses) {
+    if (to_string(each) == text) return each;
+  }
+  return std::nullopt;
+}
+
+/// The code points of the IP header by which a packet says its class itself, whatever sends it:
+/// AF21, CS4, CS5, Voice-Admit and EF of interactive traffic, lower effort and CS1 of bulk (RFC
+/// 4594, RFC 5865, RFC 8622).
+inline constexpr std::array<std::pair<std::uint8_t, TrafficClass>, 7> kCodePoints = {
+    {{18, TrafficClass::interactive},
+     {32, TrafficClass::interactive},
+     {40, TrafficClass::interactive},
+     {44, TrafficClass::interactive},
+     {46, TrafficClass::interactive},
+     {1, TrafficClass::bulk},
+     {8, TrafficClass::bulk}}};
+
+}  // namespace homeport::policy
