@@ -449,6 +449,18 @@ TEST_P(SharedBridge, UpdateLeavesAPlaceThatIsTakenToTheLookAtAll) {
   EXPECT_THAT(flows("cookie=0x77/-1"), HasSubstr("dl_dst=02:00:00:00:00:02"));
 }
 
+// Which of the two answers at it follows from both.
+TEST_P(SharedBridge, UpdateLeavesAnAddressThatTwoClaimToTheLookAtAll) {
+  host_.apply().value();
+  AddressEntry second = fabric_.desired_entry(2, one_);
+  second.mac.bytes[5] = 50;
+  second.generation += 1;
+  const std::string before = flows("cookie=0x4850000000000000/0xffff000000000000");
+  const StateChange coming{{}, {second}, {}};
+  EXPECT_FALSE(host_.inside.run([&] { return host_.datapath->update(coming).value(); }));
+  EXPECT_EQ(flows("cookie=0x4850000000000000/0xffff000000000000"), before);
+}
+
 TEST_P(SharedBridge, OpenVSwitchThatIsStartedAgainIsFilledAgain) {
   host_.open_vswitch->kill_daemon();
   EXPECT_FALSE(host_.apply());
