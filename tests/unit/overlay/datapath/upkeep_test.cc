@@ -424,14 +424,20 @@ TEST_P(SharedBridge, UpdateTakesAPortAwayAndBringsItBack) {
   DesiredState without = with;
   std::erase(without.ports, port);
   std::erase(without.addresses, address);
+  auto meters = [&] { return host_.open_vswitch->ofctl({"dump-meters", "br-int"}); };
   for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(meters(), HasSubstr("meter="));
     ASSERT_TRUE(update(leaving));
     EXPECT_EQ(host_.read_back().value(), without);
     EXPECT_THAT(host_.open_vswitch->vsctl({"list-ports", "br-int"}),
                 testing::Not(HasSubstr("app2")));
+    EXPECT_THAT(meters(), testing::Not(HasSubstr("meter=")));
     ASSERT_TRUE(update(coming));
     EXPECT_EQ(host_.read_back().value(), with);
     expect_talk();
+    // Other people's flows send nothing to it that is for all ports.
+    EXPECT_THAT(host_.open_vswitch->ofctl10({"show", "br-int"}),
+                testing::ContainsRegex("\\(app2\\): addr:[0-9a-f:]+\n +config: +NO_FLOOD"));
   }
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
