@@ -114,8 +114,7 @@ void ControlDatabase::Impl::on_conditions() {
 void ControlDatabase::Impl::follow_interest() {
   if (!interest_) return;
   const auto now = Interest::Clock::now();
-  std::erase_if(expected_, [&](const auto& item) { return expected_until_.at(item.first) < now; });
-  std::erase_if(expected_until_, [&](const auto& item) { return item.second < now; });
+  std::erase_if(expected_, [&](const auto& item) { return item.second.until < now; });
   auto following =
       interest_->follow(tables.contents(), follow_too ? follow_too() : std::set<std::string>(),
                         expected_, in_force_, now);
@@ -131,11 +130,14 @@ void ControlDatabase::Impl::follow_interest() {
 }
 
 void ControlDatabase::Impl::expect(const std::string& application, KnownRows rows) {
-  const bool known = expected_.contains(application);
-  if (!interest_ || (!known && expected_.size() >= kMostExpected)) return;
-  expected_until_[application] = Interest::Clock::now() + kExpected;
-  if (known && expected_.at(application) == rows) return;
-  expected_[application] = std::move(rows);
+  auto known = expected_.find(application);
+  if (!interest_ || (known == expected_.end() && expected_.size() >= kMostExpected)) return;
+  const auto until = Interest::Clock::now() + kExpected;
+  if (known != expected_.end() && known->second.rows == rows) {
+    known->second.until = until;
+    return;
+  }
+  expected_[application] = {std::move(rows), until};
   follow_interest();
 }
 

@@ -72,7 +72,6 @@ class ControlDatabase::Impl : public std::enable_shared_from_this<ControlDatabas
   overlay::ovsdb::Conditions in_force_;    ///< Those whose rows have been here.
   ReadRows read_{tables};
   Expected expected_;
-  std::map<std::string, Interest::Clock::time_point> expected_until_;
   boost::asio::steady_timer read_timer_;
   bool settled_ = true;    ///< The rows of conditions_ are here.
   bool complete_ = false;  ///< They have been once, since the start.

@@ -192,7 +192,7 @@ Readings Interest::readings(const Contents& contents, const Expected& expected,
     if (auto tasks = concern_.open_tasks.find(name); tasks != concern_.open_tasks.end()) {
       reading.tasks = tasks->second;
     }
-    if (auto told = expected.find(name); told != expected.end()) reading.at = told->second;
+    if (auto told = expected.find(name); told != expected.end()) reading.at = told->second.rows;
     readings.emplace(name, std::move(reading));
   }
   return readings;
@@ -201,7 +201,7 @@ Readings Interest::readings(const Contents& contents, const Expected& expected,
 Following Interest::follow(const Contents& contents, std::set<std::string> guests,
                            const Expected& expected, const Conditions& in_force,
                            Clock::time_point now) {
-  for (const auto& [name, rows] : expected) guests.insert(name);
+  for (const auto& [name, expectation] : expected) guests.insert(name);
   Concern concern = concern_of(contents, host_, guests);
   // Before it lingers: what has been of concern otherwise is at hand.
   for (const std::string& name : concern.incoming) {

@@ -75,8 +75,14 @@ struct Reading {
   KnownRows at = {};          ///< Where to look first, before it is searched for by its name.
   bool operator==(const Reading&) const = default;
 };
-using Readings = std::map<std::string, Reading>;    ///< By application.
-using Expected = std::map<std::string, KnownRows>;  ///< Applications that are about to come.
+using Readings = std::map<std::string, Reading>;  ///< By application.
+
+/// An application that is about to come.
+struct Expectation {
+  KnownRows rows = {};                               ///< Where its source says they are.
+  std::chrono::steady_clock::time_point until = {};  ///< For whoever keeps it.
+};
+using Expected = std::map<std::string, Expectation>;  ///< By application.
 
 struct Following {
   overlay::ovsdb::Conditions conditions;

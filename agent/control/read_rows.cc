@@ -39,6 +39,8 @@ bool is_same(const Row& row, const Record& known) {
 
 bool ReadRows::Item::settled() const {
   if (!had || (wanted.row && !had->row) || (wanted.bindings && !had->bindings)) return false;
+  // Told otherwise since: who told it before may have left out some.
+  if (wanted.at != KnownRows() && wanted.at != had->at) return false;
   return std::ranges::includes(had->tasks, wanted.tasks);
 }
 

@@ -106,9 +106,12 @@ KnownRows rows_of(const migration::Prepare& request) {
   return rows;
 }
 
-Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string& host,
-                                    std::uint32_t mtu_limit, const std::string& source,
-                                    const migration::Prepare& request) {
+namespace {
+
+/// admit(), of what a task asks for.
+Result<std::vector<PortSpec>> admit_asked(const Contents& contents, const std::string& host,
+                                          std::uint32_t mtu_limit, const std::string& source,
+                                          const migration::Prepare& request) {
   const std::string& name = request.application();
   auto application = contents.applications.find(name);
   if (application == contents.applications.end()) {
@@ -123,7 +126,6 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
                     "by generation {}",
                     name, owner.location, owner.generation, source, request.generation()));
   }
-  if (auto asked = check_task_of(contents, host, request); !asked) return asked.error();
   if (auto reached = check_underlay(contents, host, source); !reached) return reached.error();
   if (auto same = check_description(application->second, request, source); !same) {
     return same.error();
@@ -160,6 +162,31 @@ Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string&
   return ports;
 }
 
+/// One look of admit_when_known().
+Result<std::vector<PortSpec>> admit_now(ControlDatabase& database, const std::string& host,
+                                        std::uint32_t mtu_limit, const std::string& source,
+                                        const migration::Prepare& request) {
+  // Not what any host names: what is to be looked for costs the server.
+  if (auto asked = check_task_of(database.contents(), host, request); !asked) return asked.error();
+  database.expect(request.application(), rows_of(request));
+  auto ports = admit_asked(database.contents(), host, mtu_limit, source, request);
+  // From the redirect on, frames come from all of its networks: who may send them has to be known.
+  if (ports && !database.settled()) {
+    return not_yet(
+        fmt::format("{} has not read the networks of {} yet", host, request.application()));
+  }
+  return ports;
+}
+
+}  // namespace
+
+Result<std::vector<PortSpec>> admit(const Contents& contents, const std::string& host,
+                                    std::uint32_t mtu_limit, const std::string& source,
+                                    const migration::Prepare& request) {
+  if (auto asked = check_task_of(contents, host, request); !asked) return asked.error();
+  return admit_asked(contents, host, mtu_limit, source, request);
+}
+
 asio::awaitable<Result<std::vector<PortSpec>>> admit_when_known(ControlDatabase& database,
                                                                 std::string host,
                                                                 std::uint32_t mtu_limit,
@@ -167,17 +194,7 @@ asio::awaitable<Result<std::vector<PortSpec>>> admit_when_known(ControlDatabase&
                                                                 const migration::Prepare& request) {
   const auto deadline = std::chrono::steady_clock::now() + kAdmissionPatience;
   while (true) {
-    // Not what any host names: what is to be looked for costs the server.
-    if (check_task_of(database.contents(), host, request)) {
-      database.expect(request.application(), rows_of(request));
-    }
-    auto ports = admit(database.contents(), host, mtu_limit, source, request);
-    // From the redirect on, frames come from all of its networks: who may send them has to be
-    // known.
-    if (ports && !database.settled()) {
-      ports = not_yet(
-          fmt::format("{} has not read the networks of {} yet", host, request.application()));
-    }
+    auto ports = admit_now(database, host, mtu_limit, source, request);
     if (ports || ports.error().code != errc::resource_unavailable_try_again ||
         std::chrono::steady_clock::now() > deadline) {
       co_return ports;

@@ -218,6 +218,8 @@ asio::awaitable<SourceEvent> SourceMove::reinstate() {
 asio::awaitable<SourceEvent> SourceMove::abort_destination() {
   if (copier_) copier_->cancel();
   end_copier();
+  // One that was not reached is not waited for a second time.
+  if (!told_) co_return Event::done;
   // On a channel of its own: at the other end of the old one the device state may be half loaded.
   if (channel_) channel_->close();
   channel_.reset();

@@ -38,6 +38,7 @@ std::shared_ptr<SourceMove> SourceMove::recovered(std::shared_ptr<const SourceCo
   const bool commit_sent = move->request_.entry.phase == JournalPhase::decided;
   move->machine_ = SourceMachine::recovered(commit_sent, move->entry().cargo);
   move->error_ = fmt::format("the agent of {} was ended during the move", move->context_->host);
+  move->told_ = true;
   if (commit_sent) {
     // Until the outcome is known the application's traffic waits at the destination, as it did.
     if (auto redirected =
@@ -181,6 +182,7 @@ asio::awaitable<Result<ToSource>> SourceMove::ask(ToDestination message) {
   if (!channel_) {
     if (auto connected = co_await connect(); !connected) co_return connected.error();
   }
+  told_ = true;
   auto channel = channel_;
   // A destination that hangs keeps its connection alive, so time itself must end the wait.
   asio::steady_timer timer(context_->executor, kAnswerPatience);

@@ -162,6 +162,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   bool cancelled_ = false;
   bool given_up_ = false;
   bool left_to_destination_ = false;
+  bool told_ = false;  ///< The destination may know of this move.
   std::chrono::steady_clock::time_point started_;
   std::optional<std::chrono::steady_clock::time_point> stopped_at_;
   std::optional<std::chrono::microseconds> stopped_;

@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "tests/lab/cleanup.h"
@@ -105,6 +106,20 @@ std::string DatabaseServer::term() const {
 void DatabaseServer::listen(const std::string& target) {
   run_checked({"ovs-appctl", "-t", (place_.directory / "ovsdb-server.ctl").string(),
                "ovsdb-server/add-remote", target});
+}
+
+void DatabaseServer::note_requests() {
+  run_checked({"ovs-appctl", "-t", (place_.directory / "ovsdb-server.ctl").string(), "vlog/set",
+               "jsonrpc:file:dbg"});
+}
+
+std::string DatabaseServer::requests() const {
+  std::istringstream log(read_text(place_.directory / "ovsdb-server.log"));
+  std::string requests, line;
+  while (std::getline(log, line)) {
+    if (line.find(": received request, ") != std::string::npos) requests += line + "\n";
+  }
+  return requests;
 }
 
 Database::Database(Switch& management, std::filesystem::path directory, unsigned servers)

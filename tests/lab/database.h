@@ -38,6 +38,9 @@ class DatabaseServer {
   std::string term() const;
   /// Listens at this as well, "ptcp:6640:127.0.0.1", without rights being asked for.
   void listen(const std::string& target);
+  /// From now on requests() has what it is asked, one request a line.
+  void note_requests();
+  std::string requests() const;
 
   const Namespace& inside() const { return place_.inside; }
   const std::string& address() const { return place_.address; }

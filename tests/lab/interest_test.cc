@@ -5,6 +5,8 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <set>
+#include <sstream>
 
 #include "agent/control/interest.h"
 #include "tests/lab/fleet.h"
@@ -98,8 +100,9 @@ TEST_F(Interest, LateFramesAreSentOnByAHostThatHasNothingOfTheNetworkAnyMore) {
               testing::IsEmpty());
 }
 
-/// In a large fleet no condition names the guest that is to come: its rows are read. First into a
-/// network that is new to the host, then back to one that follows it.
+/// In a large fleet no condition names the guest that is to come: its rows are read, by their
+/// UUIDs, as to search for them takes the server long. First into a network that is new to the
+/// host, then back to one that follows it.
 TEST_F(Following, GuestMovesInALargeFleet) {
   Fleet fleet(FleetOptions{.name = "large", .host_access = false});
   std::string insert = R"(["Homeport")";
@@ -107,12 +110,19 @@ TEST_F(Following, GuestMovesInALargeFleet) {
     insert +=
         R"(,{"op":"insert","table":"Host","row":{"name":"other)" + std::to_string(i) + R"("}})";
   }
+  // A host that has nothing asks for the first application that comes by a condition.
+  insert += R"(,{"op":"insert","table":"Network","row":{"name":"net2","vni":200}})"
+            R"(,{"op":"insert","table":"Application","row":{"name":"vm2","driver":"qemu"}})"
+            R"(,{"op":"insert","table":"Binding","row":{"name":"vm2","application":"vm2",)"
+            R"("network":"net2","mac":"52:54:00:00:02:01","location":"hostB"}})";
   run_checked({"ovsdb-client", "transact", fleet.lab().database().local_remote(), insert + "]"});
   Host& from = fleet.wait_somewhere();
   Host& to = fleet.other_than(from);
   wait_addresses(to, 0);
   DatagramClient datagrams(fleet.lab().client(), "10.1.0.5", fleet.lab().directory() / "large.log");
   datagrams.wait_progress(500, 20s);
+  DatabaseServer& server = fleet.lab().database().server(0);
+  server.note_requests();
   for (Host* next : {&to, &from, &to}) {
     ASSERT_EQ(fleet.move(*next).status, 0);
     fleet.wait_settled(*next);
@@ -121,6 +131,17 @@ TEST_F(Following, GuestMovesInALargeFleet) {
   }
   EXPECT_EQ(datagrams.finish().all().lost, 0u);
   EXPECT_THAT(fleet.lab().complaints({}), testing::IsEmpty());
+  std::istringstream requests(server.requests());
+  std::set<std::string> read;
+  for (std::string line; std::getline(requests, line);) {
+    auto has = [&](const std::string& text) { return line.find(text) != std::string::npos; };
+    if (!has("|ssl:") || !has(R"("op":"select")")) continue;  // not of an agent
+    EXPECT_FALSE(has(R"(["name","==","vm1"])") || has(R"(["application","==","vm1"])")) << line;
+    for (const std::string table : {"Application", "Binding"}) {
+      if (has("\"table\":\"" + table + "\"")) read.insert(table);
+    }
+  }
+  EXPECT_THAT(read, testing::SizeIs(2));
 }
 
 /// Also by a host that has nothing of it: its own processes reach the applications, wherever they

@@ -168,6 +168,22 @@ TEST_F(Netdev, ADestinationWithoutItsDeviceIsRefused) {
   expect_moves();
 }
 
+// It has 5 s to be connected to, once: what it was never told need not be called off.
+TEST_F(Netdev, ADestinationThatIsOutOfReachIsWaitedForOnce) {
+  Host& here = fleet_->wait_somewhere();
+  Host& there = fleet_->other_than(here);
+  there.underlay().cut();
+  const MoveOutcome outcome = fleet_->move(there);
+  there.underlay().restore();
+  EXPECT_EQ(outcome.status, 1);
+  EXPECT_EQ(outcome.task.state, "rolled-back");
+  EXPECT_THAT(outcome.task.error, HasSubstr(there.name() + " at "));
+  EXPECT_LT(outcome.task.total_ms, 6000u) << outcome.task.error;
+  RecordProperty("total_ms", static_cast<int>(outcome.task.total_ms));
+  fleet_->wait_settled(here);
+  expect_moves();
+}
+
 TEST_F(Netdev, ADestinationWhoseDeviceIsDownIsRefused) {
   Host& here = fleet_->wait_somewhere();
   Host& there = fleet_->other_than(here);

@@ -260,6 +260,44 @@ TEST_F(InterestDatabaseTest, WhatIsToComeIsReadInALargeFleet) {
   EXPECT_TRUE(agent.database.applications().contains("vm6"));
 }
 
+/// Not searched for: that would find its other binding, too, of which nobody has told.
+TEST_F(InterestDatabaseTest, WhatIsToComeIsReadByTheRowsThatAreTold) {
+  add_hosts();
+  auto id = [](char last) { return std::string("11111111-2222-4333-8444-00000000000") + last; };
+  auto insert = [&](const char* table, char last, const std::string& row) {
+    return fmt::format(R"({{"op":"insert","table":"{}","uuid":"{}","row":{{{}}}}})", table,
+                       id(last), row);
+  };
+  auto port = [&](char last, const char* name, const char* network) {
+    return insert("Binding", last,
+                  fmt::format(R"("name":"{}","application":"vm6","network":"{}",)"
+                              R"("mac":"52:54:00:00:01:0{}","location":"h3","generation":1)",
+                              name, network, last));
+  };
+  server.transact(insert("Application", '1', R"("name":"vm6","driver":"qemu")") + "," +
+                  port('2', "vm6/a", "red") + "," + port('3', "vm6/b", "green") +
+                  R"(,{"op":"insert","table":"Task","row":{"kind":"move","application":"vm6",)"
+                  R"("arguments":["map",[["destination","h1"]]]}})");
+  Agent agent(io, server.remote(), "h1");
+  wait_for(agent, {"vm1", "vm2"});
+  agent.database.expect("vm6", {parse_uuid(id('1')), {*parse_uuid(id('2'))}});
+  EXPECT_FALSE(agent.database.settled());
+  wait_for(agent, {"vm1", "vm2", "vm4", "vm6/a"});
+  EXPECT_TRUE(agent.database.applications().contains("vm6"));
+}
+
+TEST_F(InterestDatabaseTest, WhatIsToComeIsBounded) {
+  add_hosts();
+  Agent agent(io, server.remote(), "h1");
+  wait_for(agent, {"vm1", "vm2"});
+  for (std::size_t i = 0; i < ControlDatabase::kMostExpected; ++i) {
+    agent.database.expect("other" + std::to_string(i), {});
+  }
+  agent.database.expect("vm4", {});
+  wait_for(agent, {"vm1", "vm2"});
+  EXPECT_FALSE(agent.database.applications().contains("vm4"));
+}
+
 TEST_F(InterestDatabaseTest, GuestThatIsHereIsReadWhereverTheDatabaseSaysItIsInALargeFleet) {
   add_hosts();
   Agent agent(io, server.remote(), "h1");

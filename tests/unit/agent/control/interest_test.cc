@@ -265,7 +265,7 @@ TEST_F(LargeFleetTest, WhatIsOnItsWayIsReadWithAllItsBindingsWhenItIsExpected) {
   const Uuid task = add_move("vm3", "hostA");
   EXPECT_THAT(read(follow()), IsEmpty()) << "its host will say where it is to be found";
   const KnownRows rows{Uuid{{1}}, {Uuid{{2}}}};
-  Following following = follow({}, {{"vm3", rows}});
+  Following following = follow({}, {{"vm3", {rows}}});
   EXPECT_THAT(read(following), ElementsAre("vm3 row bindings"));
   EXPECT_EQ(following.readings.at("vm3").at, rows);
   EXPECT_THAT(following.readings.at("vm3").tasks, ElementsAre(task));

@@ -138,6 +138,23 @@ TEST_F(ReadRowsTest, BindingThatIsNotWhereItIsSaidToBeIsSearchedFor) {
   EXPECT_TRUE(rows.settled());
 }
 
+/// By a host that has no say in it, for example.
+TEST_F(ReadRowsTest, WhatIsToldOtherwiseIsLookedAtAnew) {
+  monitor("Application", application(1, "vm1"));
+  rows.want({{"vm1", {.bindings = true, .at = {id(1), {id(2)}}}}});
+  EXPECT_THAT(asked(), ElementsAre(by_uuid("Binding", 2)));
+  answer({{binding(2, "vm1", "vm1", 4)}});
+  EXPECT_TRUE(rows.settled());
+  rows.want({{"vm1", {.bindings = true, .at = {id(1), {id(2), id(3)}}}}});
+  EXPECT_FALSE(rows.settled());
+  EXPECT_THAT(asked(), ElementsAre(by_uuid("Binding", 2), by_uuid("Binding", 3)));
+  answer({{binding(2, "vm1", "vm1", 4)}, {binding(3, "vm1/b", "vm1", 4)}});
+  EXPECT_TRUE(rows.settled());
+  EXPECT_EQ(tables.contents().bindings_of("vm1").size(), 2u);
+  rows.want({{"vm1", {.bindings = true}}});
+  EXPECT_TRUE(rows.settled()) << "nothing is told any more";
+}
+
 TEST_F(ReadRowsTest, RowThatIsGoneGoesAndAnotherOfItsNameIsLookedFor) {
   rows.want({{"vm1", {.row = true}}});
   asked();

@@ -142,7 +142,7 @@ class Roaming : public testing::TestWithParam<unsigned> {
     Expected expected;
     for_each<TaskStatus>([&](TaskStatus& status) {
       if (status.destination == kHost && !status.finished) {
-        expected[status.application] = said_[status.application];
+        expected[status.application].rows = said_[status.application];
       }
       return false;
     });

@@ -87,7 +87,8 @@ TEST_P(AdmissionLie, IsRefused) {
 INSTANTIATE_TEST_SUITE_P(
     All, AdmissionLie,
     testing::Values(
-        Lie{"unknown", [](auto&, auto& r) { r.set_application("vm9"); }, "knows no application"},
+        Lie{"unknown", [](auto& c, auto&) { c.applications.clear(); }, "knows no application"},
+        Lie{"other_application", [](auto&, auto& r) { r.set_application("vm9"); }, "no task"},
         Lie{"elsewhere",
             [](auto& c, auto&) {
               Binding binding = c.bindings.at("vm1");

@@ -350,6 +350,20 @@ TEST_P(ShortWay, ProgramTakenAwayByHandIsMendedAndNamed) {
   }));
 }
 
+// The kernel takes it from its device a moment later, and refuses the next one until then.
+TEST_P(ShortWay, ProgramThatIsUnpinnedIsAttachedAgainAtOnce) {
+  const std::uint32_t underlay = ifindex("underlay");
+  const UniqueFd program(bpf_prog_get_fd_by_id(links().at(underlay)));
+  host_.inside.run([&] {
+    for (int i = 0; i < 30; ++i) {
+      std::filesystem::remove(directory() / ("underlay-" + std::to_string(underlay)));
+      auto attached = underlay_hook::attach(directory(), underlay, program.get());
+      ASSERT_TRUE(attached) << attached.error().message << ", at the time " << i;
+    }
+  });
+  EXPECT_TRUE(untouched());
+}
+
 TEST_P(ShortWay, FollowsTheAddressToOtherDevices) {
   host_.inside.run([&] {
     create_veth("other", "otherp", host_.inside.fd());

@@ -424,14 +424,20 @@ TEST_P(SharedBridge, UpdateTakesAPortAwayAndBringsItBack) {
   DesiredState without = with;
   std::erase(without.ports, port);
   std::erase(without.addresses, address);
+  auto meters = [&] { return host_.open_vswitch->ofctl({"dump-meters", "br-int"}); };
   for (int round = 0; round < 2; ++round) {
+    EXPECT_THAT(meters(), HasSubstr("meter="));
     ASSERT_TRUE(update(leaving));
     EXPECT_EQ(host_.read_back().value(), without);
     EXPECT_THAT(host_.open_vswitch->vsctl({"list-ports", "br-int"}),
                 testing::Not(HasSubstr("app2")));
+    EXPECT_THAT(meters(), testing::Not(HasSubstr("meter=")));
     ASSERT_TRUE(update(coming));
     EXPECT_EQ(host_.read_back().value(), with);
     expect_talk();
+    // Other people's flows send nothing to it that is for all ports.
+    EXPECT_THAT(host_.open_vswitch->ofctl10({"show", "br-int"}),
+                testing::ContainsRegex("\\(app2\\): addr:[0-9a-f:]+\n +config: +NO_FLOOD"));
   }
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
@@ -447,6 +453,18 @@ TEST_P(SharedBridge, UpdateLeavesAPlaceThatIsTakenToTheLookAtAll) {
   const StateChange coming{{}, {address}, {}};
   EXPECT_FALSE(host_.inside.run([&] { return host_.datapath->update(coming).value(); }));
   EXPECT_THAT(flows("cookie=0x77/-1"), HasSubstr("dl_dst=02:00:00:00:00:02"));
+}
+
+// Which of the two answers at it follows from both.
+TEST_P(SharedBridge, UpdateLeavesAnAddressThatTwoClaimToTheLookAtAll) {
+  host_.apply().value();
+  AddressEntry second = fabric_.desired_entry(2, one_);
+  second.mac.bytes[5] = 50;
+  second.generation += 1;
+  const std::string before = flows("cookie=0x4850000000000000/0xffff000000000000");
+  const StateChange coming{{}, {second}, {}};
+  EXPECT_FALSE(host_.inside.run([&] { return host_.datapath->update(coming).value(); }));
+  EXPECT_EQ(flows("cookie=0x4850000000000000/0xffff000000000000"), before);
 }
 
 TEST_P(SharedBridge, OpenVSwitchThatIsStartedAgainIsFilledAgain) {
