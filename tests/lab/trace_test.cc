@@ -1,9 +1,11 @@
 // `homeport trace` through whole agents: every host on the way tells what its own tables say.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "overlay/datapath/ebpf/layout.h"
 #include "tests/lab/fleet.h"
 #include "tests/lab/programs.h"
 #include "tests/lab/wait.h"
@@ -174,7 +176,9 @@ TEST_F(TraceLab, SaysWhichHostDoesNotAnswerAndWhatIsKnown) {
 
 // The kernel's tables are what counts, not what should be in them.
 TEST_F(TraceLab, SeesWhatSomebodyHasDeleted) {
-  const std::string map = (fleet_->c().directory() / "bpf" / "layout-4" / "hp_addresses").string();
+  const std::string map = (fleet_->c().directory() / "bpf" /
+                           fmt::format("layout-{}", HP_LAYOUT_VERSION) / "hp_addresses")
+                              .string();
   json::value told;
   // Mended every few seconds, perhaps between the two.
   wait_until(

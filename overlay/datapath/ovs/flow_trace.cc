@@ -327,7 +327,8 @@ std::optional<FlowTrace> read_trace(std::string_view printed) {
     std::size_t flow, indent;
   };
   std::vector<Open> open;
-  std::optional<std::size_t> fresh;  // A flow none of whose actions has been seen.
+  std::optional<std::size_t> fresh;   // A flow none of whose actions has been seen.
+  std::optional<std::size_t> acting;  // The flow of the last action.
   // Where what another bridge does with the tunnel's packet begins, which is in between.
   std::size_t elsewhere = std::string_view::npos;
   bool begun = false;
@@ -349,8 +350,8 @@ std::optional<FlowTrace> read_trace(std::string_view printed) {
     if (heading || (there && indent > elsewhere) || (there && text.starts_with("---"))) continue;
     elsewhere = text.npos;
     if (auto flow = read_flow(text)) {
-      while (!open.empty() && open.back().indent > indent) open.pop_back();
-      if (!open.empty()) flow->from = open.back().flow;
+      // The line before it is the resubmit() that led there.
+      flow->from = acting;
       fresh = trace.flows.size();
       trace.lines.push_back({*fresh, {}});
       trace.flows.push_back(std::move(*flow));
@@ -360,7 +361,8 @@ std::optional<FlowTrace> read_trace(std::string_view printed) {
       while (!open.empty() && open.back().indent > indent) open.pop_back();
       if (fresh) open.push_back({*std::exchange(fresh, std::nullopt), indent});
       if (open.empty()) return std::nullopt;
-      trace.lines.push_back({open.back().flow, std::string(text)});
+      acting = open.back().flow;
+      trace.lines.push_back({*acting, std::string(text)});
     }
   }
   if (trace.flows.empty()) return std::nullopt;
