@@ -47,6 +47,7 @@ class OvsDatapath final : public Datapath {
 
   Result<void> apply(const DesiredState& desired) override;
   Result<bool> update(const StateChange& change) override;
+  Result<bool> untouched() override;
   const std::vector<std::string>& mended() const override { return mended_; }
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
@@ -63,6 +64,7 @@ class OvsDatapath final : public Datapath {
     DesiredState carried;
     BridgePorts ports;
     bool whole = false;  ///< All that was desired is carried, and nothing in it contradicts itself.
+    bool done = false;   ///< What is not carried is not for a reason that may pass by itself.
   };
 
   Result<void> ensure_host_device(const DesiredState& desired);
@@ -191,6 +193,7 @@ std::set<std::int64_t> OvsDatapath::senders(const DesiredState& desired, const B
 
 Result<void> OvsDatapath::apply(const DesiredState& desired) {
   mended_.clear();
+  if (left_) left_->done = false;  // and stays so where this fails
   if (auto ready = members_.ensure_tunnel(mended_); !ready) return ready;
   Problems problems;
   if (auto ready = ensure_host_device(desired); !ready) {
@@ -222,6 +225,7 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   std::erase_if(possible.ports,
                 [&](const Port& port) { return !numbers.numbers.contains(port.device); });
   CompiledFlows compiled = compile(possible, numbers);
+  const bool done = problems.empty();
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   auto wanted = words_.of(compiled.flows);
   if (!wanted) return wanted.error();
@@ -249,7 +253,8 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   }
   left_.reset();
   if (problems.size() == left_out) {
-    left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers, problems.empty()};
+    left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers, problems.empty(),
+                       done};
   }
   if (problems.empty()) return {};
   return policy::make_error(boost::system::errc::invalid_argument,
@@ -380,6 +385,24 @@ Result<bool> OvsDatapath::update(const StateChange& change) {
   left_.reset();
   return policy::make_error(boost::system::errc::invalid_argument,
                             boost::algorithm::join(problems, " "));
+}
+
+/// The cheap looks first. That at the flows is the dearest, and still costs far less than to
+/// compute what they should be.
+Result<bool> OvsDatapath::untouched() {
+  if (!left_ || !left_->done) return false;
+  const auto ports = bridge_.ports_at_hand();
+  if (!ports) return false;
+  auto as_left = members_.untouched(*ports, left_->carried.ports);
+  if (as_left && *as_left && host_index_ != 0) as_left = host_port_.untouched(host_index_);
+  if (as_left && *as_left && is_netdev() && options_.local_vtep) {
+    as_left = tunnel_routes_.untouched(left_->carried.vteps, left_->ports.source);
+  }
+  if (as_left && *as_left) as_left = answerer_.untouched();
+  if (!as_left || !*as_left) return as_left;
+  auto flows = bridge_.flows(kCookie, kCookieMask);
+  if (!flows) return flows.error();
+  return same(left_->flows, *flows);
 }
 
 /// What the switch has, as far as it is whole: what the records in the flows say, less everything

@@ -52,6 +52,12 @@ Flow cc_flow(const hp_flow& flow) {
           {flow.packets, flow.bytes}};
 }
 
+/// To the vector `ports`.
+void add_port(void* ports, const hp_bridge_port* port) {
+  static_cast<std::vector<BridgePort>*>(ports)->push_back(
+      {port->name, port->type, port->owner, port->options, port->error, port->number});
+}
+
 }  // namespace
 
 /// The control socket of the ovs-vswitchd that serves the bridge.
@@ -187,16 +193,21 @@ Result<void> Bridge::ensure() {
 
 Result<std::vector<BridgePort>> Bridge::ports() {
   std::vector<BridgePort> ports;
-  auto seen = [](void* aux, const hp_bridge_port* port) {
-    static_cast<std::vector<BridgePort>*>(aux)->push_back(
-        {port->name, port->type, port->owner, port->options, port->error, port->number});
-  };
   auto done = on_thread([&](Replica& replica, long long deadline) -> Result<void> {
     if (auto synced = outcome(hp_bridge_sync(replica.get(), deadline)); !synced) return synced;
-    hp_bridge_ports(replica.get(), seen, &ports);
+    hp_bridge_ports(replica.get(), add_port, &ports);
     return {};
   });
   if (!done) return done.error();
+  return ports;
+}
+
+std::optional<std::vector<BridgePort>> Bridge::ports_at_hand() {
+  std::optional<std::vector<BridgePort>> ports;
+  replica_->thread->call([&] {
+    if (!hp_bridge_is_there(replica_->get(), options_.datapath_type.c_str())) return;
+    hp_bridge_ports(replica_->get(), add_port, &ports.emplace());
+  });
   return ports;
 }
 
@@ -216,19 +227,29 @@ Result<void> Bridge::change_ports(const std::vector<BridgePort>& added,
   });
 }
 
-Result<std::vector<std::int64_t>> Bridge::set_flooding(const std::map<std::int64_t, bool>& ports) {
+Result<std::vector<std::int64_t>> Bridge::flooding(const std::map<std::int64_t, bool>& ports,
+                                                   bool set) {
   std::vector<hp_flooding> wanted;
   for (const auto& [number, flooded] : ports) wanted.push_back({number, flooded, false});
   auto done = with_daemon([&](Replica&, long long deadline) {
-    return outcome(hp_switch_set_flooding(options_.management.c_str(), wanted.data(), wanted.size(),
-                                          deadline));
+    return outcome(hp_switch_flooding(options_.management.c_str(), set, wanted.data(),
+                                      wanted.size(), deadline));
   });
   if (!done) return done.error();
-  std::vector<std::int64_t> changed;
+  std::vector<std::int64_t> others;
   for (const hp_flooding& port : wanted) {
-    if (port.changed) changed.push_back(port.number);
+    if (port.differs) others.push_back(port.number);
   }
-  return changed;
+  return others;
+}
+
+Result<std::vector<std::int64_t>> Bridge::set_flooding(const std::map<std::int64_t, bool>& ports) {
+  return flooding(ports, true);
+}
+
+Result<std::vector<std::int64_t>> Bridge::other_flooding(
+    const std::map<std::int64_t, bool>& ports) {
+  return flooding(ports, false);
 }
 
 Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask,

@@ -360,13 +360,21 @@ char* hp_switch_commit(struct hp_switch* connection, const struct hp_flow_change
   return refusal;
 }
 
-/* Sends a port's new configuration if it has another than the one that is wanted. */
-static char* set_port(struct hp_switch* connection, const struct ofputil_phy_port* port,
-                      struct hp_flooding* wanted, char** refusal, long long deadline) {
-  if (!(port->config & OFPUTIL_PC_NO_FLOOD) == wanted->flooded) {
+struct flooding {
+  bool set;
+  struct hp_flooding* ports;
+  size_t n;
+};
+
+/* Notes a port whose configuration is another than the one that is wanted, and sends it that one
+ * with `set`. */
+static char* look_at_port(struct hp_switch* connection, const struct ofputil_phy_port* port,
+                          bool set, struct hp_flooding* wanted, char** refusal,
+                          long long deadline) {
+  wanted->differs = !(port->config & OFPUTIL_PC_NO_FLOOD) != wanted->flooded;
+  if (!wanted->differs || !set) {
     return NULL;
   }
-  wanted->changed = true;
   const struct ofputil_port_mod change = {
       .port_no = port->port_no,
       .hw_addr = port->hw_addr,
@@ -378,9 +386,9 @@ static char* set_port(struct hp_switch* connection, const struct ofputil_phy_por
 }
 
 /* The ports of one part of their description. */
-static char* set_ports(struct hp_switch* connection, struct ofpbuf* answer,
-                       struct hp_flooding* ports, size_t n, char** refusal, long long deadline,
-                       bool* more) {
+static char* look_at_ports(struct hp_switch* connection, struct ofpbuf* answer,
+                           const struct flooding* wanted, char** refusal, long long deadline,
+                           bool* more) {
   enum ofptype type;
   if (ofptype_pull(&type, answer) || type != OFPTYPE_PORT_DESC_STATS_REPLY) {
     return xstrdup("ovs-vswitchd refuses to tell its ports");
@@ -390,9 +398,9 @@ static char* set_ports(struct hp_switch* connection, struct ofpbuf* answer,
   int result;
   char* why = NULL;
   while (!why && !(result = ofputil_pull_phy_port(OFP10_VERSION, answer, &port))) {
-    for (size_t i = 0; i < n && !why; i++) {
-      if (ports[i].number == ofp_to_u16(port.port_no)) {
-        why = set_port(connection, &port, &ports[i], refusal, deadline);
+    for (size_t i = 0; i < wanted->n && !why; i++) {
+      if (wanted->ports[i].number == ofp_to_u16(port.port_no)) {
+        why = look_at_port(connection, &port, wanted->set, &wanted->ports[i], refusal, deadline);
       }
     }
   }
@@ -402,8 +410,9 @@ static char* set_ports(struct hp_switch* connection, struct ofpbuf* answer,
   return why;
 }
 
-char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size_t n,
-                             long long deadline) {
+char* hp_switch_flooding(const char* target, bool set, struct hp_flooding* ports, size_t n,
+                         long long deadline) {
+  const struct flooding wanted = {.set = set, .ports = ports, .n = n};
   struct hp_switch* connection;
   char* why = open_version(target, OFP10_VERSION, deadline, &connection);
   if (why) {
@@ -417,11 +426,11 @@ char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size
     struct ofpbuf* answer;
     why = await(connection, xid, &answer, &refusal, deadline);
     if (!why) {
-      why = set_ports(connection, answer, ports, n, &refusal, deadline, &more);
+      why = look_at_ports(connection, answer, &wanted, &refusal, deadline, &more);
       ofpbuf_delete(answer);
     }
   }
-  if (!why) {
+  if (!why && set) {
     why = ask(connection, ofputil_encode_barrier_request(OFP10_VERSION), &refusal, deadline);
   }
   hp_switch_close(connection);

@@ -43,6 +43,9 @@ struct hp_bridge_port {
 };
 typedef void hp_port_seen(void* aux, const struct hp_bridge_port*);
 void hp_bridge_ports(struct hp_bridge*, hp_port_seen* seen, void* aux);
+/* Whether the replica holds what the server has, and in it the bridge with that datapath type.
+ * Waits for nobody, and changes nothing. */
+bool hp_bridge_is_there(struct hp_bridge*, const char* datapath_type);
 
 /* Adds `added` (marked with their owner) and takes the ports named in `removed` out of the bridge,
  * if they are marked; then waits until ovs-vswitchd has done so. With neither, has it look at its
@@ -93,12 +96,12 @@ char* hp_switch_commit(struct hp_switch*, const struct hp_flow_change* changes, 
 struct hp_flooding {
   int64_t number; /* OpenFlow port */
   bool flooded;
-  bool changed; /* set by the call: it was not as wanted */
+  bool differs; /* set by the call: it was not as wanted */
 };
-/* Makes the ports be as wanted; those that there are not are left out. By OpenFlow 1.0, which alone
- * has it. ovs-vswitchd forgets it when it ends. */
-char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size_t n,
-                             long long deadline);
+/* Looks at the ports, and with `set` makes them be as wanted; those that there are not are left
+ * out. By OpenFlow 1.0, which alone has it. ovs-vswitchd forgets it when it ends. */
+char* hp_switch_flooding(const char* target, bool set, struct hp_flooding* ports, size_t n,
+                         long long deadline);
 
 /* Meters, each with one band that drops what is more than `rate` packets a second. */
 struct hp_meter {

@@ -354,14 +354,19 @@ TEST_P(Handed, AGuestThatBelievesInMoreThanItsTapIsAnswered) {
              heard.substr(10 + 34, 2) == std::string("\3\4");
     })) << length;
   }
+  EXPECT_TRUE(host_.untouched());
+  host_.inside.run([] { set_link_mtu("guest", 1430).value(); });
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
+  EXPECT_TRUE(host_.untouched());
 }
 
 TEST_P(Handed, MetersComeAndGoWithTheirPortsAndAreMended) {
   EXPECT_THAT(meters(), HasSubstr("rate=100"));
   host_.open_vswitch->ofctl({"add-meter", "br-int", "meter=7,pktps,bands=type=drop,rate=5"});
   const std::string all = meters();
+  EXPECT_TRUE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
   EXPECT_EQ(meters(), all);
@@ -371,13 +376,16 @@ TEST_P(Handed, MetersComeAndGoWithTheirPortsAndAreMended) {
   ASSERT_TRUE(std::regex_search(all, own, std::regex("meter=([0-9]{6,})")));
   const std::string ours = own[1];
   host_.open_vswitch->ofctl({"del-meter", "br-int", "meter=" + ours});
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), Contains("the meter " + ours + " was missing"));
   EXPECT_EQ(meters(), all);
   host_.open_vswitch->ofctl(
       {"mod-meter", "br-int", "meter=" + ours + ",pktps,bands=type=drop,rate=100000"});
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), ElementsAre("the meter " + ours + " was changed"));
+  EXPECT_TRUE(host_.untouched());
   EXPECT_EQ(meters(), all);
   believe_in_1500();
   EXPECT_TRUE(answered(one_));

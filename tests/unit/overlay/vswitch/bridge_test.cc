@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 
@@ -80,6 +81,36 @@ TEST_F(BridgeTest, PortsComeAndGoAndOtherPeoplesStay) {
 
   bridge_.change_ports({}, {"ours", "theirs"}).value();
   EXPECT_THAT(switch_.vsctl({"list-ports", "br-int"}), "theirs\ntunnel\n");
+}
+
+TEST_F(BridgeTest, PortsAreAtHandAsLongAsTheBridgeIsAsItIsWanted) {
+  inside_.run([] { create_veth("ours", "ours-peer"); });
+  bridge_.change_ports({{"ours", "", "port", "", "", -1}}, {}).value();
+  EXPECT_EQ(bridge_.ports_at_hand(), bridge_.ports().value());
+  BridgeOptions other = switch_.bridge("br-int");
+  other.datapath_type = "system";
+  Bridge of_another_type(other);
+  of_another_type.ports().value();
+  EXPECT_FALSE(of_another_type.ports_at_hand());
+  switch_.vsctl({"del-br", "br-int"});
+  EXPECT_FALSE(bridge_.ports_at_hand());
+}
+
+TEST_F(BridgeTest, FloodingIsLookedAtAndSet) {
+  inside_.run([] { create_veth("ours", "ours-peer"); });
+  bridge_.change_ports({{"ours", "", "port", "", "", -1}}, {}).value();
+  const auto ports = bridge_.ports().value();
+  const std::int64_t number = std::ranges::find(ports, "ours", &BridgePort::name)->number;
+  const std::map<std::int64_t, bool> wanted = {{number, false}, {number + 100, false}};
+  auto shown = [&] { return switch_.ofctl10({"show", "br-int"}); };
+  for (int look = 0; look < 2; ++look) {
+    EXPECT_THAT(bridge_.other_flooding(wanted).value(), ElementsAre(number));
+  }
+  EXPECT_THAT(shown(), testing::Not(HasSubstr("NO_FLOOD")));
+  EXPECT_THAT(bridge_.set_flooding(wanted).value(), ElementsAre(number));
+  EXPECT_THAT(shown(), HasSubstr("NO_FLOOD"));
+  EXPECT_THAT(bridge_.other_flooding(wanted).value(), IsEmpty());
+  EXPECT_THAT(bridge_.set_flooding(wanted).value(), IsEmpty());
 }
 
 TEST_F(BridgeTest, DeviceThatIsMissingHasNoNumberAndAReason) {
@@ -249,6 +280,7 @@ TEST(BridgeOfNobody, SaysThatNothingAnswers) {
   options.management = "unix:/nonexistent/br-int.mgmt";
   options.patience = std::chrono::milliseconds(50);
   Bridge bridge(options);
+  EXPECT_FALSE(bridge.ports_at_hand());
   EXPECT_THAT(bridge.ensure().error().message, HasSubstr("does not answer"));
   EXPECT_THAT(bridge.flows(0, 0).error().message, HasSubstr("/nonexistent/br-int.mgmt"));
 }
