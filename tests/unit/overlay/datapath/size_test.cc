@@ -186,6 +186,32 @@ TEST_P(Answers, WhatCannotBeAnsweredIsFragmentedOrCounted) {
   EXPECT_EQ(frame->size(), 1514u);
 }
 
+/// Frames that come in outer packets of which a router or the sender's kernel has made fragments.
+class OuterFragments : public Size {};
+
+TEST_P(OuterFragments, OfAnotherHostsPacketsAreTaken) {
+  believe_in_1500();
+  const bool v6 = GetParam().underlay == Underlay::v6;
+  const std::string frame = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 1514);
+  Sniffer wire(fabric_.host(2).inside, "underlay"), application(two_.inside);
+  // No datapath sends such over IPv6; its kernel does what it is told.
+  Socket host(fabric_.host(1).inside, v6);
+  set_discovery(host, v6, IP_PMTUDISC_DONT);
+  host.send(fabric_.host(2).vtep, kUdpPort,
+            std::string("\x08\0\0\0\0", 5) + be16(kVni) + '\0' + frame);
+  EXPECT_TRUE(wire.next([&](const std::string& seen) {
+    if (v6) return read16(seen, 12) == 0x86dd && seen.at(20) == IPPROTO_FRAGMENT;
+    return read16(seen, 12) == 0x0800 && (read16(seen, 20) & 0x3fff) != 0;
+  }));
+  EXPECT_TRUE(application.next([&](const std::string& seen) { return seen == frame; }));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fleets, OuterFragments,
+    testing::Values(Fleet{"OvsOverIpv4", Underlay::v4, {Kind::ebpf, Kind::ovs}},
+                    Fleet{"OvsOverIpv6", Underlay::v6, {Kind::ebpf, Kind::ovs}}),
+    fleet_name);
+
 /// What is sent to all of the network, and too big for the tunnel, by a switch.
 class Groups : public Size {
  protected:
