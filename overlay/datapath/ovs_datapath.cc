@@ -32,6 +32,7 @@ using vswitch::Bridge;
 using vswitch::BridgePort;
 using vswitch::Flow;
 using vswitch::FlowChange;
+using vswitch::FlowDigest;
 using Problems = std::vector<std::string>;
 
 class OvsDatapath final : public Datapath {
@@ -65,12 +66,14 @@ class OvsDatapath final : public Datapath {
     BridgePorts ports;
     bool whole = false;  ///< All that was desired is carried, and nothing in it contradicts itself.
     bool done = false;   ///< What is not carried is not for a reason that may pass by itself.
+    std::optional<FlowDigest> seen = {};  ///< Of `flows`, as the switch has been seen to have them.
   };
 
   Result<void> ensure_host_device(const DesiredState& desired);
   Result<std::optional<BridgePorts>> change_ports(const DesiredState& around,
                                                   std::vector<BridgePort>& all);
   Result<bool> change_flows(const FlowPatch& patch);
+  Result<bool> flows_untouched();
   std::vector<Route> in_routing(const std::vector<HostRoute>& routes,
                                 const DesiredState& desired) const;
   void keep_routes(const DesiredState& desired, const std::vector<HostRoute>& routes,
@@ -328,6 +331,7 @@ Result<bool> OvsDatapath::change_flows(const FlowPatch& patch) {
     left_.reset();
     return done.error();
   }
+  left_->seen.reset();
   for (const auto& [key, flow] : in_words.before) left_->flows.erase(key);
   for (const auto& [key, flow] : in_words.now) left_->flows[key] = flow;
   return true;
@@ -400,9 +404,22 @@ Result<bool> OvsDatapath::untouched() {
   }
   if (as_left && *as_left) as_left = answerer_.untouched();
   if (!as_left || !*as_left) return as_left;
-  auto flows = bridge_.flows(kCookie, kCookieMask);
-  if (!flows) return flows.error();
-  return same(left_->flows, *flows);
+  return flows_untouched();
+}
+
+/// The first look after a change compares each flow, and remembers what they are in sum: the next
+/// ones have no need of their words.
+Result<bool> OvsDatapath::flows_untouched() {
+  if (left_->seen) {
+    auto digest = bridge_.digest(kCookie, kCookieMask);
+    if (!digest) return digest.error();
+    return *digest == *left_->seen;
+  }
+  auto found = bridge_.digested_flows(kCookie, kCookieMask);
+  if (!found) return found.error();
+  if (!same(left_->flows, found->first)) return false;
+  left_->seen = found->second;
+  return true;
 }
 
 /// What the switch has, as far as it is whole: what the records in the flows say, less everything
@@ -499,6 +516,7 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
     left_.reset();
     return changed;
   }
+  now.seen.reset();
   for (const auto& [key, flow] : *old_flows) now.flows.erase(key);
   for (const auto& [key, flow] : *new_flows) now.flows[key] = flow;
   now.carried = std::move(state);

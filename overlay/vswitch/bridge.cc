@@ -252,19 +252,41 @@ Result<std::vector<std::int64_t>> Bridge::other_flooding(
   return flooding(ports, false);
 }
 
-Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask,
-                                        std::uint8_t table) {
-  std::vector<Flow> flows;
-  auto seen = [](void* aux, const hp_flow* flow) {
+/// Of `flows` and `digest`, one may be null.
+Result<void> Bridge::dump(const FlowFilter& filter, std::vector<Flow>* flows, FlowDigest* digest) {
+  hp_flow_seen* seen = [](void* aux, const hp_flow* flow) {
     static_cast<std::vector<Flow>*>(aux)->push_back(cc_flow(*flow));
   };
+  hp_digest told{};
   auto done = with_daemon([&](Replica&, long long deadline) -> Result<void> {
     auto connection = connect(options_, deadline);
     if (!connection) return connection.error();
-    return outcome(hp_switch_dump(connection->get(), table, cookie, mask, seen, &flows, deadline));
+    return outcome(hp_switch_dump(connection->get(), filter.table, filter.cookie, filter.mask,
+                                  flows ? seen : nullptr, flows, digest ? &told : nullptr,
+                                  deadline));
   });
-  if (!done) return done.error();
+  if (digest) *digest = {told.flows, told.low, told.high};
+  return done;
+}
+
+Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask,
+                                        std::uint8_t table) {
+  std::vector<Flow> flows;
+  if (auto done = dump({cookie, mask, table}, &flows, nullptr); !done) return done.error();
   return flows;
+}
+
+Result<std::pair<std::vector<Flow>, FlowDigest>> Bridge::digested_flows(std::uint64_t cookie,
+                                                                        std::uint64_t mask) {
+  std::pair<std::vector<Flow>, FlowDigest> told;
+  if (auto done = dump({cookie, mask}, &told.first, &told.second); !done) return done.error();
+  return told;
+}
+
+Result<FlowDigest> Bridge::digest(std::uint64_t cookie, std::uint64_t mask) {
+  FlowDigest digest;
+  if (auto done = dump({cookie, mask}, nullptr, &digest); !done) return done.error();
+  return digest;
 }
 
 Result<std::vector<Flow>> Bridge::flows_at(const std::vector<FlowKey>& places) {

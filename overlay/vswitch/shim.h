@@ -74,9 +74,15 @@ char* hp_switch_open(const char* target, long long deadline, struct hp_switch**)
 void hp_switch_close(struct hp_switch*);
 
 typedef void hp_flow_seen(void* aux, const struct hp_flow*);
-/* Every flow of the table (255: of all) whose cookie is `cookie` where `mask` has ones. */
+/* Of flows in whatever order, but for what they have counted and how old they are. */
+struct hp_digest {
+  uint64_t flows; /* how many */
+  uint64_t low, high;
+};
+/* Every flow of the table (255: of all) whose cookie is `cookie` where `mask` has ones. Wants
+ * either of `seen` and `digest`, or both; a digest alone is the cheaper. */
 char* hp_switch_dump(struct hp_switch*, uint8_t table, uint64_t cookie, uint64_t mask,
-                     hp_flow_seen* seen, void* aux, long long deadline);
+                     hp_flow_seen* seen, void* aux, struct hp_digest* digest, long long deadline);
 /* Every flow of the table of `place` that takes no packets but some of those that its match does.
  */
 char* hp_switch_dump_within(struct hp_switch*, const struct hp_flow* place, hp_flow_seen* seen,

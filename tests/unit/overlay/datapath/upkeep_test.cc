@@ -95,6 +95,7 @@ TEST_P(Upkeep, ReadBackIsWhatWasApplied) {
 }
 
 TEST_P(Upkeep, SetAddressIsReadBack) {
+  EXPECT_TRUE(host_.untouched());
   AddressEntry& entry = fabric_.desired_entry(2, two_);
   entry = fabric_.left(two_, 2, 1, 9);
   host_.set_address(entry).value();

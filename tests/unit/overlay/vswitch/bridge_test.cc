@@ -183,6 +183,40 @@ TEST_F(BridgeTest, ManyFlowsGoThrough) {
   EXPECT_THAT(keys(), IsEmpty());
 }
 
+TEST_F(BridgeTest, ADigestIsThatOfTheFlowsWhateverTheyHaveCounted) {
+  const Flow one = flow(200, 1, "in_port=1", "drop"), two = flow(201, 1, "in_port=2", "drop");
+  auto digest = [&] { return bridge_.digest(kOurs, kMask).value(); };
+  const FlowDigest none = digest();
+  EXPECT_EQ(none, FlowDigest{});
+  bridge_.change_flows({add(two), add(flow(7, 1, "", "drop", 0x77)), add(one)}).value();
+  const FlowDigest both = digest();
+  EXPECT_EQ(both.flows, 2u);
+  EXPECT_EQ(bridge_.digested_flows(kOurs, kMask).value().second, both);
+  EXPECT_EQ(bridge_.digested_flows(kOurs, kMask).value().first.size(), 2u);
+  // Counted, and written once more.
+  switch_.ofctl({"packet-out", "br-int",
+                 "in_port=1,packet=" + std::string(200, '0') + ",actions=resubmit(,200)"});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (bridge_.flows(kOurs, kMask, 200).value().front().counts.packets == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+  EXPECT_EQ(digest(), both);
+  EXPECT_EQ(bridge_.digested_flows(kOurs, kMask).value().first.front().counts.packets, 1u);
+  bridge_.change_flows({add(one)}).value();
+  EXPECT_EQ(digest(), both);
+  Flow other = one;
+  for (const Flow& changed :
+       {flow(200, 1, "in_port=1", "output:1"), flow(200, 1, "in_port=1", "drop", kOurs | 1)}) {
+    bridge_.change_flows({add(changed)}).value();
+    EXPECT_FALSE(digest() == both) << changed.body.actions;
+    other = changed;
+  }
+  bridge_.change_flows({remove(other), add(flow(200, 2, "in_port=1", "drop"))}).value();
+  EXPECT_FALSE(digest() == both) << "another priority";
+  bridge_.change_flows({remove(flow(200, 2, "in_port=1", "drop")), add(one)}).value();
+  EXPECT_EQ(digest(), both);
+}
+
 TEST_F(BridgeTest, MetersAreToldAsTheyAreSetAndOthersWithoutARate) {
   switch_.ofctl({"add-meter", "br-int", "meter=7,kbps,bands=type=drop,rate=5"});
   EXPECT_TRUE(bridge_.add_meter({0x48500001, 100}));
