@@ -32,6 +32,7 @@ using vswitch::Bridge;
 using vswitch::BridgePort;
 using vswitch::Flow;
 using vswitch::FlowChange;
+using vswitch::FlowDigest;
 using Problems = std::vector<std::string>;
 
 class OvsDatapath final : public Datapath {
@@ -47,6 +48,7 @@ class OvsDatapath final : public Datapath {
 
   Result<void> apply(const DesiredState& desired) override;
   Result<bool> update(const StateChange& change) override;
+  Result<bool> untouched() override;
   const std::vector<std::string>& mended() const override { return mended_; }
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
@@ -64,12 +66,15 @@ class OvsDatapath final : public Datapath {
     DesiredState carried;
     BridgePorts ports;
     bool whole = false;  ///< All that was desired is carried, and nothing in it contradicts itself.
+    bool done = false;   ///< What is not carried is not for a reason that may pass by itself.
+    std::optional<FlowDigest> seen = {};  ///< Of `flows`, as the switch has been seen to have them.
   };
 
   Result<void> ensure_host_device(const DesiredState& desired);
   Result<std::optional<BridgePorts>> change_ports(const DesiredState& around,
                                                   std::vector<BridgePort>& all);
   Result<bool> change_flows(const FlowPatch& patch);
+  Result<bool> flows_untouched();
   std::vector<Route> in_routing(const std::vector<HostRoute>& routes,
                                 const DesiredState& desired) const;
   void keep_routes(const DesiredState& desired, const std::vector<HostRoute>& routes,
@@ -192,6 +197,7 @@ std::set<std::int64_t> OvsDatapath::senders(const DesiredState& desired, const B
 
 Result<void> OvsDatapath::apply(const DesiredState& desired) {
   mended_.clear();
+  if (left_) left_->done = false;  // and stays so where this fails
   if (auto ready = members_.ensure_tunnel(mended_); !ready) return ready;
   Problems problems;
   if (auto ready = ensure_host_device(desired); !ready) {
@@ -223,6 +229,7 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   std::erase_if(possible.ports,
                 [&](const Port& port) { return !numbers.numbers.contains(port.device); });
   CompiledFlows compiled = compile(possible, numbers);
+  const bool done = problems.empty();
   problems.insert(problems.end(), compiled.problems.begin(), compiled.problems.end());
   auto wanted = words_.of(compiled.flows);
   if (!wanted) return wanted.error();
@@ -250,7 +257,8 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   }
   left_.reset();
   if (problems.size() == left_out) {
-    left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers, problems.empty()};
+    left_ = Programmed{std::move(*wanted), std::move(compiled.carried), numbers, problems.empty(),
+                       done};
   }
   if (problems.empty()) return {};
   return policy::make_error(boost::system::errc::invalid_argument,
@@ -324,6 +332,7 @@ Result<bool> OvsDatapath::change_flows(const FlowPatch& patch) {
     left_.reset();
     return done.error();
   }
+  left_->seen.reset();
   for (const auto& [key, flow] : in_words.before) left_->flows.erase(key);
   for (const auto& [key, flow] : in_words.now) left_->flows[key] = flow;
   return true;
@@ -381,6 +390,37 @@ Result<bool> OvsDatapath::update(const StateChange& change) {
   left_.reset();
   return policy::make_error(boost::system::errc::invalid_argument,
                             boost::algorithm::join(problems, " "));
+}
+
+/// The cheap looks first. That at the flows is the dearest, and still costs far less than to
+/// compute what they should be.
+Result<bool> OvsDatapath::untouched() {
+  if (!left_ || !left_->done) return false;
+  const auto ports = bridge_.ports_at_hand();
+  if (!ports) return false;
+  auto as_left = members_.untouched(*ports, left_->carried.ports);
+  if (as_left && *as_left && host_index_ != 0) as_left = host_port_.untouched(host_index_);
+  if (as_left && *as_left && is_netdev() && options_.local_vtep) {
+    as_left = tunnel_routes_.untouched(left_->carried.vteps, left_->ports.source);
+  }
+  if (as_left && *as_left) as_left = answerer_.untouched();
+  if (!as_left || !*as_left) return as_left;
+  return flows_untouched();
+}
+
+/// The first look after a change compares each flow, and remembers what they are in sum: the next
+/// ones have no need of their words.
+Result<bool> OvsDatapath::flows_untouched() {
+  if (left_->seen) {
+    auto digest = bridge_.digest(kCookie, kCookieMask);
+    if (!digest) return digest.error();
+    return *digest == *left_->seen;
+  }
+  auto found = bridge_.digested_flows(kCookie, kCookieMask);
+  if (!found) return found.error();
+  if (!same(left_->flows, found->first)) return false;
+  left_->seen = found->second;
+  return true;
 }
 
 /// What the switch has, as far as it is whole: what the records in the flows say, less everything
@@ -477,6 +517,7 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
     left_.reset();
     return changed;
   }
+  now.seen.reset();
   for (const auto& [key, flow] : *old_flows) now.flows.erase(key);
   for (const auto& [key, flow] : *new_flows) now.flows[key] = flow;
   now.carried = std::move(state);

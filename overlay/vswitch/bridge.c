@@ -173,15 +173,24 @@ static char* describe_new(struct hp_bridge* bridge, struct ovsdb_idl_txn* txn,
   return NULL;
 }
 
+/* "" is "system", ovs-vswitchd.conf.db(5). */
+static const char* type_of(const struct ovsrec_bridge* row) {
+  return row->datapath_type[0] ? row->datapath_type : "system";
+}
+
+bool hp_bridge_is_there(struct hp_bridge* bridge, const char* datapath_type) {
+  ovsdb_idl_run(bridge->idl);
+  const struct ovsrec_bridge* row = in_sync(bridge) ? find(bridge) : NULL;
+  return row && !strcmp(type_of(row), datapath_type);
+}
+
 char* hp_bridge_ensure(struct hp_bridge* bridge, const char* datapath_type, long long deadline) {
   for (;;) {
     const struct ovsrec_bridge* row = find(bridge);
     if (row) {
-      /* "" is "system", ovs-vswitchd.conf.db(5). */
-      const char* has = row->datapath_type[0] ? row->datapath_type : "system";
-      if (strcmp(has, datapath_type)) {
+      if (strcmp(type_of(row), datapath_type)) {
         return xasprintf("the bridge %s has the datapath type %s, not %s as configured",
-                         bridge->name, has, datapath_type);
+                         bridge->name, type_of(row), datapath_type);
       }
       return NULL;
     }

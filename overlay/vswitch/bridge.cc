@@ -52,6 +52,12 @@ Flow cc_flow(const hp_flow& flow) {
           {flow.packets, flow.bytes}};
 }
 
+/// To the vector `ports`.
+void add_port(void* ports, const hp_bridge_port* port) {
+  static_cast<std::vector<BridgePort>*>(ports)->push_back(
+      {port->name, port->type, port->owner, port->options, port->error, port->number});
+}
+
 }  // namespace
 
 /// The control socket of the ovs-vswitchd that serves the bridge.
@@ -187,16 +193,21 @@ Result<void> Bridge::ensure() {
 
 Result<std::vector<BridgePort>> Bridge::ports() {
   std::vector<BridgePort> ports;
-  auto seen = [](void* aux, const hp_bridge_port* port) {
-    static_cast<std::vector<BridgePort>*>(aux)->push_back(
-        {port->name, port->type, port->owner, port->options, port->error, port->number});
-  };
   auto done = on_thread([&](Replica& replica, long long deadline) -> Result<void> {
     if (auto synced = outcome(hp_bridge_sync(replica.get(), deadline)); !synced) return synced;
-    hp_bridge_ports(replica.get(), seen, &ports);
+    hp_bridge_ports(replica.get(), add_port, &ports);
     return {};
   });
   if (!done) return done.error();
+  return ports;
+}
+
+std::optional<std::vector<BridgePort>> Bridge::ports_at_hand() {
+  std::optional<std::vector<BridgePort>> ports;
+  replica_->thread->call([&] {
+    if (!hp_bridge_is_there(replica_->get(), options_.datapath_type.c_str())) return;
+    hp_bridge_ports(replica_->get(), add_port, &ports.emplace());
+  });
   return ports;
 }
 
@@ -216,34 +227,66 @@ Result<void> Bridge::change_ports(const std::vector<BridgePort>& added,
   });
 }
 
-Result<std::vector<std::int64_t>> Bridge::set_flooding(const std::map<std::int64_t, bool>& ports) {
+Result<std::vector<std::int64_t>> Bridge::flooding(const std::map<std::int64_t, bool>& ports,
+                                                   bool set) {
   std::vector<hp_flooding> wanted;
   for (const auto& [number, flooded] : ports) wanted.push_back({number, flooded, false});
   auto done = with_daemon([&](Replica&, long long deadline) {
-    return outcome(hp_switch_set_flooding(options_.management.c_str(), wanted.data(), wanted.size(),
-                                          deadline));
+    return outcome(hp_switch_flooding(options_.management.c_str(), set, wanted.data(),
+                                      wanted.size(), deadline));
   });
   if (!done) return done.error();
-  std::vector<std::int64_t> changed;
+  std::vector<std::int64_t> others;
   for (const hp_flooding& port : wanted) {
-    if (port.changed) changed.push_back(port.number);
+    if (port.differs) others.push_back(port.number);
   }
-  return changed;
+  return others;
+}
+
+Result<std::vector<std::int64_t>> Bridge::set_flooding(const std::map<std::int64_t, bool>& ports) {
+  return flooding(ports, true);
+}
+
+Result<std::vector<std::int64_t>> Bridge::other_flooding(
+    const std::map<std::int64_t, bool>& ports) {
+  return flooding(ports, false);
+}
+
+/// Of `flows` and `digest`, one may be null.
+Result<void> Bridge::dump(const FlowFilter& filter, std::vector<Flow>* flows, FlowDigest* digest) {
+  hp_flow_seen* seen = [](void* aux, const hp_flow* flow) {
+    static_cast<std::vector<Flow>*>(aux)->push_back(cc_flow(*flow));
+  };
+  hp_digest told{};
+  auto done = with_daemon([&](Replica&, long long deadline) -> Result<void> {
+    auto connection = connect(options_, deadline);
+    if (!connection) return connection.error();
+    return outcome(hp_switch_dump(connection->get(), filter.table, filter.cookie, filter.mask,
+                                  flows ? seen : nullptr, flows, digest ? &told : nullptr,
+                                  deadline));
+  });
+  if (digest) *digest = {told.flows, told.low, told.high};
+  return done;
 }
 
 Result<std::vector<Flow>> Bridge::flows(std::uint64_t cookie, std::uint64_t mask,
                                         std::uint8_t table) {
   std::vector<Flow> flows;
-  auto seen = [](void* aux, const hp_flow* flow) {
-    static_cast<std::vector<Flow>*>(aux)->push_back(cc_flow(*flow));
-  };
-  auto done = with_daemon([&](Replica&, long long deadline) -> Result<void> {
-    auto connection = connect(options_, deadline);
-    if (!connection) return connection.error();
-    return outcome(hp_switch_dump(connection->get(), table, cookie, mask, seen, &flows, deadline));
-  });
-  if (!done) return done.error();
+  if (auto done = dump({cookie, mask, table}, &flows, nullptr); !done) return done.error();
   return flows;
+}
+
+Result<std::pair<std::vector<Flow>, FlowDigest>> Bridge::digested_flows(std::uint64_t cookie,
+                                                                        std::uint64_t mask) {
+  std::pair<std::vector<Flow>, FlowDigest> told;
+  if (auto done = dump({cookie, mask}, &told.first, &told.second); !done) return done.error();
+  return told;
+}
+
+Result<FlowDigest> Bridge::digest(std::uint64_t cookie, std::uint64_t mask) {
+  FlowDigest digest;
+  if (auto done = dump({cookie, mask}, nullptr, &digest); !done) return done.error();
+  return digest;
 }
 
 Result<std::vector<Flow>> Bridge::flows_at(const std::vector<FlowKey>& places) {

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace homeport::overlay::vswitch {
@@ -40,6 +41,7 @@ struct BridgePort {
   std::string options;       ///< "key=value", in order of the keys, separated by commas.
   std::string error;         ///< Why ovs-vswitchd cannot use it; empty when it can.
   std::int64_t number = -1;  ///< Its OpenFlow port; -1 while it has none.
+  bool operator==(const BridgePort&) const = default;
 };
 
 struct FlowKey {
@@ -63,6 +65,13 @@ struct Flow {
   FlowKey key;
   FlowBody body;
   FlowCounts counts;
+};
+
+/// What flows are, whatever they have counted, in few bytes: the same of the same, in any order.
+struct FlowDigest {
+  std::uint64_t flows = 0;  ///< How many,
+  std::uint64_t low = 0, high = 0;
+  bool operator==(const FlowDigest&) const = default;
 };
 
 struct FlowChange {
@@ -123,6 +132,9 @@ class Bridge {
   /// answer.
   Result<void> ensure();
   Result<std::vector<BridgePort>> ports();
+  /// The same without waiting for anybody: nullopt where that cannot be told, or the bridge is not
+  /// there as ensure() leaves it.
+  std::optional<std::vector<BridgePort>> ports_at_hand();
   /// Adds and removes ports, of which only Homeport's are removed, and returns when ovs-vswitchd
   /// has followed. With no changes it looks at its devices again.
   Result<void> change_ports(const std::vector<BridgePort>& added,
@@ -132,10 +144,17 @@ class Bridge {
   /// port. Returns those that were not as wanted; one that is not there is left out. To be said
   /// again when ovs-vswitchd has been started again. It must speak OpenFlow 1.0 too.
   Result<std::vector<std::int64_t>> set_flooding(const std::map<std::int64_t, bool>& ports);
+  /// Returns those that set_flooding() would, and changes nothing.
+  Result<std::vector<std::int64_t>> other_flooding(const std::map<std::int64_t, bool>& ports);
 
   /// Flows whose cookie is `cookie` in the bits of `mask`, of one table or of all (255).
   Result<std::vector<Flow>> flows(std::uint64_t cookie, std::uint64_t mask,
                                   std::uint8_t table = kAllTables);
+  /// Of all tables, with what digest() would have told at that moment.
+  Result<std::pair<std::vector<Flow>, FlowDigest>> digested_flows(std::uint64_t cookie,
+                                                                  std::uint64_t mask);
+  /// Costs less than a tenth of flows().
+  Result<FlowDigest> digest(std::uint64_t cookie, std::uint64_t mask);
   /// Those that are in one of these places, whosever they are. Costs a question for each.
   Result<std::vector<Flow>> flows_at(const std::vector<FlowKey>& places);
   /// All of them at one moment, or none. A flow that is there already keeps its counts.
@@ -174,6 +193,12 @@ class Bridge {
 
  private:
   class Replica;
+  struct FlowFilter {
+    std::uint64_t cookie, mask;
+    std::uint8_t table = kAllTables;
+  };
+  Result<void> dump(const FlowFilter& filter, std::vector<Flow>* flows, FlowDigest* digest);
+  Result<std::vector<std::int64_t>> flooding(const std::map<std::int64_t, bool>& ports, bool set);
   Result<void> set_meter(int command, const Meter& meter);
   /// As on_thread(), for what has to wait for ovs-vswitchd.
   Result<void> with_daemon(const std::function<Result<void>(Replica&, long long deadline)>& action);

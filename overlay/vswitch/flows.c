@@ -9,6 +9,8 @@
 
 #include "byte-order.h"
 #include "flow.h"
+#include "hash.h"
+#include "openflow/openflow-1.1.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/match.h"
 #include "openvswitch/ofp-actions.h"
@@ -251,9 +253,37 @@ static char* read_flows(struct ofpbuf* answer, hp_flow_seen* seen, void* aux, bo
   return result == EOF ? NULL : xstrdup("ovs-vswitchd tells of flows that cannot be read");
 }
 
+/* Adds the flows of one part of a dump, which is left as it was. */
+static char* digest_flows(const struct ofpbuf* answer, struct hp_digest* digest, bool* more) {
+  struct ofpbuf rest = ofpbuf_const_initializer(answer->data, answer->size);
+  enum ofpraw raw;
+  if (ofpraw_pull(&raw, &rest) || raw != OFPRAW_OFPST13_FLOW_REPLY) {
+    return xstrdup("ovs-vswitchd refuses to tell its flows");
+  }
+  *more = ofpmp_more(answer->data);
+  while (rest.size) {
+    struct ofp11_flow_stats* flow = rest.data;
+    const size_t length = rest.size < sizeof *flow ? 0 : ntohs(flow->length);
+    if (length < sizeof *flow || length > rest.size) {
+      return xstrdup("ovs-vswitchd tells of flows that cannot be read");
+    }
+    const struct ofp11_flow_stats told = *flow;
+    flow->duration_sec = flow->duration_nsec = 0;
+    flow->packet_count = flow->byte_count = 0;
+    ovs_u128 hash;
+    hash_bytes128(flow, length, 0, &hash);
+    *flow = told;
+    digest->flows++;
+    digest->low += hash.u64.lo;
+    digest->high += hash.u64.hi;
+    ofpbuf_pull(&rest, length);
+  }
+  return NULL;
+}
+
 static char* request_flows(struct hp_switch* connection,
                            const struct ofputil_flow_stats_request* request, hp_flow_seen* seen,
-                           void* aux, long long deadline) {
+                           void* aux, struct hp_digest* digest, long long deadline) {
   struct ofpbuf* message = ofputil_encode_flow_stats_request(request, protocol);
   ovs_be32 xid = xid_of(message);
   char* refusal = NULL;
@@ -261,17 +291,23 @@ static char* request_flows(struct hp_switch* connection,
   for (bool more = true; more && !why;) {
     struct ofpbuf* answer;
     why = await(connection, xid, &answer, &refusal, deadline);
-    if (!why) {
-      why = read_flows(answer, seen, aux, &more);
-      ofpbuf_delete(answer);
+    if (why) {
+      break;
     }
+    if (digest) {
+      why = digest_flows(answer, digest, &more);
+    }
+    if (seen && !why) {
+      why = read_flows(answer, seen, aux, &more);
+    }
+    ofpbuf_delete(answer);
   }
   free(refusal);
   return why;
 }
 
 char* hp_switch_dump(struct hp_switch* connection, uint8_t table, uint64_t cookie, uint64_t mask,
-                     hp_flow_seen* seen, void* aux, long long deadline) {
+                     hp_flow_seen* seen, void* aux, struct hp_digest* digest, long long deadline) {
   struct ofputil_flow_stats_request request = {
       .cookie = htonll(cookie),
       .cookie_mask = htonll(mask),
@@ -280,7 +316,7 @@ char* hp_switch_dump(struct hp_switch* connection, uint8_t table, uint64_t cooki
       .table_id = table,
   };
   match_init_catchall(&request.match);
-  return request_flows(connection, &request, seen, aux, deadline);
+  return request_flows(connection, &request, seen, aux, digest, deadline);
 }
 
 char* hp_switch_dump_within(struct hp_switch* connection, const struct hp_flow* place,
@@ -294,7 +330,7 @@ char* hp_switch_dump_within(struct hp_switch* connection, const struct hp_flow* 
       .out_port = OFPP_ANY, .out_group = OFPG_ANY, .table_id = place->table};
   minimatch_expand(&fm.match, &request.match);
   release(&fm);
-  return request_flows(connection, &request, seen, aux, deadline);
+  return request_flows(connection, &request, seen, aux, NULL, deadline);
 }
 
 /* Sends a request whose answer says no more than that it was done. */
@@ -360,13 +396,21 @@ char* hp_switch_commit(struct hp_switch* connection, const struct hp_flow_change
   return refusal;
 }
 
-/* Sends a port's new configuration if it has another than the one that is wanted. */
-static char* set_port(struct hp_switch* connection, const struct ofputil_phy_port* port,
-                      struct hp_flooding* wanted, char** refusal, long long deadline) {
-  if (!(port->config & OFPUTIL_PC_NO_FLOOD) == wanted->flooded) {
+struct flooding {
+  bool set;
+  struct hp_flooding* ports;
+  size_t n;
+};
+
+/* Notes a port whose configuration is another than the one that is wanted, and sends it that one
+ * with `set`. */
+static char* look_at_port(struct hp_switch* connection, const struct ofputil_phy_port* port,
+                          bool set, struct hp_flooding* wanted, char** refusal,
+                          long long deadline) {
+  wanted->differs = !(port->config & OFPUTIL_PC_NO_FLOOD) != wanted->flooded;
+  if (!wanted->differs || !set) {
     return NULL;
   }
-  wanted->changed = true;
   const struct ofputil_port_mod change = {
       .port_no = port->port_no,
       .hw_addr = port->hw_addr,
@@ -378,9 +422,9 @@ static char* set_port(struct hp_switch* connection, const struct ofputil_phy_por
 }
 
 /* The ports of one part of their description. */
-static char* set_ports(struct hp_switch* connection, struct ofpbuf* answer,
-                       struct hp_flooding* ports, size_t n, char** refusal, long long deadline,
-                       bool* more) {
+static char* look_at_ports(struct hp_switch* connection, struct ofpbuf* answer,
+                           const struct flooding* wanted, char** refusal, long long deadline,
+                           bool* more) {
   enum ofptype type;
   if (ofptype_pull(&type, answer) || type != OFPTYPE_PORT_DESC_STATS_REPLY) {
     return xstrdup("ovs-vswitchd refuses to tell its ports");
@@ -390,9 +434,9 @@ static char* set_ports(struct hp_switch* connection, struct ofpbuf* answer,
   int result;
   char* why = NULL;
   while (!why && !(result = ofputil_pull_phy_port(OFP10_VERSION, answer, &port))) {
-    for (size_t i = 0; i < n && !why; i++) {
-      if (ports[i].number == ofp_to_u16(port.port_no)) {
-        why = set_port(connection, &port, &ports[i], refusal, deadline);
+    for (size_t i = 0; i < wanted->n && !why; i++) {
+      if (wanted->ports[i].number == ofp_to_u16(port.port_no)) {
+        why = look_at_port(connection, &port, wanted->set, &wanted->ports[i], refusal, deadline);
       }
     }
   }
@@ -402,8 +446,9 @@ static char* set_ports(struct hp_switch* connection, struct ofpbuf* answer,
   return why;
 }
 
-char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size_t n,
-                             long long deadline) {
+char* hp_switch_flooding(const char* target, bool set, struct hp_flooding* ports, size_t n,
+                         long long deadline) {
+  const struct flooding wanted = {.set = set, .ports = ports, .n = n};
   struct hp_switch* connection;
   char* why = open_version(target, OFP10_VERSION, deadline, &connection);
   if (why) {
@@ -417,11 +462,11 @@ char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size
     struct ofpbuf* answer;
     why = await(connection, xid, &answer, &refusal, deadline);
     if (!why) {
-      why = set_ports(connection, answer, ports, n, &refusal, deadline, &more);
+      why = look_at_ports(connection, answer, &wanted, &refusal, deadline, &more);
       ofpbuf_delete(answer);
     }
   }
-  if (!why) {
+  if (!why && set) {
     why = ask(connection, ofputil_encode_barrier_request(OFP10_VERSION), &refusal, deadline);
   }
   hp_switch_close(connection);

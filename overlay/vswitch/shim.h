@@ -43,6 +43,9 @@ struct hp_bridge_port {
 };
 typedef void hp_port_seen(void* aux, const struct hp_bridge_port*);
 void hp_bridge_ports(struct hp_bridge*, hp_port_seen* seen, void* aux);
+/* Whether the replica holds what the server has, and in it the bridge with that datapath type.
+ * Waits for nobody, and changes nothing. */
+bool hp_bridge_is_there(struct hp_bridge*, const char* datapath_type);
 
 /* Adds `added` (marked with their owner) and takes the ports named in `removed` out of the bridge,
  * if they are marked; then waits until ovs-vswitchd has done so. With neither, has it look at its
@@ -71,9 +74,15 @@ char* hp_switch_open(const char* target, long long deadline, struct hp_switch**)
 void hp_switch_close(struct hp_switch*);
 
 typedef void hp_flow_seen(void* aux, const struct hp_flow*);
-/* Every flow of the table (255: of all) whose cookie is `cookie` where `mask` has ones. */
+/* Of flows in whatever order, but for what they have counted and how old they are. */
+struct hp_digest {
+  uint64_t flows; /* how many */
+  uint64_t low, high;
+};
+/* Every flow of the table (255: of all) whose cookie is `cookie` where `mask` has ones. Wants
+ * either of `seen` and `digest`, or both; a digest alone is the cheaper. */
 char* hp_switch_dump(struct hp_switch*, uint8_t table, uint64_t cookie, uint64_t mask,
-                     hp_flow_seen* seen, void* aux, long long deadline);
+                     hp_flow_seen* seen, void* aux, struct hp_digest* digest, long long deadline);
 /* Every flow of the table of `place` that takes no packets but some of those that its match does.
  */
 char* hp_switch_dump_within(struct hp_switch*, const struct hp_flow* place, hp_flow_seen* seen,
@@ -93,12 +102,12 @@ char* hp_switch_commit(struct hp_switch*, const struct hp_flow_change* changes, 
 struct hp_flooding {
   int64_t number; /* OpenFlow port */
   bool flooded;
-  bool changed; /* set by the call: it was not as wanted */
+  bool differs; /* set by the call: it was not as wanted */
 };
-/* Makes the ports be as wanted; those that there are not are left out. By OpenFlow 1.0, which alone
- * has it. ovs-vswitchd forgets it when it ends. */
-char* hp_switch_set_flooding(const char* target, struct hp_flooding* ports, size_t n,
-                             long long deadline);
+/* Looks at the ports, and with `set` makes them be as wanted; those that there are not are left
+ * out. By OpenFlow 1.0, which alone has it. ovs-vswitchd forgets it when it ends. */
+char* hp_switch_flooding(const char* target, bool set, struct hp_flooding* ports, size_t n,
+                         long long deadline);
 
 /* Meters, each with one band that drops what is more than `rate` packets a second. */
 struct hp_meter {

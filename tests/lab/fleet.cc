@@ -52,12 +52,13 @@ Fleet::Fleet(FleetOptions options)
                    .memory_mib = options_.host_memory_mib,
                    .holdable = options_.holdable,
                    .watch_taps = !options_.containers};
-  host.lanes_apart = options_.open_vswitch;
+  host.lanes_apart = !options_.open_vswitch.empty();
   const auto& clocks = options_.clocks_off_seconds;
   for (auto [number, place] : {std::pair(0u, &a_), {1u, &b_}, {2u, &c_}}) {
     if (number < clocks.size()) host.clock_off_seconds = clocks[number];
-    host.open_vswitch = options_.open_vswitch && place == &a_;
-    *place = &lab_.add_host(std::string("host") + static_cast<char>('A' + number), host);
+    const char letter = static_cast<char>('A' + number);
+    host.open_vswitch = options_.open_vswitch.find(letter) != std::string::npos;
+    *place = &lab_.add_host(std::string("host") + letter, host);
   }
   lab_.add_network(options_.host_access);
   lab_.start_agents();
@@ -67,12 +68,12 @@ Fleet::Fleet(FleetOptions options)
       watches_.push_back(host->underlay().watch());
       containers_.push_back(&lab_.add_container(options_.guest, *host));
     }
-    if (options_.open_vswitch) lab_.complete_packets();
+    if (!options_.open_vswitch.empty()) lab_.complete_packets();
     lab_.add_container_application(options_.guest, *a_);
     wait_settled(*a_);
     return;
   }
-  if (options_.open_vswitch) lab_.complete_packets();
+  if (!options_.open_vswitch.empty()) lab_.complete_packets();
   lab_.add_guest(options_.guest, *a_);
   guest_ = std::make_unique<GuestControl>(client, options_.guest.ipv4);
 }

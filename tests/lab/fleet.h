@@ -22,7 +22,7 @@ struct FleetOptions {
   std::vector<long> clocks_off_seconds = {};  ///< of the agents of A, B and C
   bool host_access = true;                    ///< hosts' own processes reach the applications
   bool holdable = false;                      ///< moves can be held at a step, see Host::hold_at()
-  bool open_vswitch = false;  ///< host A's datapath is Open vSwitch's, those of the others eBPF
+  std::string open_vswitch = {};  ///< "AC": the datapath of A and C is Open vSwitch's, of B eBPF
 };
 
 /// One task as `homeport task show --json` and `homeport move --json` print it.

@@ -220,6 +220,8 @@ bool Host::signal_guest(const std::string& application, int signal) const {
 
 void Host::learn_neighbor(const std::string& address) {
   if (!open_vswitch_) return;
+  // It learns from answers, and the kernel does not ask for what it knows already.
+  inside_.ip("neigh flush to " + address);
   wait_until(
       [&] {
         inside_.run([&] {

@@ -63,6 +63,7 @@ class Host {
   bool signal_guest(const std::string& application, int signal) const;
   /// Open vSwitch on this host, where its datapath is of that kind.
   OpenVSwitch& open_vswitch() { return *open_vswitch_; }
+  bool has_open_vswitch() const { return open_vswitch_ != nullptr; }
   /// Has a userspace switch ask for that underlay address: it drops what it has to send there
   /// first.
   void learn_neighbor(const std::string& address);

@@ -174,6 +174,7 @@ void Lab::complete_packets() {
   };
   for (auto& host : hosts_) complete(host->inside());
   for (auto& container : containers_) complete(*container);
+  if (client_host_ != nullptr && client_host_->has_open_vswitch()) complete(*client_);
   for (auto& host : hosts_) {
     for (auto& other : hosts_) {
       if (other != host) host->learn_neighbor(other->underlay_address());
@@ -197,6 +198,7 @@ void Lab::add_network(bool host_access) {
 
 const Namespace& Lab::add_client(Host& host) {
   client_ = std::make_unique<Namespace>(own_name("client"));
+  client_host_ = &host;
   client_link_ = join(*client_, host, "cli0", "52:54:00:00:01:02", "10.1.0.2", "fd01::2");
   homeport_checked(
       "app add client --driver netdev --device cli0 --network net1 "

@@ -55,9 +55,9 @@ class Lab {
   Host& add_host(const std::string& name, HostOptions options = {});
   Host& host(const std::string& name);
   std::vector<Host*> hosts();
-  /// Has every device that is there now send whole packets with complete checksums, as a network
-  /// card would: a userspace switch reads them from the other end, and sees nothing else of them.
-  /// And has such switches learn where the other hosts are. After the agents' start.
+  /// Has every device that is there now and that a userspace switch may read from the other end
+  /// send whole packets with complete checksums, as a network card would: it sees nothing else of
+  /// them. And has such switches learn where the other hosts are. After the agents' start.
   void complete_packets();
   /// Starts every agent that does not run and waits until all are ready.
   void start_agents();
@@ -109,6 +109,7 @@ class Lab {
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unique_ptr<Namespace> client_;
   std::unique_ptr<Link> client_link_;
+  const Host* client_host_ = nullptr;
   std::vector<std::unique_ptr<Namespace>> containers_;
   std::vector<std::unique_ptr<Link>> container_links_;
   TapRecord taps_;

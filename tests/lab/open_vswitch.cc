@@ -48,8 +48,9 @@ OpenVSwitch::OpenVSwitch(const Namespace& host, fs::path directory, const std::s
                 {database, "--remote=p" + socket("db.sock"),
                  "--unixctl=" + (directory_ / "db.ctl").string(), "--no-self-confinement"});
   database_ = std::make_unique<Process>(server, options("ovsdb-server.out"));
-  wait_until([&] { return fs::exists(directory_ / "db.sock"); }, 10s, "ovsdb-server to serve");
-  vsctl("--no-wait init");
+  // Its socket is there a moment before it listens.
+  wait_until([&] { return run_command(vsctl_command("--no-wait init")).status == 0; }, 10s,
+             "ovsdb-server to serve", [&] { return database_->log_tail(); });
   // With the priority that the distribution's service gives it.
   Command daemon{"nice", "-n", "-10"};
   for (auto& word : program("ovs-vswitchd")) daemon.push_back(std::move(word));
@@ -63,10 +64,14 @@ OpenVSwitch::OpenVSwitch(const Namespace& host, fs::path directory, const std::s
   host_.ip("link set br-phy up");
 }
 
-std::string OpenVSwitch::vsctl(const std::string& arguments) const {
+Command OpenVSwitch::vsctl_command(const std::string& arguments) const {
   Command command{"ovs-vsctl", "--timeout=20", "--db=" + socket("db.sock")};
   for (auto& word : words(arguments)) command.push_back(std::move(word));
-  return run_checked(command);
+  return command;
+}
+
+std::string OpenVSwitch::vsctl(const std::string& arguments) const {
+  return run_checked(vsctl_command(arguments));
 }
 
 std::string OpenVSwitch::ofctl(const std::string& command, const std::string& bridge,

@@ -37,6 +37,7 @@ class OpenVSwitch {
 
  private:
   Command program(const std::string& name) const;
+  Command vsctl_command(const std::string& arguments) const;
   ProcessOptions options(const std::string& log) const;
   std::string socket(const std::string& name) const;
 

@@ -26,7 +26,7 @@ class OpenVSwitchHost : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     fleet_ = std::make_unique<Fleet>(
-        FleetOptions{.name = "ovs", .containers = true, .open_vswitch = true});
+        FleetOptions{.name = "ovs", .containers = true, .open_vswitch = "A"});
   }
   static void TearDownTestSuite() { fleet_.reset(); }
 
@@ -271,7 +271,7 @@ TEST_F(OpenVSwitchHost, ALiveTraceCountsPacketsOfTheFlows) {
 }
 
 TEST(OpenVSwitchGuest, AGuestMovesFromAndToItUnderTraffic) {
-  FleetOptions options{.name = "ovs-guest", .open_vswitch = true};
+  FleetOptions options{.name = "ovs-guest", .open_vswitch = "A"};
   options.guest.offloads = false;
   Fleet fleet(options);
   Lab& lab = fleet.lab();

@@ -23,11 +23,20 @@ constexpr std::uint32_t kTapMtu = 9216;
 
 }  // namespace
 
-Result<void> widen_taps(const std::vector<Port>& ports, const std::vector<Link>& links) {
+std::vector<std::string> narrow_taps(const std::vector<Port>& ports,
+                                     const std::vector<Link>& links) {
+  std::vector<std::string> narrow;
   for (const Port& port : ports) {
     auto link = std::ranges::find(links, port.device, &Link::name);
     if (link == links.end() || link->kind != "tun" || link->mtu >= kTapMtu) continue;
-    if (auto set = set_link_mtu(port.device, kTapMtu); !set) return set;
+    narrow.push_back(port.device);
+  }
+  return narrow;
+}
+
+Result<void> widen_taps(const std::vector<Port>& ports, const std::vector<Link>& links) {
+  for (const std::string& tap : narrow_taps(ports, links)) {
+    if (auto set = set_link_mtu(tap, kTapMtu); !set) return set;
   }
   return {};
 }
@@ -60,20 +69,27 @@ void Answerer::start() {
   bridge_.answer_punted(kController, answer);
 }
 
-Result<void> Answerer::keep_meters(const std::set<std::int64_t>& ports,
-                                   std::vector<std::string>& mended) {
+/// Of Homeport's meters in the bridge.
+Result<std::map<std::uint32_t, std::uint32_t>> Answerer::rates() {
   auto meters = bridge_.meters(false);
   if (!meters) return meters.error();
   std::map<std::uint32_t, std::uint32_t> rates;
   for (const Meter& meter : *meters) {
     if ((meter.id & kMeterMask) == kMeter) rates[meter.id] = meter.rate;
   }
+  return rates;
+}
+
+Result<void> Answerer::keep_meters(const std::set<std::int64_t>& ports,
+                                   std::vector<std::string>& mended) {
+  auto rates = this->rates();
+  if (!rates) return rates.error();
   std::set<std::uint32_t> wanted;
   for (const std::int64_t port : ports) {
     const std::uint32_t id = meter_of(port);
     wanted.insert(id);
-    auto found = rates.find(id);
-    const bool missing = found == rates.end();
+    auto found = rates->find(id);
+    const bool missing = found == rates->end();
     if (!missing && found->second == kTooBigRate) continue;
     if (left_.contains(id)) {
       mended.push_back(fmt::format("the meter {} was {}", id, missing ? "missing" : "changed"));
@@ -83,7 +99,7 @@ Result<void> Answerer::keep_meters(const std::set<std::int64_t>& ports,
     if (!made) return made;
   }
   others_.clear();
-  for (const auto& [id, rate] : rates) {
+  for (const auto& [id, rate] : *rates) {
     if (!wanted.contains(id)) others_.insert(id);
   }
   left_ = std::move(wanted);
@@ -95,6 +111,14 @@ Result<void> Answerer::drop_meters() {
     if (auto gone = bridge_.remove_meter(id); !gone) return gone;
   }
   return {};
+}
+
+Result<bool> Answerer::untouched() {
+  auto rates = this->rates();
+  if (!rates) return rates.error();
+  return rates->size() == left_.size() && std::ranges::all_of(*rates, [&](const auto& meter) {
+           return left_.contains(meter.first) && meter.second == kTooBigRate;
+         });
 }
 
 Result<void> Answerer::count(TotalCounters& totals) {

@@ -7,6 +7,7 @@
 #include "overlay/vswitch/bridge.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -14,8 +15,12 @@
 
 namespace homeport::overlay::ovs {
 
-/// Has a userspace switch read all that guests write into their taps: of a frame that is longer
-/// than the device's MTU it reads nothing, and the kernel takes any from a guest.
+/// The taps among the ports of which a userspace switch does not read all that guests write into
+/// them: of a frame that is longer than the device's MTU it reads nothing, and the kernel takes any
+/// from a guest.
+std::vector<std::string> narrow_taps(const std::vector<Port>& ports,
+                                     const std::vector<Link>& links);
+/// Has it read all of those too.
 Result<void> widen_taps(const std::vector<Port>& ports, const std::vector<Link>& links);
 
 class Answerer {
@@ -31,6 +36,8 @@ class Answerer {
   Result<void> keep_meters(const std::set<std::int64_t>& ports, std::vector<std::string>& mended);
   /// Takes away the others, after the flows that referred to them.
   Result<void> drop_meters();
+  /// Whether the meters are as these two have left them.
+  Result<bool> untouched();
 
   /// Adds what was answered, what was cut, and what was dropped.
   Result<void> count(TotalCounters& totals);
@@ -38,6 +45,7 @@ class Answerer {
  private:
   /// What the thread of the bridge's connections has, too.
   struct Counts;
+  Result<std::map<std::uint32_t, std::uint32_t>> rates();
 
   vswitch::Bridge& bridge_;
   std::shared_ptr<Counts> counts_;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace homeport::overlay::ovs {
 
 std::vector<vswitch::FlowChange> changes(const FlowImage& current, const FlowImage& wanted) {
@@ -40,6 +42,13 @@ std::vector<std::string> differences(const FlowImage& left, const FlowImage& fou
     told.push_back(one);
   }
   return told;
+}
+
+bool same(const FlowImage& left, const std::vector<vswitch::Flow>& found) {
+  return left.size() == found.size() && std::ranges::all_of(found, [&](const vswitch::Flow& flow) {
+           auto there = left.find(flow.key);
+           return there != left.end() && there->second.body == flow.body;
+         });
 }
 
 DesiredState without(const DesiredState& state, const std::set<std::string>& owners) {

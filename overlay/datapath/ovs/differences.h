@@ -18,6 +18,10 @@ std::vector<vswitch::FlowChange> changes(const FlowImage& current, const FlowIma
 std::vector<std::string> differences(const FlowImage& left, const FlowImage& found);
 inline constexpr std::size_t kToldDifferences = 8;
 
+/// Whether `found` are the flows of `left` and no others, whatever they have counted. What
+/// differences() tells of costs more.
+bool same(const FlowImage& left, const std::vector<vswitch::Flow>& found);
+
 /// `state` less everything whose flows belong to one of these owners.
 DesiredState without(const DesiredState& state, const std::set<std::string>& owners);
 

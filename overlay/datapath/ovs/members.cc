@@ -56,9 +56,11 @@ Result<void> BridgeMembers::ensure_tunnel(std::vector<std::string>& mended) {
                       "for the VXLAN device",
                       options_.bridge.name, wanted.name));
     }
-    left_.insert(wanted.name);
+    const bool known = !left_.insert(wanted.name).second;
     if (port->options == wanted.options && port->number > 0) return {};
     if (port->options != wanted.options) {
+      if (known)
+        mended.push_back(fmt::format("the options of the port {} were others", port->name));
       if (auto gone = bridge_.change_ports({}, {wanted.name}); !gone) return gone;
       if (auto made = bridge_.change_ports({wanted}, {}); !made) return made;
     } else if (auto looked = bridge_.change_ports({}, {}); !looked) {
@@ -98,7 +100,7 @@ Result<std::vector<BridgePort>> BridgeMembers::add(const DesiredState& desired, 
   if (!links) return links.error();
   std::set<std::string> devices;
   for (const Link& link : *links) devices.insert(link.name);
-  if (options_.bridge.datapath_type == "netdev") {
+  if (is_netdev()) {
     if (auto widened = widen_taps(desired.ports, *links); !widened) {
       problems.push_back(widened.error().message + ".");
     }
@@ -145,14 +147,48 @@ void BridgeMembers::remove_others(const std::vector<BridgePort>& ports, const De
                                   Problems& problems) {
   const std::vector<BridgePort> all = wanted(desired);
   std::vector<std::string> removed;
+  settled_.clear();
   for (const BridgePort& port : ports) {
+    const bool is_wanted = find_port(all, port.name) != nullptr;
     const bool own = port.owner == kPortOwner || port.owner == kHostOwner;
-    if (own && !find_port(all, port.name)) removed.push_back(port.name);
+    if (own && !is_wanted) {
+      removed.push_back(port.name);
+    } else if (is_wanted || !port.owner.empty()) {
+      settled_[port.name] = port;
+    }
   }
   if (removed.empty()) return;
   if (auto changed = bridge_.change_ports({}, removed); !changed) {
     problems.push_back(changed.error().message + ".");
   }
+}
+
+Result<bool> BridgeMembers::untouched(const std::vector<BridgePort>& found,
+                                      const std::vector<Port>& applications) {
+  std::size_t same = 0;
+  for (const BridgePort& port : found) {
+    auto left = settled_.find(port.name);
+    if (left != settled_.end() && left->second == port) {
+      ++same;
+    } else if (left != settled_.end() || !port.owner.empty()) {
+      return false;
+    }
+  }
+  if (same != settled_.size()) return false;
+
+  auto links = list_links();
+  if (!links) return links.error();
+  std::set<std::string> devices;
+  for (const Link& link : *links) devices.insert(link.name);
+  const bool all_there = std::ranges::all_of(
+      applications, [&](const Port& port) { return devices.contains(port.device); });
+  if (!all_there || (is_netdev() && !narrow_taps(applications, *links).empty())) return false;
+
+  std::map<std::int64_t, bool> numbers;
+  for (const auto& [name, flooding] : flooding_) numbers[flooding.number] = flooding.on;
+  auto others = bridge_.other_flooding(numbers);
+  if (!others) return others.error();
+  return others->empty();
 }
 
 Result<void> BridgeMembers::remove(const std::string& name) {
@@ -192,7 +228,7 @@ void BridgeMembers::keep_apart(const std::vector<BridgePort>& ports, const Desir
 
 BridgePorts BridgeMembers::usable(const std::vector<BridgePort>& ports) const {
   BridgePorts result;
-  const bool netdev = options_.bridge.datapath_type == "netdev";
+  const bool netdev = is_netdev();
   result.answers_nd = netdev;
   // The kernel fragments outer packets of IPv4.
   result.answers_too_big = netdev || (options_.local_vtep && options_.local_vtep->is_v6());

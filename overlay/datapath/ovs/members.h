@@ -41,11 +41,18 @@ class BridgeMembers {
   void keep_apart(const std::vector<vswitch::BridgePort>& ports, const DesiredState& desired,
                   Problems& problems, std::vector<std::string>& mended);
 
-  /// Takes Homeport's ports out of the bridge that are no longer wanted. Other people's stay.
+  /// Takes Homeport's ports out of the bridge that are no longer wanted, the last of a look. Other
+  /// people's stay.
   void remove_others(const std::vector<vswitch::BridgePort>& ports, const DesiredState& desired,
                      Problems& problems);
 
   Result<void> remove(const std::string& name);
+
+  /// Whether `found`, all ports of the bridge, are those that the last remove_others() left, as
+  /// they were, where the devices of `applications` are there and as add() has them, and what other
+  /// people's flows send to all ports goes where keep_apart() lets it.
+  Result<bool> untouched(const std::vector<vswitch::BridgePort>& found,
+                         const std::vector<Port>& applications);
 
   /// The ports by their numbers, with what the switch can do.
   BridgePorts usable(const std::vector<vswitch::BridgePort>& ports) const;
@@ -56,6 +63,7 @@ class BridgeMembers {
     bool on = false;
   };
 
+  bool is_netdev() const { return options_.bridge.datapath_type == "netdev"; }
   std::vector<vswitch::BridgePort> wanted(const DesiredState& desired) const;
   void note_made(const std::string& name, std::vector<std::string>& mended) const;
 
@@ -64,6 +72,7 @@ class BridgeMembers {
   const std::string host_end_;
   std::set<std::string> left_;  ///< The names of those left in the bridge.
   std::map<std::string, Flooding> flooding_;
+  std::map<std::string, vswitch::BridgePort> settled_;  ///< Those left at the end of the last look.
 };
 
 }  // namespace homeport::overlay::ovs

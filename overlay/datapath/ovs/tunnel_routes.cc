@@ -43,7 +43,7 @@ bool is_on_link(const IpAddress& host, const LinkAddress& own) {
          asio::ip::network_v6(own.address.to_v6(), prefix).canonical();
 }
 
-Result<std::map<IpAddress, GivenRoute>> TunnelRoutes::given() {
+Result<TunnelRoutes::Given> TunnelRoutes::given() {
   auto shown = bridge_.ask("ovs/route/show", {});
   if (!shown) return shown.error();
   return read_given_routes(*shown);
@@ -61,56 +61,78 @@ Result<void> TunnelRoutes::change(const std::string& command, const IpAddress& h
       done.error());
 }
 
-Result<void> TunnelRoutes::keep(const std::vector<IpAddress>& hosts,
-                                std::vector<std::string>& mended) {
+/// Hosts and the VTEP as they are now, beside what the switch has been given.
+Result<TunnelRoutes::Ways> TunnelRoutes::look(const std::vector<IpAddress>& hosts) {
   auto addresses = list_addresses();
   if (!addresses) return addresses.error();
   auto links = list_links();
   if (!links) return links.error();
   auto there = given();
   if (!there) return there.error();
+  Ways ways{std::move(*there), {}, {}};
   auto own = std::ranges::find(*addresses, *options_.local_vtep, &LinkAddress::address);
-  auto link = own == addresses->end() ? links->end()
-                                      : std::ranges::find(*links, own->link_index, &Link::index);
-  std::set<IpAddress> wanted;
-  if (link != links->end()) {
-    for (const IpAddress& host : hosts) {
-      if (is_on_link(host, *own)) wanted.insert(host);
-    }
+  if (own == addresses->end()) return ways;
+  auto link = std::ranges::find(*links, own->link_index, &Link::index);
+  if (link == links->end()) return ways;
+  ways.own = {link->name, own->address};
+  for (const IpAddress& host : hosts) {
+    if (is_on_link(host, *own)) ways.wanted.insert(host);
   }
+  return ways;
+}
+
+/// The source was chosen when the route was given, and maybe among other addresses.
+bool TunnelRoutes::is_right(const Ways& ways, const IpAddress& host) const {
+  auto found = ways.given.find(host);
+  return found != ways.given.end() && found->second.device == ways.own.device &&
+         (left_.contains(host) || found->second.source == ways.own.source);
+}
+
+Result<void> TunnelRoutes::keep(const std::vector<IpAddress>& hosts,
+                                std::vector<std::string>& mended) {
+  auto ways = look(hosts);
+  if (!ways) return ways.error();
   for (const IpAddress& host : left_) {
-    if (wanted.contains(host) || !there->contains(host)) continue;
+    if (ways->wanted.contains(host) || !ways->given.contains(host)) continue;
     if (auto gone = change("ovs/route/del", host, ""); !gone) return gone;
   }
-  for (const IpAddress& host : wanted) {
-    auto found = there->find(host);
-    // The source was chosen when the route was given, and maybe among other addresses.
-    if (found != there->end() && found->second.device == link->name &&
-        (left_.contains(host) || found->second.source == own->address)) {
-      continue;
-    }
+  for (const IpAddress& host : ways->wanted) {
+    if (is_right(*ways, host)) continue;
     if (left_.contains(host)) {
       mended.push_back(fmt::format("the way of ovs-vswitchd to the host {} was {}",
                                    host.to_string(),
-                                   found == there->end() ? "missing" : "changed"));
+                                   ways->given.contains(host) ? "changed" : "missing"));
     }
-    if (auto made = change("ovs/route/add", host, link->name); !made) return made;
+    if (auto made = change("ovs/route/add", host, ways->own.device); !made) return made;
   }
-  left_ = std::move(wanted);
+  left_ = std::move(ways->wanted);
   return {};
 }
 
-Result<IpAddress> TunnelRoutes::source(const std::vector<IpAddress>& hosts) {
+IpAddress TunnelRoutes::source_by(const Given& given, const std::vector<IpAddress>& hosts) const {
   const IpAddress vtep = *options_.local_vtep;
-  auto there = given();
-  if (!there) return there.error();
   const bool all = std::ranges::all_of(hosts, [&](const IpAddress& host) {
-    auto found = there->find(host);
-    return host.is_v6() != vtep.is_v6() || (found != there->end() && found->second.source == vtep);
+    auto found = given.find(host);
+    return host.is_v6() != vtep.is_v6() || (found != given.end() && found->second.source == vtep);
   });
   if (!all) return vtep;
   return vtep.is_v6() ? IpAddress(asio::ip::address_v6::any())
                       : IpAddress(asio::ip::address_v4::any());
+}
+
+Result<IpAddress> TunnelRoutes::source(const std::vector<IpAddress>& hosts) {
+  auto there = given();
+  if (!there) return there.error();
+  return source_by(*there, hosts);
+}
+
+Result<bool> TunnelRoutes::untouched(const std::vector<IpAddress>& hosts,
+                                     const std::optional<IpAddress>& source) {
+  auto ways = look(hosts);
+  if (!ways) return ways.error();
+  return ways->wanted == left_ &&
+         std::ranges::all_of(left_, [&](const IpAddress& host) { return is_right(*ways, host); }) &&
+         source_by(ways->given, hosts) == source;
 }
 
 }  // namespace homeport::overlay::ovs

@@ -17,6 +17,7 @@
 #include "overlay/vswitch/bridge.h"
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -48,9 +49,23 @@ class TunnelRoutes {
   /// What flows are to set for the outer source, as it is: the unspecified address where all of
   /// these hosts have such a route with the VTEP for its source; otherwise the VTEP.
   Result<policy::IpAddress> source(const std::vector<policy::IpAddress>& hosts);
+  /// Whether keep() of these hosts has nothing to do, and source() of them is that one.
+  Result<bool> untouched(const std::vector<policy::IpAddress>& hosts,
+                         const std::optional<policy::IpAddress>& source);
 
  private:
-  Result<std::map<policy::IpAddress, GivenRoute>> given();
+  using Given = std::map<policy::IpAddress, GivenRoute>;
+  struct Ways {
+    Given given;                         ///< What the switch has been given, by whomever.
+    std::set<policy::IpAddress> wanted;  ///< The hosts that are to have one,
+    GivenRoute own;                      ///< and what it leads by.
+  };
+
+  Result<Given> given();
+  Result<Ways> look(const std::vector<policy::IpAddress>& hosts);
+  bool is_right(const Ways& ways, const policy::IpAddress& host) const;
+  policy::IpAddress source_by(const Given& given,
+                              const std::vector<policy::IpAddress>& hosts) const;
   Result<void> change(const std::string& command, const policy::IpAddress& host,
                       const std::string& device);
 

@@ -116,6 +116,13 @@ struct Host {
   Result<DesiredState> read_back() {
     return inside.run([&] { return datapath->read_back(); });
   }
+  /// What it finds wrong is for apply() to say.
+  bool untouched() {
+    return inside.run([&] {
+      auto untouched = datapath->untouched();
+      return untouched && *untouched;
+    });
+  }
   Result<void> set_address(const AddressEntry& entry) {
     return inside.run([&] { return datapath->set_address(entry); });
   }

@@ -273,6 +273,7 @@ TEST(FlowImage, DifferencesAreToldByOwner) {
   const FlowImage left = compile(small_state(), bridge()).flows;
   FlowImage found = left;
   EXPECT_THAT(differences(left, found), IsEmpty());
+  EXPECT_TRUE(same(left, as_dump(found)));
   std::erase_if(found, [](const auto& item) {
     return item.second.owner == "the address 02:00:00:00:00:02 of network 42";
   });
@@ -294,7 +295,24 @@ TEST(FlowImage, DifferencesAreToldByOwner) {
     }
   }
   EXPECT_THAT(differences(left, mended), IsEmpty());
+  EXPECT_TRUE(same(left, as_dump(mended)));
   EXPECT_THAT(differences({}, left), testing::SizeIs(kToldDifferences + 1));
+}
+
+TEST(FlowImage, OneFlowThatIsMissingOrMoreOrAnotherIsNotTheSame) {
+  const FlowImage left = compile(small_state(), bridge()).flows;
+  FlowImage missing = left, more = left, body = left, cookie = left, place = left;
+  missing.erase(missing.begin());
+  more[{kAddress, 9, "dl_dst=02:00:00:00:00:77"}] = {{kCookie, "drop"}, ""};
+  body.begin()->second.body.actions = "note:41";
+  cookie.begin()->second.body.cookie ^= 1;
+  auto moved = place.extract(place.begin());
+  moved.key().match = "in_port=77";
+  place.insert(std::move(moved));
+  for (const FlowImage* found : {&missing, &more, &body, &cookie, &place}) {
+    EXPECT_FALSE(same(left, as_dump(*found)));
+  }
+  EXPECT_FALSE(same(left, {}));
 }
 
 }  // namespace

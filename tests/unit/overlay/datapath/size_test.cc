@@ -1,8 +1,7 @@
 // Packets as big as the tunnel carries, and bigger ones: nothing disappears in silence.
+#include "tests/bulk.h"
 #include "tests/unit/overlay/datapath/fabric.h"
 #include "tests/unit/overlay/datapath/frames.h"
-
-#include <boost/asio/ip/tcp.hpp>
 
 #include <gmock/gmock.h>
 #include <net/if.h>
@@ -20,7 +19,6 @@
 namespace homeport::overlay {
 namespace {
 
-using boost::asio::ip::tcp;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -53,46 +51,30 @@ class Size : public testing::TestWithParam<Fleet> {
     for (int number : {1, 2}) fabric_.set_mtu(fabric_.app(number), number, 1500);
   }
 
-  /// Sends 16 MiB over one TCP connection and compares every byte.
   void expect_bulk(const policy::IpAddress& to) {
-    boost::asio::io_context io;
-    tcp::acceptor acceptor = two_.inside.run(
-        [&] { return tcp::acceptor(io, tcp::endpoint(to.is_v6() ? tcp::v6() : tcp::v4(), 0)); });
-    tcp::socket client = one_.inside.run([&] {
-      tcp::socket socket(io);
-      socket.open(to.is_v6() ? tcp::v6() : tcp::v4());
-      return socket;
-    });
-    const timeval patience{.tv_sec = 10, .tv_usec = 0};
-    ::setsockopt(client.native_handle(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-    client.connect({to, acceptor.local_endpoint().port()});
-    tcp::socket server = acceptor.accept();
-    ::setsockopt(server.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-
-    std::vector<std::uint32_t> sent(4 << 20);
-    for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<std::uint32_t>(i * 7);
-    const std::size_t length = sent.size() * sizeof(sent[0]);
-    std::thread sender([&] {
-      for (std::size_t done = 0; done < length;) {
-        const ssize_t now =
-            ::send(client.native_handle(), reinterpret_cast<const char*>(sent.data()) + done,
-                   length - done, MSG_NOSIGNAL);
-        if (now <= 0) return;
-        done += static_cast<std::size_t>(now);
-      }
-    });
-    std::vector<std::uint32_t> received(sent.size());
-    const ssize_t got = ::recv(server.native_handle(), received.data(), length, MSG_WAITALL);
-    server.close();
-    sender.join();
-    EXPECT_EQ(got, static_cast<ssize_t>(length));
-    EXPECT_TRUE(received == sent);
+    EXPECT_EQ(test::send_bulk(one_.inside, two_.inside, to), "");
   }
 
   /// Whether the application's kernel has been told what fits on the way to application 2.
   bool knows(const App& app, bool v6) {
     return app.inside.succeeds("ip route get " + (v6 ? two_.v6 : two_.v4).to_string() +
                                " | grep -q 'mtu 1430'");
+  }
+
+  /// A packet of so many bytes behind its IPv4 header comes in fragments, in their order.
+  static void expect_parts(Sniffer& sniffer, const policy::MacAddress& to, std::size_t length) {
+    auto is_part = [&](const std::string& got) {
+      return got.substr(0, 6) == bytes_of(to) && read16(got, 12) == 0x0800;
+    };
+    std::size_t payload = 0;
+    while (payload < length) {
+      const auto part = sniffer.next(is_part);
+      ASSERT_TRUE(part);
+      EXPECT_EQ((read16(*part, 20) & 0x1fff) * 8, payload);
+      payload += part->size() - 34;
+    }
+    EXPECT_EQ(payload, length);
+    EXPECT_FALSE(sniffer.pending(is_part));
   }
 
   static void set_discovery(const Socket& socket, bool v6, int mode) {
@@ -204,6 +186,32 @@ TEST_P(Answers, WhatCannotBeAnsweredIsFragmentedOrCounted) {
   EXPECT_EQ(frame->size(), 1514u);
 }
 
+/// Frames that come in outer packets of which a router or the sender's kernel has made fragments.
+class OuterFragments : public Size {};
+
+TEST_P(OuterFragments, OfAnotherHostsPacketsAreTaken) {
+  believe_in_1500();
+  const bool v6 = GetParam().underlay == Underlay::v6;
+  const std::string frame = transport_frame(two_.mac, one_.mac, one_.v4, two_.v4, 17, 1514);
+  Sniffer wire(fabric_.host(2).inside, "underlay"), application(two_.inside);
+  // No datapath sends such over IPv6; its kernel does what it is told.
+  Socket host(fabric_.host(1).inside, v6);
+  set_discovery(host, v6, IP_PMTUDISC_DONT);
+  host.send(fabric_.host(2).vtep, kUdpPort,
+            std::string("\x08\0\0\0\0", 5) + be16(kVni) + '\0' + frame);
+  EXPECT_TRUE(wire.next([&](const std::string& seen) {
+    if (v6) return read16(seen, 12) == 0x86dd && seen.at(20) == IPPROTO_FRAGMENT;
+    return read16(seen, 12) == 0x0800 && (read16(seen, 20) & 0x3fff) != 0;
+  }));
+  EXPECT_TRUE(application.next([&](const std::string& seen) { return seen == frame; }));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Fleets, OuterFragments,
+    testing::Values(Fleet{"OvsOverIpv4", Underlay::v4, {Kind::ebpf, Kind::ovs}},
+                    Fleet{"OvsOverIpv6", Underlay::v6, {Kind::ebpf, Kind::ovs}}),
+    fleet_name);
+
 /// What is sent to all of the network, and too big for the tunnel, by a switch.
 class Groups : public Size {
  protected:
@@ -225,18 +233,8 @@ TEST_P(Groups, ThatMayBeFragmentedReachesEveryMemberInParts) {
   for (App* app : {&four, &two_, &fabric_.app(3)}) members.emplace_back(app, app->inside);
   send_1500(false);
   for (auto& [app, sniffer] : members) {
-    std::size_t payload = 0;
-    auto to_group = [](const std::string& got) {
-      return got.substr(0, 6) == bytes_of(kGroup) && read16(got, 12) == 0x0800;
-    };
-    while (payload < 1480) {
-      const auto part = sniffer.next(to_group);
-      ASSERT_TRUE(part) << app->number;
-      EXPECT_EQ((read16(*part, 20) & 0x1fff) * 8, payload);
-      payload += part->size() - 34;
-    }
-    EXPECT_EQ(payload, 1480u);
-    EXPECT_FALSE(sniffer.pending(to_group));
+    SCOPED_TRACE(app->number);
+    expect_parts(sniffer, kGroup, 1480);
   }
   EXPECT_EQ(fabric_.host(1).totals().fragmented, 1u);
 }
@@ -276,6 +274,30 @@ INSTANTIATE_TEST_SUITE_P(
 class Handed : public Size {
  protected:
   Host& host_ = fabric_.host(1);
+
+  static constexpr policy::MacAddress kGuestMac = {{2, 0, 0, 0, 0, 9}};
+  const policy::IpAddress guest_ip_ = boost::asio::ip::make_address("10.0.0.9");
+  /// A guest, whose tap has the MTU of the network: where it writes its frames.
+  UniqueFd add_guest() {
+    UniqueFd guest = host_.inside.run([] {
+      create_tap({.name = "guest", .mtu = 1430}).value();
+      return open_tap_queue("guest").value();
+    });
+    for (int number : {1, 2}) {
+      AddressEntry entry{kVni, kGuestMac, {guest_ip_}, LocalPort{"guest"}, 1};
+      if (number == 2) entry.location = RemoteHost{host_.vtep};
+      fabric_.host(number).desired.addresses.push_back(entry);
+    }
+    host_.desired.ports.push_back({"guest", kVni, kGuestMac, false});
+    fabric_.apply_all();
+    return guest;
+  }
+  /// With virtio's header.
+  static void write_frame(const UniqueFd& guest, const std::string& frame) {
+    const std::string written = std::string(10, '\0') + frame;
+    EXPECT_EQ(::write(guest.get(), written.data(), written.size()),
+              static_cast<ssize_t>(written.size()));
+  }
 
   /// Whether too big datagrams of both families are answered, some time.
   bool answered(App& from) {
@@ -331,37 +353,44 @@ TEST_P(Handed, AFloodIsBoundedAndKeepsNoAnswerFromOthers) {
 }
 
 TEST_P(Handed, AGuestThatBelievesInMoreThanItsTapIsAnswered) {
-  UniqueFd guest = host_.inside.run([] {
-    create_tap({.name = "guest", .mtu = 1430}).value();
-    return open_tap_queue("guest").value();
-  });
-  const policy::MacAddress mac = {{2, 0, 0, 0, 0, 9}};
-  const auto ip = boost::asio::ip::make_address("10.0.0.9");
-  host_.desired.ports.push_back({"guest", kVni, mac, false});
-  host_.desired.addresses.push_back({kVni, mac, {ip}, LocalPort{"guest"}, 1});
-  host_.apply().value();
+  UniqueFd guest = add_guest();
   for (const std::size_t length : {1514u, 9014u}) {
-    const std::string frame = std::string(10, '\0') +  // virtio's header
-                              transport_frame(two_.mac, mac, ip, two_.v4, 17, length);
     std::string heard(2048, '\0');
     EXPECT_TRUE(eventually([&] {
-      EXPECT_EQ(::write(guest.get(), frame.data(), frame.size()),
-                static_cast<ssize_t>(frame.size()));
+      write_frame(guest, transport_frame(two_.mac, kGuestMac, guest_ip_, two_.v4, 17, length));
       pollfd readable{.fd = guest.get(), .events = POLLIN, .revents = 0};
       if (::poll(&readable, 1, 100) != 1) return false;
       const ssize_t got = ::read(guest.get(), heard.data(), heard.size());
-      return got == 10 + 14 + 576 && heard.substr(10, 6) == bytes_of(mac) &&
+      return got == 10 + 14 + 576 && heard.substr(10, 6) == bytes_of(kGuestMac) &&
              heard.substr(10 + 34, 2) == std::string("\3\4");
     })) << length;
   }
+  EXPECT_TRUE(host_.untouched());
+  host_.inside.run([] { set_link_mtu("guest", 1430).value(); });
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
+  EXPECT_TRUE(host_.untouched());
+}
+
+TEST_P(Handed, AGuestsDatagramsThatMayBeFragmentedArriveWhole) {
+  UniqueFd guest = add_guest();
+  host_.open_vswitch->vsctl({"--timeout=10", "wait-until", "Interface", "guest", "mtu=9216"});
+  Sniffer sniffer(two_.inside);
+  std::uint64_t sent = 0;
+  for (const std::size_t length : {1514u, 9014u}) {
+    write_frame(guest, with_header_checksum(transport_frame(two_.mac, kGuestMac, guest_ip_, two_.v4,
+                                                            17, length, false)));
+    expect_parts(sniffer, two_.mac, length - 34);
+    EXPECT_EQ(host_.totals().fragmented, ++sent);
+  }
 }
 
 TEST_P(Handed, MetersComeAndGoWithTheirPortsAndAreMended) {
   EXPECT_THAT(meters(), HasSubstr("rate=100"));
   host_.open_vswitch->ofctl({"add-meter", "br-int", "meter=7,pktps,bands=type=drop,rate=5"});
   const std::string all = meters();
+  EXPECT_TRUE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
   EXPECT_EQ(meters(), all);
@@ -371,13 +400,16 @@ TEST_P(Handed, MetersComeAndGoWithTheirPortsAndAreMended) {
   ASSERT_TRUE(std::regex_search(all, own, std::regex("meter=([0-9]{6,})")));
   const std::string ours = own[1];
   host_.open_vswitch->ofctl({"del-meter", "br-int", "meter=" + ours});
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), Contains("the meter " + ours + " was missing"));
   EXPECT_EQ(meters(), all);
   host_.open_vswitch->ofctl(
       {"mod-meter", "br-int", "meter=" + ours + ",pktps,bands=type=drop,rate=100000"});
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), ElementsAre("the meter " + ours + " was changed"));
+  EXPECT_TRUE(host_.untouched());
   EXPECT_EQ(meters(), all);
   believe_in_1500();
   EXPECT_TRUE(answered(one_));

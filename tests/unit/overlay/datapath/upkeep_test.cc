@@ -88,16 +88,19 @@ class Upkeep : public testing::TestWithParam<Fleet> {
 
 TEST_P(Upkeep, ReadBackIsWhatWasApplied) {
   EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_TRUE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
   EXPECT_EQ(host_.read_back().value(), desired());
 }
 
 TEST_P(Upkeep, SetAddressIsReadBack) {
+  EXPECT_TRUE(host_.untouched());
   AddressEntry& entry = fabric_.desired_entry(2, two_);
   entry = fabric_.left(two_, 2, 1, 9);
   host_.set_address(entry).value();
   EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_TRUE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());  // It was not somebody else's.
   EXPECT_EQ(host_.read_back().value(), desired());
@@ -114,6 +117,7 @@ TEST_P(Upkeep, NewAgentFindsEverythingAndKeepsTheCounters) {
   const auto delivered = host_.port(two_).delivered_packets;
   host_.restart();
   EXPECT_EQ(host_.read_back().value().addresses, desired().addresses);
+  EXPECT_FALSE(host_.untouched()) << "it has left nothing yet";
   expect_talk();
   host_.apply().value();
   EXPECT_EQ(host_.read_back().value(), desired());
@@ -154,10 +158,12 @@ TEST_P(Upkeep, ChangesOfOthersLoseNothing) {
 TEST_P(Upkeep, AddressDeletedByHandIsMendedAndNamed) {
   delete_address_by_hand();
   EXPECT_FALSE(host_.read_back().value() == desired());
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(),
               Contains(HasSubstr("02:00:00:00:00:02 of network 42 w")));  // was or were missing
   EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_TRUE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
   expect_talk();
@@ -166,8 +172,10 @@ TEST_P(Upkeep, AddressDeletedByHandIsMendedAndNamed) {
 TEST_P(Upkeep, PortDeletedByHandIsMendedAndNamed) {
   delete_port_by_hand();
   EXPECT_THAT(host_.read_back().value().ports, IsEmpty());
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), Contains(HasSubstr("app2 was missing")));
+  EXPECT_TRUE(host_.untouched());
   EXPECT_EQ(host_.read_back().value(), desired());
   expect_talk();
 }
@@ -184,6 +192,16 @@ TEST_P(Upkeep, MissingDeviceIsNamedAndTheRestIsApplied) {
   EXPECT_EQ(host_.read_back().value(), desired());
 }
 
+TEST_P(Upkeep, AContradictionIsToldAndNothingToMend) {
+  AddressEntry claims = fabric_.entry(one_, 2, 1);
+  claims.mac.bytes[5] = 51;  // and the IP addresses are those of application 1
+  host_.desired.addresses.push_back(claims);
+  EXPECT_FALSE(host_.apply());
+  EXPECT_TRUE(host_.untouched());
+  delete_address_by_hand();
+  EXPECT_FALSE(host_.untouched());
+}
+
 TEST_P(Upkeep, PortThatIsNoMoreWantedIsNoPort) {
   host_.desired.ports.clear();
   std::erase_if(host_.desired.addresses, [&](const auto& entry) { return entry.mac == two_.mac; });
@@ -197,6 +215,7 @@ TEST_P(Upkeep, PortThatIsNoMoreWantedIsNoPort) {
 TEST_P(Upkeep, DeviceThatComesBackIsAPortAgain) {
   expect_talk();
   host_.inside.run([] { delete_device("app2").value(); });
+  EXPECT_FALSE(host_.untouched());
   EXPECT_FALSE(host_.apply());
   host_.inside.run([] { create_tap({.name = "app2"}).value(); });
   // ovs-vswitchd learns of both from the kernel, a moment later than of what it is told.
@@ -244,9 +263,7 @@ class EbpfUpkeep : public Upkeep {};
 TEST_P(EbpfUpkeep, WhatIsUnpinnedOrTakenDownByHandIsMendedAndNamed) {
   expect_talk();
   const auto delivered = host_.port(two_).delivered_packets;
-  auto untouched = [&] {
-    return host_.inside.run([&] { return host_.datapath->untouched().value(); });
-  };
+  auto untouched = [&] { return host_.untouched(); };
   host_.apply().value();
   EXPECT_TRUE(untouched());
   const auto directory =
@@ -297,6 +314,7 @@ TEST_P(SharedBridge, OtherPeoplesFlowsAndPortsStay) {
     host_.open_vswitch->ofctl({"add-flow", "br-int", flow});
   }
   const std::string before = flows("cookie=0x77/-1");
+  EXPECT_TRUE(host_.untouched());
   host_.apply().value();
   EXPECT_THAT(host_.datapath->mended(), IsEmpty());
   host_.restart();
@@ -346,6 +364,7 @@ TEST_P(SharedBridge, APlaceThatIsTakenIsNamedAndLeft) {
        "table=202,priority=3,cookie=0x77,reg0=42,dl_dst=02:00:00:00:00:02,actions=drop"});
   host_.desired.addresses.push_back(fabric_.entry(two_, 2, 2));
   EXPECT_THAT(host_.apply().error().message, HasSubstr("not Homeport's"));
+  EXPECT_FALSE(host_.untouched()) << "the place may be free by now";
   EXPECT_THAT(flows("cookie=0x77/-1"), HasSubstr("dl_dst=02:00:00:00:00:02"));
   EXPECT_EQ(host_.read_back().value().addresses.size(), 1u);
   host_.open_vswitch->ofctl({"del-flows", "br-int", "cookie=0x77/-1"});
@@ -390,6 +409,77 @@ TEST_P(SharedBridge, NothingThatIsRightIsWrittenAgain) {
   EXPECT_LT(oldest_new, youngest_old);
 }
 
+TEST_P(SharedBridge, ALookFindsWhatSomebodyHasDoneAndDoesNothingItself) {
+  test::TestSwitch& bridge = *host_.open_vswitch;
+  // Whatever a look could change, and how often the database was told to have it followed. The
+  // kernel's own routes come when they like.
+  auto given_routes = [&] {
+    return std::regex_replace(bridge.appctl({"ovs/route/show"}), std::regex("Cached: [^\n]*"), "");
+  };
+  auto all = [&] {
+    return flows("") + bridge.vsctl({"get", "Open_vSwitch", ".", "next_cfg"}) +
+           bridge.vsctl({"list-ports", "br-int"}) + bridge.ofctl10({"show", "br-int"}) +
+           bridge.ofctl({"dump-meters", "br-int"}) + given_routes();
+  };
+  const std::string settled = all();
+  EXPECT_TRUE(host_.untouched());
+  EXPECT_EQ(all(), settled);
+  struct Deed {
+    std::function<void()> done;
+    std::string told;
+  };
+  const std::vector<Deed> deeds = {
+      {[&] {
+         bridge.ofctl({"del-flows", "br-int", "table=202"});
+       },
+       "network 42 were missing"},
+      {[&] {
+         bridge.ofctl({"mod-flows", "br-int", "table=206,actions=drop"});
+       },
+       "flows of the port app2 were changed"},
+      {[&] {
+         bridge.ofctl({"add-flow", "br-int",
+                       "table=202,priority=9,cookie=0x4850000000000077,ip,actions=drop"});
+       },
+       "a flow was added to table 202"},
+      {[&] {
+         bridge.vsctl({"del-port", "br-int", "app2"});
+       },
+       "the port app2 was missing"},
+      {[&] {
+         bridge.vsctl({"del-port", "br-int", host_.ovs_options.tunnel_port});
+       },
+       "the port " + host_.ovs_options.tunnel_port + " was missing"},
+      {[&] {
+         bridge.vsctl({"set", "Interface", host_.ovs_options.tunnel_port, "options:key=5"});
+       },
+       "the options of the port " + host_.ovs_options.tunnel_port + " were others"},
+      {[&] {
+         bridge.ofctl10({"mod-port", "br-int", "app2", "flood"});
+       },
+       "the flooding of the port app2 was changed"},
+      {[&] {
+         bridge.appctl({"ovs/route/del", fabric_.host(1).vtep.to_string() + "/32"});
+       },
+       "the way of ovs-vswitchd to the host " + fabric_.host(1).vtep.to_string() + " was missing"},
+      {[&] {
+         bridge.vsctl({"del-br", "br-int"});
+       },
+       "the port app2 was missing"}};
+  for (const Deed& deed : deeds) {
+    SCOPED_TRACE(deed.told);
+    deed.done();
+    const bool whole = deed.told != deeds.back().told;
+    const std::string upset = whole ? all() : "";
+    EXPECT_FALSE(host_.untouched());
+    EXPECT_EQ(whole ? all() : "", upset);
+    host_.apply().value();
+    EXPECT_THAT(host_.datapath->mended(), Contains(HasSubstr(deed.told)));
+    EXPECT_TRUE(host_.untouched());
+  }
+  expect_talk();
+}
+
 TEST_P(SharedBridge, UpdateChangesAnAddressAndNothingElse) {
   host_.apply().value();
   auto update = [&](const StateChange& change) {
@@ -403,6 +493,7 @@ TEST_P(SharedBridge, UpdateChangesAnAddressAndNothingElse) {
   entry.location = RemoteHost{boost::asio::ip::make_address("192.0.2.77")};
   change.now = {entry};
   EXPECT_TRUE(update(change));
+  EXPECT_FALSE(host_.untouched());
   EXPECT_EQ(host_.read_back().value().addresses.front(), entry);
   EXPECT_THAT(flows("table=206"), testing::Not(HasSubstr("actions")));
   EXPECT_FALSE(update(change)) << "it is not as it is said to have been";
@@ -429,11 +520,13 @@ TEST_P(SharedBridge, UpdateTakesAPortAwayAndBringsItBack) {
     EXPECT_THAT(meters(), HasSubstr("meter="));
     ASSERT_TRUE(update(leaving));
     EXPECT_EQ(host_.read_back().value(), without);
+    EXPECT_TRUE(host_.untouched());
     EXPECT_THAT(host_.open_vswitch->vsctl({"list-ports", "br-int"}),
                 testing::Not(HasSubstr("app2")));
     EXPECT_THAT(meters(), testing::Not(HasSubstr("meter=")));
     ASSERT_TRUE(update(coming));
     EXPECT_EQ(host_.read_back().value(), with);
+    EXPECT_TRUE(host_.untouched());
     expect_talk();
     // Other people's flows send nothing to it that is for all ports.
     EXPECT_THAT(host_.open_vswitch->ofctl10({"show", "br-int"}),
@@ -469,16 +562,31 @@ TEST_P(SharedBridge, UpdateLeavesAnAddressThatTwoClaimToTheLookAtAll) {
 
 TEST_P(SharedBridge, OpenVSwitchThatIsStartedAgainIsFilledAgain) {
   host_.open_vswitch->kill_daemon();
+  EXPECT_FALSE(host_.untouched());
   EXPECT_FALSE(host_.apply());
   host_.open_vswitch->start_daemon();
   fabric_.introduce_neighbors();
+  EXPECT_FALSE(host_.untouched());
   host_.apply().value();
   EXPECT_EQ(host_.read_back().value(), desired());
+  EXPECT_TRUE(host_.untouched());
   EXPECT_TRUE(eventually([&] {
     Socket server(two_.inside, false), client(one_.inside, false);
     client.send(two_.v4, server.port(), "ping");
     return server.pending();
   }));
+}
+
+TEST_P(SharedBridge, WhatCouldNotBeAppliedIsAppliedThoughNothingHasChanged) {
+  EXPECT_TRUE(host_.untouched());
+  host_.open_vswitch->freeze_daemon();
+  EXPECT_FALSE(host_.apply());
+  host_.open_vswitch->thaw_daemon();
+  EXPECT_TRUE(eventually([&] { return host_.datapath->counters().has_value(); }));
+  EXPECT_FALSE(host_.untouched());
+  host_.apply().value();
+  EXPECT_THAT(host_.datapath->mended(), IsEmpty());
+  EXPECT_TRUE(host_.untouched());
 }
 
 TEST_P(SharedBridge, TunnelOfSomebodyElseIsRefused) {

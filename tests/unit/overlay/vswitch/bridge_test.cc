@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 
@@ -82,6 +83,36 @@ TEST_F(BridgeTest, PortsComeAndGoAndOtherPeoplesStay) {
   EXPECT_THAT(switch_.vsctl({"list-ports", "br-int"}), "theirs\ntunnel\n");
 }
 
+TEST_F(BridgeTest, PortsAreAtHandAsLongAsTheBridgeIsAsItIsWanted) {
+  inside_.run([] { create_veth("ours", "ours-peer"); });
+  bridge_.change_ports({{"ours", "", "port", "", "", -1}}, {}).value();
+  EXPECT_EQ(bridge_.ports_at_hand(), bridge_.ports().value());
+  BridgeOptions other = switch_.bridge("br-int");
+  other.datapath_type = "system";
+  Bridge of_another_type(other);
+  of_another_type.ports().value();
+  EXPECT_FALSE(of_another_type.ports_at_hand());
+  switch_.vsctl({"del-br", "br-int"});
+  EXPECT_FALSE(bridge_.ports_at_hand());
+}
+
+TEST_F(BridgeTest, FloodingIsLookedAtAndSet) {
+  inside_.run([] { create_veth("ours", "ours-peer"); });
+  bridge_.change_ports({{"ours", "", "port", "", "", -1}}, {}).value();
+  const auto ports = bridge_.ports().value();
+  const std::int64_t number = std::ranges::find(ports, "ours", &BridgePort::name)->number;
+  const std::map<std::int64_t, bool> wanted = {{number, false}, {number + 100, false}};
+  auto shown = [&] { return switch_.ofctl10({"show", "br-int"}); };
+  for (int look = 0; look < 2; ++look) {
+    EXPECT_THAT(bridge_.other_flooding(wanted).value(), ElementsAre(number));
+  }
+  EXPECT_THAT(shown(), testing::Not(HasSubstr("NO_FLOOD")));
+  EXPECT_THAT(bridge_.set_flooding(wanted).value(), ElementsAre(number));
+  EXPECT_THAT(shown(), HasSubstr("NO_FLOOD"));
+  EXPECT_THAT(bridge_.other_flooding(wanted).value(), IsEmpty());
+  EXPECT_THAT(bridge_.set_flooding(wanted).value(), IsEmpty());
+}
+
 TEST_F(BridgeTest, DeviceThatIsMissingHasNoNumberAndAReason) {
   bridge_.change_ports({{"missing", "", "port", "", "", -1}}, {}).value();
   for (const BridgePort& port : bridge_.ports().value()) {
@@ -150,6 +181,40 @@ TEST_F(BridgeTest, ManyFlowsGoThrough) {
   for (FlowChange& change : changes) change.remove = true;
   bridge_.change_flows(changes).value();
   EXPECT_THAT(keys(), IsEmpty());
+}
+
+TEST_F(BridgeTest, ADigestIsThatOfTheFlowsWhateverTheyHaveCounted) {
+  const Flow one = flow(200, 1, "in_port=1", "drop"), two = flow(201, 1, "in_port=2", "drop");
+  auto digest = [&] { return bridge_.digest(kOurs, kMask).value(); };
+  const FlowDigest none = digest();
+  EXPECT_EQ(none, FlowDigest{});
+  bridge_.change_flows({add(two), add(flow(7, 1, "", "drop", 0x77)), add(one)}).value();
+  const FlowDigest both = digest();
+  EXPECT_EQ(both.flows, 2u);
+  EXPECT_EQ(bridge_.digested_flows(kOurs, kMask).value().second, both);
+  EXPECT_EQ(bridge_.digested_flows(kOurs, kMask).value().first.size(), 2u);
+  // Counted, and written once more.
+  switch_.ofctl({"packet-out", "br-int",
+                 "in_port=1,packet=" + std::string(200, '0') + ",actions=resubmit(,200)"});
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (bridge_.flows(kOurs, kMask, 200).value().front().counts.packets == 0) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+  EXPECT_EQ(digest(), both);
+  EXPECT_EQ(bridge_.digested_flows(kOurs, kMask).value().first.front().counts.packets, 1u);
+  bridge_.change_flows({add(one)}).value();
+  EXPECT_EQ(digest(), both);
+  Flow other = one;
+  for (const Flow& changed :
+       {flow(200, 1, "in_port=1", "output:1"), flow(200, 1, "in_port=1", "drop", kOurs | 1)}) {
+    bridge_.change_flows({add(changed)}).value();
+    EXPECT_FALSE(digest() == both) << changed.body.actions;
+    other = changed;
+  }
+  bridge_.change_flows({remove(other), add(flow(200, 2, "in_port=1", "drop"))}).value();
+  EXPECT_FALSE(digest() == both) << "another priority";
+  bridge_.change_flows({remove(flow(200, 2, "in_port=1", "drop")), add(one)}).value();
+  EXPECT_EQ(digest(), both);
 }
 
 TEST_F(BridgeTest, MetersAreToldAsTheyAreSetAndOthersWithoutARate) {
@@ -249,6 +314,7 @@ TEST(BridgeOfNobody, SaysThatNothingAnswers) {
   options.management = "unix:/nonexistent/br-int.mgmt";
   options.patience = std::chrono::milliseconds(50);
   Bridge bridge(options);
+  EXPECT_FALSE(bridge.ports_at_hand());
   EXPECT_THAT(bridge.ensure().error().message, HasSubstr("does not answer"));
   EXPECT_THAT(bridge.flows(0, 0).error().message, HasSubstr("/nonexistent/br-int.mgmt"));
 }
