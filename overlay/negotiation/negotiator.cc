@@ -1,6 +1,9 @@
 #include "overlay/negotiation/negotiator.h"
 
+#include "overlay/negotiation/codec.h"
+
 #include <algorithm>
+#include <span>
 #include <utility>
 
 namespace homeport::overlay {
@@ -11,6 +14,18 @@ using policy::Time;
 using policy::TrafficClass;
 using Haste = Speaker::Haste;
 using Part = Speaker::Part;
+
+namespace {
+
+// An end that the peer would not accept would cost the whole statement.
+bool can_be_offered(const policy::PathEnd& end) {
+  PathStatement statement{.id = {1, 1}};
+  statement.ends = {end};
+  const std::string bytes = encode(statement);
+  return decode(std::as_bytes(std::span(bytes))).has_value();
+}
+
+}  // namespace
 
 PathNegotiator::PathNegotiator(std::string own_host, std::string peer_host, std::uint64_t epoch,
                                NegotiationSettings settings)
@@ -50,7 +65,7 @@ void PathNegotiator::take(OffersEnds&& event, Time) {
     const bool twice = std::any_of(ends.begin(), ends.end(), [&](const policy::PathEnd& other) {
       return other.address == end.address;
     });
-    if (twice || !policy::is_unicast_beyond_link(end.address)) continue;
+    if (twice || !can_be_offered(end)) continue;
     if (ends.size() < policy::kMostEnds) ends.push_back(std::move(end));
   }
   if (ends == ends_) return;

@@ -40,7 +40,7 @@ struct NegotiationSettings {
 struct FoundInUse {
   policy::PerClass<std::optional<policy::PathId>> paths;
 };
-/// The interfaces that this host offers. Those that mean nothing to another host are left out, and
+/// The interfaces that this host offers. Those that another host cannot use are left out, and
 /// those beyond kMostEnds.
 struct OffersEnds {
   std::vector<policy::PathEnd> ends;

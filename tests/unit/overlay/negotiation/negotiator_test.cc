@@ -216,12 +216,13 @@ TEST_F(Negotiating, ForgetsWhatADeadMeasurerHasSaid) {
 TEST_F(Negotiating, OffersOnlyWhatAnotherHostCanUse) {
   PathNegotiator negotiator("hostA", "hostB", 1);
   std::vector<policy::PathEnd> ends = {end_at("fe80::1"), end_at("127.0.0.1"), end_at("192.0.2.1"),
-                                       end_at("192.0.2.1", "eth7")};
+                                       end_at("192.0.2.1", "eth7"), end_at("192.0.2.99", "eth\n")};
   for (int i = 2; i < 20; ++i) ends.push_back(end_at("192.0.2." + std::to_string(i)));
   const auto actions = negotiator.on(OffersEnds{ends}, policy::at(1s));
   ASSERT_TRUE(actions.say && actions.say->ends);
   EXPECT_EQ(actions.say->ends->size(), policy::kMostEnds);
-  EXPECT_EQ(actions.say->ends->front(), end_at("192.0.2.1"));
+  EXPECT_EQ(actions.say->ends->at(0), end_at("192.0.2.1"));
+  EXPECT_EQ(actions.say->ends->at(1), end_at("192.0.2.2"));
 }
 
 TEST_F(Negotiating, APeerThatTalksWithoutEndIsAnsweredNowAndThen) {

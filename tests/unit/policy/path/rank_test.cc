@@ -58,12 +58,11 @@ INSTANTIATE_TEST_SUITE_P(
              kSlower},
         Case{"PreferenceOfBothEndsTogether",
              [](auto& conversation, auto& policy) {
-               conversation.first.ends[0].labels = {"fiber"};
                conversation.second.ends[0].labels = {"fiber"};
                conversation.first.ends[1].labels = {"radio"};
                policy.preferences = {{"fiber", 3}, {"radio", 2}};
              },
-             kFaster},
+             kSlower},
         Case{"NotWhatIsForbidden",
              [](auto&, auto& policy) {
                policy.forbidden = {{.host = "hostA", .interface = "eth0"}};
