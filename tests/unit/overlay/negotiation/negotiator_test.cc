@@ -213,6 +213,25 @@ TEST_F(Negotiating, ForgetsWhatADeadMeasurerHasSaid) {
   EXPECT_EQ(negotiator.ranked(kClass).at(0).standing, policy::Standing::unmeasured);
 }
 
+TEST_F(Negotiating, WhatComesLateSaysNothingOfWhatThePeerKnowsNow) {
+  PathNegotiator negotiator("hostA", "hostB", 1);
+  const auto first = negotiator.on(OffersEnds{}, policy::at(1s));
+  ASSERT_TRUE(first.say);
+  PathStatement peers{.id = {5, 1}, .seen = first.say->id};
+  peers.ends.emplace();
+  peers.reports.emplace();
+  negotiator.on(PeerSays{peers}, policy::at(2s));
+  EXPECT_TRUE(negotiator.heard_by_peer());
+  PathStatement restarted = peers;
+  restarted.id = {9, 1};
+  restarted.seen = {};
+  negotiator.on(PeerSays{restarted}, policy::at(3s));
+  EXPECT_FALSE(negotiator.heard_by_peer());
+  peers.id = {5, 2};
+  negotiator.on(PeerSays{peers}, policy::at(4s));
+  EXPECT_FALSE(negotiator.heard_by_peer());
+}
+
 TEST_F(Negotiating, OffersOnlyWhatAnotherHostCanUse) {
   PathNegotiator negotiator("hostA", "hostB", 1);
   std::vector<policy::PathEnd> ends = {end_at("fe80::1"), end_at("127.0.0.1"), end_at("192.0.2.1"),

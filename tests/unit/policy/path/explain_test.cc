@@ -79,6 +79,26 @@ TEST(Explain, NamesTheControllersPart) {
             Remedy::any_difference);
 }
 
+TEST(Explain, NamesWhatDecidesBetweenPathsAsGoodAsEqual) {
+  const auto decides = [](auto change) {
+    RankedPath first = ranked(1, 10ms);
+    change(first);
+    return explain(std::vector{first, ranked(2, 10ms)}, 1);
+  };
+  const Explanation route = decides([](RankedPath& path) { path.default_routes = 2; });
+  EXPECT_EQ(route.decided_by, Criterion::default_route);
+  EXPECT_EQ(route.theirs, 2u);
+  const Explanation speed = decides([](RankedPath& path) { path.speed = 1000; });
+  EXPECT_EQ(speed.decided_by, Criterion::speed);
+  EXPECT_EQ(speed.theirs, 1000u);
+  EXPECT_EQ(decides([](RankedPath&) {}).decided_by, Criterion::address);
+  for (const Explanation& why : {route, speed}) EXPECT_EQ(why.remedy, Remedy::any_difference);
+
+  RankedPath relayed = ranked(2, 10ms);
+  relayed.path.relay = "hostC";
+  EXPECT_EQ(explain(std::vector{ranked(1, 10ms), relayed}, 1).decided_by, Criterion::directness);
+}
+
 TEST(Explain, APathAloneIsComparedWithNone) {
   EXPECT_EQ(explain(std::vector{ranked(1, 10ms)}, 0).other, std::nullopt);
   EXPECT_EQ(explain(std::vector{ranked(1, 10ms)}, 0).remedy, Remedy::none);
