@@ -4,6 +4,11 @@
 
 namespace homeport::overlay {
 
+// By up to how much an epoch is put beyond an earlier run's. Two runs that both have to get beyond
+// the same one, the first of which was not heard in time, must not end up in the same epoch: each
+// adds what is its own.
+constexpr std::uint64_t kOwnPart = 1u << 20;
+
 void Speaker::changed(Part part, Haste haste) {
   ++id_.revision;
   if (part == Part::ends) ends_changed_ = id_.revision;
@@ -13,7 +18,7 @@ void Speaker::changed(Part part, Haste haste) {
 
 void Speaker::peer_has(StatementId seen) {
   if (seen > id_) {
-    if (seen.epoch < kMostCounted) id_.epoch = seen.epoch + 1;
+    if (seen.epoch < kMostCounted - kOwnPart) id_.epoch = seen.epoch + 1 + run_ % kOwnPart;
     return say_everything();
   }
   acknowledged_ = seen.epoch == id_.epoch ? seen.revision : 0;

@@ -26,7 +26,7 @@ class Speaker {
   enum class Part : std::uint8_t { ends, reports, choices };
   enum class Haste : std::uint8_t { urgent, soon };
 
-  Speaker(std::uint64_t epoch, SpeakerTimes times) : id_{epoch, 1}, times_(times) {}
+  Speaker(std::uint64_t epoch, SpeakerTimes times) : run_(epoch), id_{epoch, 1}, times_(times) {}
 
   StatementId id() const { return id_; }
   bool acknowledged() const { return acknowledged_ == id_.revision; }
@@ -54,6 +54,7 @@ class Speaker {
   Statement speak(policy::Time now);
 
  private:
+  std::uint64_t run_;  // the epoch that this run began with: no other run's
   StatementId id_;
   SpeakerTimes times_;
   std::uint64_t acknowledged_ = 0;  // the last revision that the other host has

@@ -95,8 +95,10 @@ std::string used(const TwoHosts& hosts, Side side, TrafficClass traffic) {
 }
 
 void expect_same(TwoHosts& hosts) {
-  // Just now one may have found something better.
-  if (!hosts.host(Side::first).heard_by_peer()) hosts.run(kRoundTrip);
+  // Just now one may have found something better, or that a path is damped no longer.
+  for (Side side : {Side::first, Side::second}) {
+    if (!hosts.host(side).heard_by_peer()) hosts.run(kRoundTrip);
+  }
   for (TrafficClass traffic : policy::kTrafficClasses) {
     EXPECT_EQ(used(hosts, Side::first, traffic), used(hosts, Side::second, traffic))
         << to_string(traffic) << ": "
