@@ -1,0 +1,166 @@
+#include "policy/path/estimate.h"
+
+#include "tests/unit/policy/path/paths.h"
+
+#include <gtest/gtest.h>
+
+namespace homeport::policy {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Reachability kYes = Reachability::yes;
+constexpr Reachability kNo = Reachability::no;
+constexpr Reachability kUnknown = Reachability::unknown;
+
+// A path that is probed every 50 ms, and what comes back of that.
+class Probed {
+ public:
+  explicit Probed(Micros rtt) : rtt_(rtt) {}
+
+  void run(Micros time, bool answered, bool heard) {
+    for (const Micros end = now_ + time; now_ < end; now_ += 50ms) {
+      path.probe_sent(at(now_));
+      if (heard) path.probe_heard(at(now_ + 1ms));
+      if (answered) path.probe_answered(at(now_ + rtt_), rtt_);
+    }
+  }
+  void wait(Micros time) { now_ += time; }
+  PathQuality quality() const { return path.quality(at(now_)); }
+
+  PathEstimator path;
+
+ private:
+  Micros rtt_;
+  Micros now_{1s};
+};
+
+TEST(PathEstimator, KnowsNothingAtFirst) {
+  Probed probed(10ms);
+  EXPECT_EQ(probed.quality(), PathQuality());
+  EXPECT_EQ(probed.path.dead_at(), Time::max());
+  probed.run(100ms, false, false);
+  EXPECT_EQ(probed.quality(), PathQuality()) << "an answer may be on its way";
+}
+
+TEST(PathEstimator, KnowsAPathThatCarriesByItsAnswers) {
+  Probed probed(10ms);
+  probed.run(5s, true, false);
+  const PathQuality quality = probed.quality();
+  EXPECT_TRUE(quality.measured());
+  EXPECT_EQ(quality.rtt, 10ms);
+  EXPECT_LT(quality.variation, 200us);
+}
+
+TEST(PathEstimator, FollowsTheRoundTripTime) {
+  Probed probed(10ms);
+  probed.run(5s, true, false);
+  for (int i = 0; i < 20; ++i) probed.path.probe_answered(at(6s), 30ms);
+  EXPECT_GT(probed.path.quality(at(6s)).rtt, 23ms) << "within a second, of 20 ms more most";
+}
+
+TEST(PathEstimator, NoticesABlackhole) {
+  Probed probed(10ms);
+  probed.run(1s, true, true);
+  probed.run(200ms, false, false);
+  EXPECT_FALSE(probed.quality().broken()) << "it might be late";
+  probed.run(100ms, false, false);
+  EXPECT_EQ(probed.quality().in.reachable, kNo);
+  EXPECT_EQ(probed.quality().out.reachable, kUnknown) << "who can tell";
+}
+
+TEST(PathEstimator, TellsTheDirectionThatIsBroken) {
+  Probed probed(10ms);
+  probed.run(1s, true, true);
+  probed.run(300ms, false, true);
+  EXPECT_EQ(probed.quality().out.reachable, kNo);
+  EXPECT_EQ(probed.quality().in.reachable, kYes);
+}
+
+TEST(PathEstimator, ForgivesTheFirstAnswerThatComesAgain) {
+  Probed probed(10ms);
+  probed.run(1s, true, true);
+  probed.run(1s, false, false);
+  probed.run(50ms, true, true);
+  EXPECT_TRUE(probed.quality().measured());
+}
+
+TEST(PathEstimator, AFewLostProbesAreNoBlackhole) {
+  PathEstimator path;
+  path.probe_sent(at(1s));
+  path.probe_answered(at(1010ms), 10ms);
+  path.probe_sent(at(2s));
+  path.probe_sent(at(2050ms));
+  EXPECT_FALSE(path.quality(at(3s)).broken()) << "two were lost";
+  path.probe_sent(at(3s));
+  EXPECT_TRUE(path.quality(at(3s)).broken()) << "three were";
+}
+
+TEST(PathEstimator, WaitsLongerOnALongPath) {
+  PathEstimator path;
+  path.probe_sent(at(1s));
+  path.probe_answered(at(1600ms), 600ms);
+  for (Micros sent = 2s; sent <= 2200ms; sent += 100ms) path.probe_sent(at(sent));
+  // 600 ms and four times a variation of 300 ms (RFC 6298).
+  EXPECT_FALSE(path.quality(at(3799ms)).broken());
+  EXPECT_TRUE(path.quality(at(3800ms)).broken());
+  EXPECT_EQ(path.dead_at(), at(3800ms));
+}
+
+TEST(PathEstimator, ForgetsWhenNobodyProbes) {
+  Probed up(10ms);
+  up.run(1s, true, true);
+  up.wait(6s);
+  EXPECT_EQ(up.quality(), PathQuality()) << "never stays up";
+  Probed down(10ms);
+  down.run(1s, false, false);
+  EXPECT_TRUE(down.quality().broken());
+  down.wait(6s);
+  EXPECT_EQ(down.quality(), PathQuality()) << "nor down";
+}
+
+TEST(PathEstimator, ForgetsEachValueInItsTime) {
+  Probed probed(10ms);
+  probed.path.path_mtu(at(1s), 1400);
+  probed.path.transferred(at(1s), Direction::in, 10'000'000, 1s, true);
+  probed.path.counted(at(1s), Counted::traffic, Direction::out, 0, 0);
+  probed.path.counted(at(1s), Counted::traffic, Direction::out, 100, 98);
+  EXPECT_EQ(probed.quality().out.traffic_loss, 20'000u);
+  probed.run(20s, true, true);
+  EXPECT_EQ(probed.quality().out.traffic_loss, std::nullopt) << "counted 20 s ago";
+  EXPECT_EQ(probed.quality().out.mtu, 1400u);
+  EXPECT_EQ(probed.quality().in.bandwidth, 80'000'000u);
+  probed.wait(105s);
+  EXPECT_EQ(probed.quality().out.mtu, std::nullopt);
+  EXPECT_EQ(probed.quality().in.bandwidth, std::nullopt);
+}
+
+TEST(PathEstimator, BeginsAnewWithWhatIsForgotten) {
+  PathEstimator path;
+  path.probe_answered(at(1s), 100ms);
+  path.transferred(at(1s), Direction::out, 1'000'000, 1s, true);
+  path.probe_answered(at(200s), 10ms);
+  path.transferred(at(200s), Direction::out, 10'000'000, 1s, true);
+  EXPECT_EQ(path.quality(at(200s)).rtt, 10ms);
+  EXPECT_EQ(path.quality(at(200s)).out.bandwidth, 80'000'000u);
+}
+
+TEST(BandwidthMeter, IsSetByTransfersThatThePathHoldsUp) {
+  BandwidthMeter meter;
+  meter.transferred(1'000'000, 1s, false);
+  EXPECT_EQ(meter.bandwidth(), std::nullopt) << "the sender had no more to send";
+  meter.transferred(1'000'000, 1s, true);
+  EXPECT_EQ(meter.bandwidth(), 8'000'000u);
+  meter.transferred(500'000, 1s, false);
+  EXPECT_EQ(meter.bandwidth(), 8'000'000u);
+  meter.transferred(2'000'000, 1s, false);
+  EXPECT_EQ(meter.bandwidth(), 16'000'000u) << "it can do at least that";
+  meter.transferred(1'000'000, 1s, true);
+  EXPECT_EQ(meter.bandwidth(), 14'000'000u);
+  meter.transferred(60'000, 1s, true);
+  meter.transferred(2'000'000, 1ms, true);
+  EXPECT_EQ(meter.bandwidth(), 14'000'000u) << "bursts say nothing";
+}
+
+}  // namespace
+}  // namespace homeport::policy
