@@ -9,11 +9,13 @@
 
 namespace homeport::policy {
 
-/// best_effort: whatever is in no other class, "default" in text. interactive: latency and loss
-/// count first. bulk: bandwidth counts first, and others should not notice.
-enum class TrafficClass { best_effort, interactive, bulk };
-
-inline constexpr std::array kTrafficClasses = {TrafficClass::best_effort, TrafficClass::interactive,
+enum class TrafficClass : std::uint8_t {
+  best_effort,  ///< "default" in text: what is in no other, some of both
+  interactive,  ///< small exchanges: latency and loss first
+  bulk,         ///< bandwidth first, away from interactive's interface where that is worth it
+};
+/// In the order in which they choose their ways: bulk keeps away from what interactive has chosen.
+inline constexpr std::array kTrafficClasses = {TrafficClass::interactive, TrafficClass::best_effort,
                                                TrafficClass::bulk};
 
 constexpr std::string_view to_string(TrafficClass traffic_class) {

@@ -74,6 +74,7 @@ class OvsDatapath final : public Datapath {
   Result<std::optional<BridgePorts>> change_ports(const DesiredState& around,
                                                   std::vector<BridgePort>& all);
   Result<bool> change_flows(const FlowPatch& patch);
+  Result<FlowImage> replace_flows(const FlowImage& before, const FlowImage& now);
   Result<bool> flows_untouched();
   std::vector<Route> in_routing(const std::vector<HostRoute>& routes,
                                 const DesiredState& desired) const;
@@ -265,31 +266,6 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
                             boost::algorithm::join(problems, " "));
 }
 
-namespace {
-
-/// Whether an application comes to a port of this host or leaves one, or one is awaited.
-bool moves_here(const StateChange& change) {
-  auto is_local = [](const AddressEntry& entry) {
-    return std::holds_alternative<LocalPort>(entry.location);
-  };
-  auto stays = [&](const AddressEntry& entry, const std::vector<AddressEntry>& others) {
-    return std::ranges::any_of(others, [&](const AddressEntry& other) {
-      return other.vni == entry.vni && other.mac == entry.mac && other.location == entry.location;
-    });
-  };
-  auto moves = [&](const auto& entries, const auto& others) {
-    return std::ranges::any_of(entries, [&](const AddressEntry& entry) {
-      return is_local(entry) && !stays(entry, others);
-    });
-  };
-  return moves(change.before, change.now) || moves(change.now, change.before) ||
-         std::ranges::any_of(change.ports, [&](const Port& port) {
-           return port.held && std::ranges::count(change.ports_before, port) == 0;
-         });
-}
-
-}  // namespace
-
 /// Has the ports of `around` in the bridge, `all` of whose ports it tells. nullopt: not all can be.
 Result<std::optional<BridgePorts>> OvsDatapath::change_ports(const DesiredState& around,
                                                              std::vector<BridgePort>& all) {
@@ -465,6 +441,22 @@ Result<void> OvsDatapath::in_force(const FlowImage& flows) {
   return bridge_.wait_revalidated({key, flow.body, {}});
 }
 
+/// Of what is left there: `before` goes, `now` comes. Returns what has come, in the switch's words.
+Result<FlowImage> OvsDatapath::replace_flows(const FlowImage& before, const FlowImage& now) {
+  auto old_flows = words_.of(before);
+  if (!old_flows) return old_flows.error();
+  auto new_flows = words_.of(now);
+  if (!new_flows) return new_flows.error();
+  if (auto changed = bridge_.change_flows(changes(*old_flows, *new_flows)); !changed) {
+    left_.reset();
+    return changed.error();
+  }
+  left_->seen.reset();
+  for (const auto& [key, flow] : *old_flows) left_->flows.erase(key);
+  for (const auto& [key, flow] : *new_flows) left_->flows[key] = flow;
+  return new_flows;
+}
+
 Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
   if (!left_) {
     auto programmed = found();
@@ -509,19 +501,10 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
   // What is now its own, it may have taken from another.
   for (auto& [key, flow] : compile_address(entry, now.carried, now.ports)) after[key] = flow;
 
-  auto old_flows = words_.of(before);
-  if (!old_flows) return old_flows.error();
-  auto new_flows = words_.of(after);
-  if (!new_flows) return new_flows.error();
-  if (auto changed = bridge_.change_flows(changes(*old_flows, *new_flows)); !changed) {
-    left_.reset();
-    return changed;
-  }
-  now.seen.reset();
-  for (const auto& [key, flow] : *old_flows) now.flows.erase(key);
-  for (const auto& [key, flow] : *new_flows) now.flows[key] = flow;
+  auto written = replace_flows(before, after);
+  if (!written) return written.error();
   now.carried = std::move(state);
-  return moves ? in_force(*new_flows) : Result<void>();
+  return moves ? in_force(*written) : Result<void>();
 }
 
 Result<void> OvsDatapath::set_path(const PathEntry& entry) {
@@ -530,7 +513,7 @@ Result<void> OvsDatapath::set_path(const PathEntry& entry) {
     if (!programmed) return programmed.error();
     left_ = std::move(*programmed);
   }
-  auto& paths = left_->carried.paths;
+  std::vector<PathEntry> paths = left_->carried.paths;
   FlowImage before;
   std::erase_if(paths, [&](const PathEntry& path) {
     if (path.vtep != entry.vtep || path.traffic_class != entry.traffic_class) return false;
@@ -539,16 +522,8 @@ Result<void> OvsDatapath::set_path(const PathEntry& entry) {
   });
   paths.push_back(entry);
   std::ranges::sort(paths);
-  auto old_flows = words_.of(before);
-  if (!old_flows) return old_flows.error();
-  auto new_flows = words_.of(compile_path(entry));
-  if (!new_flows) return new_flows.error();
-  if (auto changed = bridge_.change_flows(changes(*old_flows, *new_flows)); !changed) {
-    left_.reset();
-    return changed;
-  }
-  for (const auto& [key, flow] : *old_flows) left_->flows.erase(key);
-  for (const auto& [key, flow] : *new_flows) left_->flows[key] = flow;
+  if (auto written = replace_flows(before, compile_path(entry)); !written) return written.error();
+  left_->carried.paths = std::move(paths);
   return {};
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "policy/address.h"
+#include "policy/traffic_class.h"
 
 #include <array>
 #include <chrono>
@@ -24,21 +25,6 @@ namespace homeport::policy {
 using Time = std::chrono::steady_clock::time_point;
 using Micros = std::chrono::microseconds;
 
-/// What traffic wants of a path.
-enum class TrafficClass : std::uint8_t {
-  interactive,  ///< small exchanges: latency and loss first
-  best_effort,  ///< "default": some of both
-  bulk,         ///< bandwidth first, away from interactive's interface where that is worth it
-};
-inline constexpr std::size_t kTrafficClassCount = 3;
-/// In the order in which they choose: bulk keeps away from what interactive has chosen.
-inline constexpr std::array<TrafficClass, kTrafficClassCount> kTrafficClasses = {
-    TrafficClass::interactive, TrafficClass::best_effort, TrafficClass::bulk};
-
-/// "interactive", "default", "bulk".
-std::string_view to_string(TrafficClass traffic);
-std::optional<TrafficClass> parse_traffic_class(std::string_view text);
-
 /// One value for each class.
 template <class T>
 class PerClass {
@@ -53,7 +39,7 @@ class PerClass {
   bool operator==(const PerClass&) const = default;
 
  private:
-  std::array<T, kTrafficClassCount> values_{};
+  std::array<T, kTrafficClasses.size()> values_{};
 };
 
 /// Which of the two hosts: first is the one whose name sorts first.

@@ -129,4 +129,24 @@ bool fits(const FlowImage& flows, const FlowPatch& patch) {
   });
 }
 
+bool moves_here(const StateChange& change) {
+  auto is_local = [](const AddressEntry& entry) {
+    return std::holds_alternative<LocalPort>(entry.location);
+  };
+  auto stays = [&](const AddressEntry& entry, const std::vector<AddressEntry>& others) {
+    return std::ranges::any_of(others, [&](const AddressEntry& other) {
+      return other.vni == entry.vni && other.mac == entry.mac && other.location == entry.location;
+    });
+  };
+  auto moves = [&](const auto& entries, const auto& others) {
+    return std::ranges::any_of(entries, [&](const AddressEntry& entry) {
+      return is_local(entry) && !stays(entry, others);
+    });
+  };
+  return moves(change.before, change.now) || moves(change.now, change.before) ||
+         std::ranges::any_of(change.ports, [&](const Port& port) {
+           return port.held && std::ranges::count(change.ports_before, port) == 0;
+         });
+}
+
 }  // namespace homeport::overlay::ovs

@@ -28,4 +28,7 @@ bool fits(const FlowImage& flows, const FlowPatch& patch);
 /// The state that is carried after the change, normalized like `carried`.
 DesiredState changed(DesiredState carried, const StateChange& change);
 
+/// Whether an application comes to a port of this host or leaves one, or one is awaited.
+bool moves_here(const StateChange& change);
+
 }  // namespace homeport::overlay::ovs
