@@ -27,7 +27,7 @@ constexpr std::string_view to_string(TrafficClass traffic_class) {
     case TrafficClass::bulk:
       return "bulk";
   }
-  return "";
+  return "unknown";
 }
 
 /// nullopt: it is the name of none.
