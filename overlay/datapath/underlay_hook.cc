@@ -48,9 +48,10 @@ std::uint32_t program_at(int link, std::uint32_t ifindex) {
 }
 
 /// The kernel takes a link whose pin somebody has removed from its device a moment later, on a
-/// thread of its own, and until then the program is there already: a few milliseconds, which are
-/// waited for, as nothing would be there after them.
-constexpr int kTries = 50;
+/// thread of its own, and until then the program is there already: a few milliseconds, on a busy
+/// machine some tens. They are waited for, as nothing would be there after them; whoever looks
+/// again, as the agent does, mends it where they are more.
+constexpr int kTries = 100;
 constexpr auto kBetweenTries = std::chrono::milliseconds(1);
 
 /// The file descriptor of the link, or a negative error number.
