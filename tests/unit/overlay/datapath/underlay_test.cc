@@ -11,8 +11,13 @@
 #include <net/if.h>
 #include <netinet/udp.h>
 #include <sched.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <fstream>
+#include <iterator>
 #include <random>
+#include <thread>
 
 namespace homeport::overlay {
 namespace {
@@ -350,23 +355,36 @@ TEST_P(ShortWay, ProgramTakenAwayByHandIsMendedAndNamed) {
   }));
 }
 
-// The kernel takes it from its device a moment later, and refuses the next one until then.
-TEST_P(ShortWay, ProgramThatIsUnpinnedIsAttachedAgainAtOnce) {
+/// Whether a thread of this process waits for something (proc(5), "stat").
+bool waits(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  const std::string stat{std::istreambuf_iterator<char>(file), {}};
+  const auto name_ends = stat.rfind(") ");
+  return name_ends != std::string::npos && stat[name_ends + 2] == 'S';
+}
+
+// The kernel takes it from its device a moment later, and refuses the next one until then. Here
+// that moment lasts until somebody waits for it.
+TEST_P(ShortWay, ProgramThatIsUnpinnedIsWaitedForUntilItHasGone) {
   const std::uint32_t underlay = ifindex("underlay");
   const UniqueFd program(bpf_prog_get_fd_by_id(links().at(underlay)));
-  host_.inside.run([&] {
-    int at_once = 0;
-    for (int i = 0; i < 20; ++i) {
-      std::filesystem::remove(directory() / ("underlay-" + std::to_string(underlay)));
-      auto attach = [&] {
-        return underlay_hook::attach(directory(), underlay, program.get()).has_value();
-      };
-      at_once += attach();
-      ASSERT_TRUE(eventually(attach));
-    }
-    // A busy machine may take longer than is waited for now and then.
-    EXPECT_GE(at_once, 10);
+  const auto pin = directory() / ("underlay-" + std::to_string(underlay));
+  UniqueFd going(bpf_obj_get(pin.c_str()));
+  ASSERT_TRUE(going);
+  std::filesystem::remove(pin);
+  std::atomic<pid_t> thread = 0;
+  std::atomic<bool> done = false;
+  std::thread gone([&] {
+    while (!done && (thread == 0 || !waits(thread))) std::this_thread::yield();
+    going.reset();
   });
+  host_.inside.run([&] {
+    thread = ::gettid();
+    const auto attached = underlay_hook::attach(directory(), underlay, program.get());
+    EXPECT_TRUE(attached) << attached.error().message;
+    done = true;
+  });
+  gone.join();
   EXPECT_TRUE(untouched());
 }
 
