@@ -21,6 +21,14 @@ Result<std::unique_ptr<TraceCounter>> Datapath::count(const TraceOrigin&, const 
   return not_traced();
 }
 
+Result<void> check_path(const PathEntry& path) {
+  if (path.local.is_v4() == path.remote.is_v4()) return {};
+  return policy::make_error(boost::system::errc::invalid_argument,
+                            "The path from " + path.local.to_string() + " to " +
+                                path.remote.to_string() +
+                                " cannot be taken: they are of different families");
+}
+
 void normalize(DesiredState& state) {
   for (NetworkEntry& network : state.networks) {
     std::sort(network.hosts.begin(), network.hosts.end());

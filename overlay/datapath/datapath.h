@@ -106,6 +106,9 @@ struct PathEntry {
   std::weak_ordering operator<=>(const PathEntry&) const = default;
 };
 
+/// An error where its addresses are of different families.
+Result<void> check_path(const PathEntry& path);
+
 struct DesiredState {
   std::vector<NetworkEntry> networks;
   std::vector<Port> ports;
@@ -218,7 +221,8 @@ class Datapath {
   virtual Result<void> set_address(const AddressEntry& entry) = 0;
 
   /// Programs one path at once: everything that goes to that host in that class changes over with
-  /// it, whatever its address. Takes the entry's place in the state last applied.
+  /// it, whatever its address. Takes the entry's place in the state last applied. Errors: those of
+  /// check_path().
   virtual Result<void> set_path(const PathEntry& entry) = 0;
 
   virtual Result<PortCounters> counters(const std::string& device) = 0;

@@ -393,6 +393,7 @@ Result<DesiredState> EbpfDatapath::read_back() {
 }
 
 Result<void> EbpfDatapath::set_path(const PathEntry& entry) {
+  if (auto possible = check_path(entry); !possible) return possible;
   const hp_path_key key = path_key(entry.vtep, entry.traffic_class);
   const hp_path value = path_value(entry);
   if (auto written = object_.paths().write(key, value); !written) return written;

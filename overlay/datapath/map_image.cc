@@ -150,17 +150,9 @@ class Compiler {
       return problem("The port " + port.device + " is not carried: this host has its limit of " +
                      std::to_string(HP_MAX_PORTS) + " ports.");
     }
-    hp_port value{};
-    value.vni = port.vni;
-    value.slot = *slot;
-    value.held = port.held;
-    value.traffic_class = static_cast<__u32>(port.traffic_class);
-    std::copy(port.mac.bytes.begin(), port.mac.bytes.end(), value.mac);
     auto network = result_.image.networks.find(port.vni);
-    if (network != result_.image.networks.end()) {
-      value.mtu = network->second.mtu;
-      value.flags = network->second.flags;
-    }
+    const hp_port value = port_value(
+        port, *slot, network == result_.image.networks.end() ? nullptr : &network->second);
     auto& image = result_.image;
     if (!image.ports.insert_or_assign(ifindex, value).second) image.contested_ports.insert(ifindex);
     const hp_delivery delivery{ifindex, *slot, device->second.peer};
@@ -275,9 +267,8 @@ class Compiler {
   }
 
   void path(const PathEntry& path) {
-    if (path.local.is_v4() != path.remote.is_v4()) {
-      return problem("The path from " + path.local.to_string() + " to " + path.remote.to_string() +
-                     " is left out: they are of different families.");
+    if (auto possible = check_path(path); !possible) {
+      return problem(possible.error().message + ".");
     }
     result_.image.paths[path_key(path.vtep, path.traffic_class)] = path_value(path);
   }

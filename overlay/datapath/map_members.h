@@ -1,5 +1,5 @@
-// What compile() and patch_of() have in common: how a network, an address and a member of a network
-// become entries of the maps. Private to the eBPF datapath.
+// What compile() and patch_of() have in common: how a network, a port, an address and a member of a
+// network become entries of the maps. Private to the eBPF datapath.
 #pragma once
 
 #include "overlay/datapath/map_image.h"
@@ -21,6 +21,21 @@ inline bool is_carried(const AddressEntry& entry) {
 
 inline __u32 flags_of(const NetworkEntry& network) {
   return (network.normal ? HP_NORMAL : 0) | (network.host_access ? HP_HOST_ACCESS : 0);
+}
+
+/// `network`: the port's; null: it has none here.
+inline hp_port port_value(const Port& port, std::uint32_t slot, const hp_network* network) {
+  hp_port value{};
+  value.vni = port.vni;
+  value.slot = slot;
+  value.held = port.held;
+  value.traffic_class = static_cast<__u32>(port.traffic_class);
+  std::ranges::copy(port.mac.bytes, value.mac);
+  if (network) {
+    value.mtu = network->mtu;
+    value.flags = network->flags;
+  }
+  return value;
 }
 
 inline hp_route route_value(policy::Vni vni, const hp_mac& owner) {

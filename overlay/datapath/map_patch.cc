@@ -136,15 +136,7 @@ class Patcher {
     const std::uint32_t ifindex = device->second.ifindex;
     auto slot = slot_of(ifindex);
     if (!slot) return false;
-    hp_port value{};
-    value.vni = port.vni;
-    value.slot = *slot;
-    value.held = port.held;
-    std::copy(port.mac.bytes.begin(), port.mac.bytes.end(), value.mac);
-    if (const hp_network* network = network_now(port.vni)) {
-      value.mtu = network->mtu;
-      value.flags = network->flags;
-    }
+    const hp_port value = port_value(port, *slot, network_now(port.vni));
     const hp_delivery delivery{ifindex, *slot, device->second.peer};
     if (!ports_.come(ifindex, value) || !deliveries_.emplace(port.device, delivery).second) {
       return false;

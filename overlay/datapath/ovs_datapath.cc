@@ -31,7 +31,6 @@ using namespace ovs;
 using vswitch::Bridge;
 using vswitch::BridgePort;
 using vswitch::Flow;
-using vswitch::FlowChange;
 using vswitch::FlowDigest;
 using Problems = std::vector<std::string>;
 
@@ -87,6 +86,7 @@ class OvsDatapath final : public Datapath {
   static std::set<std::int64_t> senders(const DesiredState& desired, const BridgePorts& ports);
   Result<void> spare_others(FlowImage& wanted, const FlowImage& current, Problems& problems);
   Result<Programmed> found();
+  Result<void> know_left();  ///< what the switch has, where this object has left nothing yet
   Result<void> in_force(const FlowImage& flows);
 
   const OvsOptions options_;
@@ -441,6 +441,14 @@ Result<void> OvsDatapath::in_force(const FlowImage& flows) {
   return bridge_.wait_revalidated({key, flow.body, {}});
 }
 
+Result<void> OvsDatapath::know_left() {
+  if (left_) return {};
+  auto programmed = found();
+  if (!programmed) return programmed.error();
+  left_ = std::move(*programmed);
+  return {};
+}
+
 /// Of what is left there: `before` goes, `now` comes. Returns what has come, in the switch's words.
 Result<FlowImage> OvsDatapath::replace_flows(const FlowImage& before, const FlowImage& now) {
   auto old_flows = words_.of(before);
@@ -458,11 +466,7 @@ Result<FlowImage> OvsDatapath::replace_flows(const FlowImage& before, const Flow
 }
 
 Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
-  if (!left_) {
-    auto programmed = found();
-    if (!programmed) return programmed.error();
-    left_ = std::move(*programmed);
-  }
+  if (auto known = know_left(); !known) return known;
   Programmed& now = *left_;
   if (const auto* local = std::get_if<LocalPort>(&entry.location)) {
     const bool is_port =
@@ -508,11 +512,8 @@ Result<void> OvsDatapath::set_address(const AddressEntry& entry) {
 }
 
 Result<void> OvsDatapath::set_path(const PathEntry& entry) {
-  if (!left_) {
-    auto programmed = found();
-    if (!programmed) return programmed.error();
-    left_ = std::move(*programmed);
-  }
+  if (auto possible = check_path(entry); !possible) return possible;
+  if (auto known = know_left(); !known) return known;
   std::vector<PathEntry> paths = left_->carried.paths;
   FlowImage before;
   std::erase_if(paths, [&](const PathEntry& path) {

@@ -355,10 +355,8 @@ class Compiler {
   }
 
   void path(const PathEntry& path) {
-    if (path.local.is_v4() != path.remote.is_v4()) {
-      return problem(
-          fmt::format("The path from {} to {} is left out: they are of different families.",
-                      path.local.to_string(), path.remote.to_string()));
+    if (auto possible = check_path(path); !possible) {
+      return problem(possible.error().message + ".");
     }
     result_.carried.paths.push_back(path);
   }

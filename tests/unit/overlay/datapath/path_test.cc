@@ -138,6 +138,28 @@ TEST_P(Paths, AreChosenByTheClassOfThePort) {
   expect_code_point(bulky, 1);
 }
 
+TEST_P(Paths, AreThoseOfAPortThatHasBeenGivenAnotherClass) {
+  host(1).desired.paths = {second_path(1, 2, interactive)};
+  apply(1);
+  StateChange change;
+  change.before = change.now = {fabric_.desired_entry(1, fabric_.app(1))};
+  change.ports_before = change.ports = {host(1).desired.ports.front()};
+  change.ports.front().traffic_class = interactive;
+  EXPECT_TRUE(host(1).inside.run([&] { return host(1).datapath->update(change).value(); }));
+  host(1).settle();
+  expect_second(send(1, 2), 1, 2);
+}
+
+TEST_P(Paths, BetweenFamiliesAreRefused) {
+  PathEntry path = second_path(1, 2, best_effort);
+  path.remote = path.local.is_v6() ? policy::IpAddress(boost::asio::ip::address_v4(0xc6336402))
+                                   : policy::IpAddress(boost::asio::ip::address_v6::loopback());
+  const auto refused = host(1).set_path(path);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("different families"));
+  expect_first(send(1, 2), 1, 2);
+}
+
 TEST_P(Paths, AreChosenByThePacketsOwnCodePoint) {
   host(1).desired.paths = {second_path(1, 2, interactive), second_path(1, 3, bulk)};
   apply(1);
