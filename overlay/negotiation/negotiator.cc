@@ -39,7 +39,7 @@ PathNegotiator::PathNegotiator(std::string own_host, std::string peer_host, std:
       agreements_(Agreement(role_, settings.chooser)) {}
 
 NegotiationActions PathNegotiator::on(NegotiationEvent event, Time now) {
-  std::visit([&](auto&& what) { take(std::move(what), now); }, std::move(event));
+  std::visit([&](auto&& what) { take(std::forward<decltype(what)>(what), now); }, std::move(event));
   NegotiationActions actions;
   if (has_offered_ && peer_.last() != StatementId()) review(now, actions.use);
   // What has changed in being measured, in ageing, or by a path having been left.
