@@ -13,6 +13,11 @@ policy::Error not_traced() {
 
 }  // namespace
 
+Result<std::unique_ptr<ProbeWire>> Datapath::probe_wire() {
+  return policy::make_error(boost::system::errc::operation_not_supported,
+                            "The datapath of this host does not probe");
+}
+
 Result<TraceAnswer> Datapath::trace(const TraceOrigin&, const TracedPacket&) {
   return not_traced();
 }

@@ -6,6 +6,7 @@
 // comes back.
 #pragma once
 
+#include "overlay/datapath/probe_wire.h"
 #include "overlay/datapath/trace.h"
 #include "policy/address.h"
 #include "policy/error.h"
@@ -224,6 +225,10 @@ class Datapath {
   /// it, whatever its address. Takes the entry's place in the state last applied. Errors: those of
   /// check_path().
   virtual Result<void> set_path(const PathEntry& entry) = 0;
+
+  /// To probe ways to other hosts by; lives no longer than this object. Errors:
+  /// operation_not_supported.
+  virtual Result<std::unique_ptr<ProbeWire>> probe_wire();
 
   virtual Result<PortCounters> counters(const std::string& device) = 0;
   virtual Result<TotalCounters> counters() = 0;
