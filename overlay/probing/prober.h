@@ -1,0 +1,105 @@
+// When which way to another host is asked, and what the answers say: a state machine without I/O.
+//
+// It is told which ways there are and what the wire (overlay/datapath/probe_wire.h) has to tell,
+// and says what to ask and what is known of each way. A way is asked often while there is something
+// to find out, and rarely once there is not; probe_settings.h has the figures:
+//
+//   new, or it has come back    every 45 ms (fast: 7 ms) until three asks were answered
+//   owes an answer              every 22 ms (4 ms) until it answers, or is found dead 180 ms (30
+//   ms)
+//                               after the first ask without an answer
+//   dead                        every second
+//   in use: frames are sent     after 30 ms (8 ms) in which nothing came from the peer's end of it;
+//                               while something does, it is not asked for this
+//   in use, of which the        every 45 ms (7 ms)
+//   datapath tells nothing
+//   watched, and frames flow    every 4 ms, so that loss of 2% is seen within a second; four times
+//   as
+//                               often for a moment when it is lost or takes longer
+//   in use, and frames flow     every second
+//   otherwise                   every 2 s; with many ways up to every 20 s, for the budget
+//
+// So a blackhole on a way that frames are sent on is found within 30 + 20 + 180 ms and half a
+// round trip (8 + 5 + 30 ms), or a round-trip time's variation longer where that is slower.
+#pragma once
+
+#include "overlay/datapath/probe_wire.h"
+#include "overlay/probing/probe_settings.h"
+#include "policy/error.h"
+#include "policy/path/path.h"
+#include "policy/path/quality.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace homeport::overlay {
+
+/// What is asked, and for what.
+struct ProbedWay {
+  policy::PathId path;
+  ProbePair pair;
+  bool in_use = false;  ///< by some class: this host sends that class's frames on it
+  bool fast = false;    ///< its failure is to be found with ProbeSettings::fast
+  /// In use by a class that is to leave it within a second when it gets worse: interactive.
+  bool watched = false;
+  /// Bytes of the largest IP packet that the interfaces of both ends carry, the lesser of what is
+  /// known; 0: not known, and the path MTU is not measured.
+  std::uint32_t mtu = 0;
+  std::uint64_t speed = 0;  ///< bit/s of the slower end; 0: not known. Watching takes 0.5% of it.
+
+  bool operator==(const ProbedWay&) const = default;
+};
+
+struct ProbeTotals {
+  std::uint64_t asked = 0;
+  std::uint64_t answered = 0;
+};
+
+class Prober {
+ public:
+  /// `seed`: of tokens, and of when exactly a way is asked, so that hosts do not ask in step. From
+  /// a source that others cannot guess.
+  explicit Prober(ProbeSettings settings, std::uint64_t seed);
+  Prober(Prober&&) noexcept;
+  Prober& operator=(Prober&&) noexcept;
+  ~Prober();
+
+  /// The ways to a peer: they take the place of those before, and what is known of those that stay
+  /// is kept. kMostPaths of them.
+  void follow(const std::string& peer, std::vector<ProbedWay> ways, policy::Time now);
+  void forget(const std::string& peer);
+
+  /// What the wire has handed over: all of it, before each look.
+  void answered(const ProbeAnswer& answer);
+  /// What ProbeWire::heard() and used() say, before a look that Look::poll_heard or poll_used asks
+  /// them for; more often does no harm.
+  void heard(std::span<const ProbesHeard> heard);
+  void used(std::span<const WayUsed> used, policy::Time now);
+  /// The wire could not send it: no answer is waited for.
+  void refused(const ProbeAsk& ask, const policy::Error& error, policy::Time now);
+
+  struct Look {
+    std::vector<ProbeAsk> asks;  ///< to be sent now
+    /// Peers of which something is known otherwise than at the last look that named them: a way
+    /// died or came up, or what it is like has changed materially (policy::differ_materially(), and
+    /// for a watched way what interactive traffic would notice). reports() has it.
+    std::vector<std::string> news;
+    policy::Time again = policy::Time::max();  ///< look no later than that
+    bool poll_used = false;                    ///< before that look
+    bool poll_heard = false;
+  };
+  Look look(policy::Time now);
+
+  /// What is known of each way of the peer, in the order they were given; empty: it is not known.
+  std::vector<policy::PathReport> reports(const std::string& peer, policy::Time now) const;
+  ProbeTotals totals(const std::string& peer) const;
+
+ private:
+  class Ways;
+  std::unique_ptr<Ways> ways_;
+};
+
+}  // namespace homeport::overlay
