@@ -24,15 +24,19 @@
 #pragma once
 
 #include "overlay/datapath/probe_wire.h"
+#include "overlay/probing/pace.h"
 #include "overlay/probing/probe_settings.h"
 #include "policy/error.h"
 #include "policy/path/path.h"
 #include "policy/path/quality.h"
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <random>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace homeport::overlay {
@@ -63,9 +67,9 @@ class Prober {
   /// `seed`: of tokens, and of when exactly a way is asked, so that hosts do not ask in step. From
   /// a source that others cannot guess.
   explicit Prober(ProbeSettings settings, std::uint64_t seed);
-  Prober(Prober&&) noexcept;
-  Prober& operator=(Prober&&) noexcept;
   ~Prober();
+  Prober(const Prober&) = delete;
+  Prober& operator=(const Prober&) = delete;
 
   /// The ways to a peer: they take the place of those before, and what is known of those that stay
   /// is kept. kMostPaths of them.
@@ -75,10 +79,11 @@ class Prober {
   /// What the wire has handed over: all of it, before each look.
   void answered(const ProbeAnswer& answer);
   /// What ProbeWire::heard() and used() say, before a look that Look::poll_heard or poll_used asks
-  /// them for; more often does no harm.
+  /// them for; more often does no harm. If they fail: nothing, that is, an empty list.
   void heard(std::span<const ProbesHeard> heard);
   void used(std::span<const WayUsed> used, policy::Time now);
-  /// The wire could not send it: no answer is waited for.
+  /// The wire could not send an ask of the last look. If there is no way to there, as opposed to no
+  /// room in a queue, that counts as an ask without an answer.
   void refused(const ProbeAsk& ask, const policy::Error& error, policy::Time now);
 
   struct Look {
@@ -98,8 +103,38 @@ class Prober {
   ProbeTotals totals(const std::string& peer) const;
 
  private:
-  class Ways;
-  std::unique_ptr<Ways> ways_;
+  struct Followed;
+  struct Peer {
+    std::vector<std::unique_ptr<Followed>> ways;
+    ProbeTotals totals;
+  };
+
+  void drop(Followed& way);
+  void touch(Followed& way);
+  void schedule(Followed& way, policy::Time now);
+  void judge(Followed& way, policy::Time now, Look& look);
+  void hasten_others(const Followed& failing, policy::Time now);
+  void excuse_absence(policy::Time now);
+  void recount(policy::Time now);
+  void plan(policy::Time now, Look& look);
+
+  const ProbeSettings settings_;
+  std::mt19937_64 random_;
+  std::map<std::string, Peer> peers_;
+  std::multimap<ProbePair, Followed*> by_pair_;
+  std::uint64_t last_id_ = 0;
+  std::map<std::pair<policy::Time, std::uint64_t>, Followed*> due_;  // by id where at once
+  std::vector<Followed*> touched_;  // of which something has been heard since the last look
+  std::vector<Followed*> in_use_;
+
+  bool recount_ = true;
+  ProbePace pace_;
+  bool any_flows_ = false, any_fast_ = false, any_owes_ = false;
+
+  policy::Time promised_ = policy::Time::max();  // the next look
+  policy::Time used_at_{}, heard_at_{};          // last told
+  bool heard_told_ = false;
+  std::uint64_t used_round_ = 0;
 };
 
 }  // namespace homeport::overlay
