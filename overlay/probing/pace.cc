@@ -23,13 +23,12 @@ ProbePace pace(const ProbeLoad& load, const ProbeSettings& settings) {
   ProbePace pace;
   pace.slow = std::clamp(time_for(load.settled * bytes, settings.budget - for_mtu), settings.slow,
                          settings.slowest);
-  pace.mtu =
-      std::clamp(time_for(2 * load.mtus, for_mtu), settings.mtu, settings.mtu_slowest);
+  pace.mtu = std::clamp(time_for(2 * load.mtus, for_mtu), settings.mtu, settings.mtu_slowest);
   // Of what is not answered.
   pace.dead = std::clamp(time_for(load.dead * settings.ask_bytes, settings.budget), settings.dead,
                          settings.slowest);
-  pace.watched = std::max(
-      time_for(load.watched * bytes, settings.watch_budget - for_flowing), settings.watched);
+  pace.watched = std::max(time_for(load.watched * bytes, settings.watch_budget - for_flowing),
+                          settings.watched);
   pace.flowing = std::max(time_for(load.flowing * bytes, for_flowing), settings.flowing);
   return pace;
 }

@@ -33,9 +33,9 @@ constexpr int kIdlePolls = 4;
 // Failures of a moment, or of this host's, which say nothing of the way.
 bool of_the_moment(const policy::Error& error) {
   namespace errc = boost::system::errc;
-  for (errc::errc_t code : {errc::resource_unavailable_try_again, errc::operation_would_block,
-                            errc::no_buffer_space, errc::not_enough_memory, errc::interrupted,
-                            errc::message_size}) {
+  for (errc::errc_t code :
+       {errc::resource_unavailable_try_again, errc::operation_would_block, errc::no_buffer_space,
+        errc::not_enough_memory, errc::interrupted, errc::message_size}) {
     if (error.code == code) return true;
   }
   return false;
@@ -46,7 +46,7 @@ bool of_the_moment(const policy::Error& error) {
 ProbeTimes ProbeTimes::fast_profile() {
   ProbeTimes times{.poll = Micros(5'000),
                    .quiet = Micros(8'000),
-                   .quick = Micros(7'000),
+                   .quick = Micros(5'000),
                    .rapid = Micros(4'000)};
   times.limits.dead_after = Micros(30'000);
   return times;
@@ -177,6 +177,7 @@ Prober::Look Prober::look(Time now) {
   for (Followed* way : std::exchange(touched_, {})) {
     way->touched = false;
     judge(*way, now, look);
+    schedule(*way, now);
   }
   while (!due_.empty() && due_.begin()->first.first <= now && look.asks.size() < kMostAsks) {
     Followed& way = *due_.begin()->second;
@@ -185,6 +186,8 @@ Prober::Look Prober::look(Time now) {
       ++peers_[way.peer].totals.asked;
     }
     judge(way, now, look);
+    // One ask of a way at a look.
+    schedule(way, now, now + kNextAsks);
   }
   if (recount_) recount(now);
   std::sort(look.news.begin(), look.news.end());
@@ -214,13 +217,11 @@ void Prober::judge(Followed& way, Time now, Look& look) {
   way.owed = owes;
   way.flowed = flows;
   if (way.has_news(now)) look.news.push_back(way.peer);
-  schedule(way, now);
 }
 
-// One ask of a way at a look, and one look in a while.
-void Prober::schedule(Followed& way, Time now) {
+void Prober::schedule(Followed& way, Time now, Time soonest) {
   due_.erase({way.due, way.id});
-  way.due = std::max(way.next(now, pace_), now + kNextAsks);
+  way.due = std::max(way.next(now, pace_), soonest);
   due_.emplace(std::pair(way.due, way.id), &way);
 }
 

@@ -111,7 +111,7 @@ class Prober {
 
   void drop(Followed& way);
   void touch(Followed& way);
-  void schedule(Followed& way, policy::Time now);
+  void schedule(Followed& way, policy::Time now, policy::Time soonest = policy::Time::min());
   void judge(Followed& way, policy::Time now, Look& look);
   void hasten_others(const Followed& failing, policy::Time now);
   void excuse_absence(policy::Time now);

@@ -169,8 +169,8 @@ void Way::hasten(Time now) {
 
 bool Way::flows(Time now) const {
   const Time since = now - settings_.recent;
-  return what_.in_use && ((frames_sent_ && *frames_sent_ >= since) ||
-                          (frames_heard_ && *frames_heard_ >= since));
+  return what_.in_use &&
+         ((frames_sent_ && *frames_sent_ >= since) || (frames_heard_ && *frames_heard_ >= since));
 }
 
 Micros Way::jittered(Micros time) const {
@@ -241,8 +241,8 @@ std::optional<ProbeAsk> Way::ask(Time now, const ProbePace& pace, ProbeRandom& r
 }
 
 ProbeAsk Way::note(Time now, std::uint32_t size, ProbeRandom& random) {
-  while (!outstanding_.empty() &&
-         (std::ssize(outstanding_) >= kMostOutstanding || outstanding_.front().at + kLateAnswer < now)) {
+  while (!outstanding_.empty() && (std::ssize(outstanding_) >= kMostOutstanding ||
+                                   outstanding_.front().at + kLateAnswer < now)) {
     outstanding_.pop_front();
   }
   const std::uint64_t token = std::max<std::uint64_t>(random(), 1);
@@ -302,8 +302,8 @@ bool Way::noticed_by_interactive(const PathQuality& quality) const {
 
 bool Way::has_news(Time now) {
   const PathQuality quality = estimator_.quality(now);
-  bool news = quality.out.reachable != noted_.out.reachable ||
-              quality.in.reachable != noted_.in.reachable;
+  bool news =
+      quality.out.reachable != noted_.out.reachable || quality.in.reachable != noted_.in.reachable;
   const Micros least = what_.watched ? kLeastWatchedNews : kLeastNews;
   if (!news && now - noted_at_ >= least) {
     news = differ_materially(quality, noted_) || (what_.watched && noticed_by_interactive(quality));

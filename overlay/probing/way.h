@@ -99,7 +99,7 @@ class Way {
   std::uint64_t mtu_answered_ = 0;  // of larger ones
   std::uint64_t counted_ = 0;       // the index of the last ask that was counted with its answer
   std::uint64_t missed_ = 0;        // no ask before this index makes it be examined any more
-  policy::Time asked_at_;  // last, or as if
+  policy::Time asked_at_;           // last, or as if
   double jitter_ = 1;
   unsigned deciding_;  // so many answers more
   unsigned examining_ = 0;
@@ -108,8 +108,8 @@ class Way {
   bool told_of_ = false;
   bool alone_at_remote_ = true;
   std::optional<policy::Time> frames_sent_, frames_heard_;
-  std::optional<policy::Time> life_;         // the last answer
-  std::optional<policy::Time> peers_ask_;    // the last that was heard
+  std::optional<policy::Time> life_;       // the last answer
+  std::optional<policy::Time> peers_ask_;  // the last that was heard
 
   MtuSearch mtu_;
   std::optional<policy::Time> mtu_begun_;

@@ -31,9 +31,11 @@ void PathEstimator::probe_withdrawn() {
 
 void PathEstimator::stood_still(Time now, Micros time) {
   if (unanswered_.empty() || dead(now - time)) return;
-  if (unanswered_.front() >= grace_before_) grace_ = Micros(0);
-  grace_ += time;
-  grace_before_ = now;
+  if (unanswered_.front() >= back_) longest_absence_ = Micros(0);
+  // Who is late all the time is to find out at some time, too.
+  if (time <= 2 * longest_absence_) return;
+  longest_absence_ = time;
+  back_ = now;
 }
 
 void PathEstimator::counted(Time now, Counted what, Direction direction, std::uint64_t sent,
@@ -67,7 +69,7 @@ Micros PathEstimator::patience() const {
 }
 
 bool PathEstimator::dead(Time now) const {
-  return unanswered_.size() >= limits_.least_unanswered && now >= dead_at();
+  return now >= dead_at();
 }
 
 std::optional<Time> PathEstimator::owes_since() const {
@@ -76,9 +78,12 @@ std::optional<Time> PathEstimator::owes_since() const {
 }
 
 Time PathEstimator::dead_at() const {
-  if (unanswered_.empty()) return Time::max();
-  const bool excused = unanswered_.front() < grace_before_;
-  return unanswered_.front() + patience() + (excused ? grace_ : Micros(0));
+  if (unanswered_.size() < limits_.least_unanswered) return Time::max();
+  // What was sent lately may be answered yet.
+  const Time enough =
+      unanswered_[limits_.least_unanswered - 1] + usual_answer().value_or(Micros(0));
+  const Time at = std::max(unanswered_.front() + patience(), enough);
+  return unanswered_.front() < back_ ? std::max(at, back_ + patience()) : at;
 }
 
 Micros PathEstimator::age(Time now) const {

@@ -18,10 +18,10 @@
 namespace homeport::policy {
 
 struct EstimateLimits {
-  /// A path carries no more when `least_unanswered` probes have had no answer, the first of them
-  /// for this long, or for the retransmission timeout of RFC 6298 where that is longer.
+  /// A path carries no more when `least_unanswered` probes have had no answer, each of them for the
+  /// retransmission timeout of RFC 6298, and the first of them for this long.
   Micros dead_after{180'000};
-  std::uint32_t least_unanswered = 5;
+  std::uint32_t least_unanswered = 5;  ///< at least 1
   /// Reachability, round-trip time, loss: longer than from one probe of a settled path to the next.
   Micros fresh_for{30'000'000};
   Micros bandwidth_fresh_for{120'000'000};
@@ -48,8 +48,8 @@ class PathEstimator {
   void probe_heard(Time now) { heard_ = std::max(heard_.value_or(now), now); }
   /// The last probe was not sent after all.
   void probe_withdrawn();
-  /// Nobody was there to send probes and take answers: for so long, which ends now, the probes that
-  /// have had none are not blamed.
+  /// Nobody was there to send probes and take answers for so long, which ends now: what is sent
+  /// from now on gets the time to be answered.
   void stood_still(Time now, Micros time);
   /// See LossMeter::count().
   void counted(Time now, Counted what, Direction direction, std::uint64_t sent,
@@ -65,7 +65,7 @@ class PathEstimator {
   std::optional<Micros> silent_for(Time now) const;
   /// Since when a probe has had no answer; nullopt: none is out.
   std::optional<Time> owes_since() const;
-  /// When that will make it dead, if enough others have had none either; Time::max(): none is out.
+  /// When that makes it dead; Time::max(): too few are out.
   Time dead_at() const;
   /// It is: probes have had no answer.
   bool dead(Time now) const;
@@ -102,8 +102,8 @@ class PathEstimator {
   /// When those were sent that have had no answer, nor has any that was sent later. Bounded: of too
   /// many the first and the last ones.
   std::deque<Time> unanswered_;
-  Micros grace_{};       // more patience with those that were sent
-  Time grace_before_{};  // before this
+  Time back_{};  // from the longest absence while one of them was out
+  Micros longest_absence_{};
   std::optional<Time> answered_;
   std::optional<Time> heard_;  // a probe or an answer of the peer's
   RttMeter rtt_;
