@@ -51,7 +51,7 @@ struct ProbeSettings {
   /// their answers come to as much again. For settled ways; once more for those that do not carry.
   std::uint64_t budget = 6'000;
   /// Likewise, on top of it, while applications' traffic flows.
-  std::uint64_t watch_budget = 60'000;
+  std::uint64_t watch_budget = 80'000;
   /// Of an ask of the smallest size on the wire, and of its answer.
   std::uint64_t ask_bytes = 120;
 };
