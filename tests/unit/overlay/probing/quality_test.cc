@@ -86,7 +86,6 @@ TEST_F(Quality, LossIsSeenWithinTwoThirdsOfASecond) {
     sum += *seen;
     late += *seen > 667ms;
   }
-  std::printf("mean %ld late %d\n", long(sum.count() / 100000), late);
   EXPECT_LE(late, 20);
   EXPECT_LE(sum / 100, 450ms);
 }
