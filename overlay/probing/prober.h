@@ -2,25 +2,27 @@
 //
 // It is told which ways there are and what the wire (overlay/datapath/probe_wire.h) has to tell,
 // and says what to ask and what is known of each way. A way is asked often while there is something
-// to find out, and rarely once there is not; probe_settings.h has the figures:
+// to find out, and rarely once there is not (times of ProbeSettings::fast in parentheses):
 //
-//   new, or it has come back    every 45 ms (fast: 7 ms) until three asks were answered
-//   owes an answer              every 22 ms (4 ms) until it answers, or is found dead 180 ms (30
-//   ms)
-//                               after the first ask without an answer
+//   new, or it has come back    every 45 ms (5 ms) until three asks were answered
+//   an answer is overdue        every 22 ms (4 ms) until one comes, or it is dead: five asks have
+//   had
+//                               none, the first of them for 180 ms (30 ms)
 //   dead                        every second
-//   in use: frames are sent     after 30 ms (8 ms) in which nothing came from the peer's end of it;
-//                               while something does, it is not asked for this
-//   in use, of which the        every 45 ms (7 ms)
-//   datapath tells nothing
-//   watched, and frames flow    every 4 ms, so that loss of 2% is seen within a second; four times
-//   as
-//                               often for a moment when it is lost or takes longer
+//   in use, frames are sent     when nothing has come from the peer's end of it for 30 ms (8 ms),
+//   and
+//                               then every 45 ms (5 ms); while something comes it need not be asked
+//   in use, and the datapath    every 45 ms (5 ms)
+//   tells nothing of that
 //   in use, and frames flow     every second
-//   otherwise                   every 2 s; with many ways up to every 20 s, for the budget
+//   watched, and frames flow    every 4 ms, so that 2% of loss shows within a second; when an ask
+//   is
+//                               lost or takes longer 250 times every millisecond
+//   otherwise                   every 2 s; when an ask is lost or takes longer 16 times every 45 ms
 //
-// So a blackhole on a way that frames are sent on is found within 30 + 20 + 180 ms and half a
-// round trip (8 + 5 + 30 ms), or a round-trip time's variation longer where that is slower.
+// A blackhole of a way that frames are sent on is found within 20 + 30 + 180 ms (5 + 8 + 30 ms) and
+// a round trip, later only on ways whose round trips take longer than that or vary as much. The
+// last three rows are stretched for the budgets (pace.h): 400 settled ways are asked every 18 s.
 #pragma once
 
 #include "overlay/datapath/probe_wire.h"
@@ -72,7 +74,7 @@ class Prober {
   Prober& operator=(const Prober&) = delete;
 
   /// The ways to a peer: they take the place of those before, and what is known of those that stay
-  /// is kept. kMostPaths of them.
+  /// is kept. kMostPaths of them. Look after it.
   void follow(const std::string& peer, std::vector<ProbedWay> ways, policy::Time now);
   void forget(const std::string& peer);
 
@@ -93,7 +95,8 @@ class Prober {
     /// for a watched way what interactive traffic would notice). reports() has it.
     std::vector<std::string> news;
     policy::Time again = policy::Time::max();  ///< look no later than that
-    bool poll_used = false;                    ///< before that look
+    /// To be told before a look at that time; not before one that is earlier, for an answer.
+    bool poll_used = false;
     bool poll_heard = false;
   };
   Look look(policy::Time now);

@@ -18,6 +18,7 @@ namespace {
 constexpr int kMostOutstanding = 256;
 constexpr Micros kLateAnswer{2'000'000};  // for so long an answer is taken
 constexpr unsigned kAnswersToDecide = 3;
+constexpr Micros kRecentlyAsked{1'000'000};
 
 /// Enough to tell 2% of loss from none.
 constexpr unsigned kAsksToWatch = 250;
@@ -126,7 +127,8 @@ bool Way::heard(Time last) {
 
 void Way::examine(Time now) {
   if (now < examine_again_) return;
-  const bool watch = what_.watched && flows(now);
+  // Whether frames flow is not known where nothing is told.
+  const bool watch = what_.watched && (flows(now) || !told_of_);
   examining_ = watch ? kAsksToWatch : kAsksToFollow;
   examine_again_ = now + (watch ? kWatchAgain : kFollowAgain);
 }
@@ -162,7 +164,7 @@ void Way::refused(std::uint64_t token, bool too_big, bool lasting, Time now) {
 }
 
 void Way::hasten(Time now) {
-  if (deciding_ > 0 || estimator_.owes_since() || dead(now)) return;
+  if (deciding_ > 0 || dead(now) || now - asked_at_ < kRecentlyAsked) return;
   deciding_ = 1;
   asked_at_ = std::min(asked_at_, now - times().quick);
 }
@@ -197,7 +199,10 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
   Micros wait = jittered(pace.slow);
   if (deciding_ > 0 || (what_.in_use && !told_of_)) wait = std::min(wait, times().quick);
   if (flowing) wait = std::min(wait, watch ? watch_interval(pace) : jittered(pace.flowing));
-  if (examining_ > 0) wait = std::min(wait, watch ? watch_interval(pace) / 4 : times().quick);
+  if (examining_ > 0) {
+    const bool closely = watch || (what_.watched && !told_of_);
+    wait = std::min(wait, closely ? watch_interval(pace) / 4 : times().quick);
+  }
   if (owes(now)) wait = std::min(wait, times().rapid);
   // On a slow way no more may be on their way than are remembered.
   return std::max(wait, estimator_.usual_answer().value_or(Micros(0)) / (kMostOutstanding / 2));

@@ -87,6 +87,32 @@ TEST(Failure, OfOneDirectionIsToldWhereThePeerIsHeard) {
   EXPECT_EQ(network.quality(kPeer, way).in.reachable, policy::Reachability::yes);
 }
 
+// Where both send: the one whose frames do not arrive hears the other, and need not ask.
+TEST(Failure, OfOneDirectionIsFoundByTheHostThatHearsNothing) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  network.truth[way.pair].sends = network.truth[way.pair].receives = true;
+  network.follow(kPeer, {way});
+  network.run(3s);
+  network.truth[way.pair].in_carries = false;
+  const auto found = network.until_broken(kPeer, way, 5s);
+  ASSERT_TRUE(found);
+  EXPECT_LE(*found, 250ms);
+}
+
+TEST(Failure, OfAWayThatTrafficHasJustBegunOnIsFound) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(3s);
+  network.truth[way.pair].out_carries = false;
+  network.truth[way.pair].sends = true;
+  const auto found = network.until_broken(kPeer, way, 5s);
+  ASSERT_TRUE(found);
+  EXPECT_LE(*found, 280ms);
+}
+
 TEST(Failure, OfAnIdleWayIsFoundByTheNextAsk) {
   ProbedNetwork network(1);
   const ProbedWay way = ProbedNetwork::way(1, 1);

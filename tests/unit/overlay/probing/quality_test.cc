@@ -70,6 +70,14 @@ TEST_F(Quality, MoreDelayIsSeenAtOnce) {
   EXPECT_GE(*quality().rtt, 28ms);
 }
 
+TEST_F(Quality, MoreDelayOfAnIdleWayIsFollowedOnceItIsSeen) {
+  network.follow(kPeer, {way, other});
+  network.run(120s);
+  network.truth[other.pair].out += 20ms;
+  network.run(4s);
+  EXPECT_GE(*network.quality(kPeer, other).rtt, 20ms);
+}
+
 // Within a second traffic is to have moved, for which the chooser wants 300 ms of proof.
 TEST_F(Quality, LossIsSeenWithinTwoThirdsOfASecond) {
   int late = 0;
@@ -88,6 +96,16 @@ TEST_F(Quality, LossIsSeenWithinTwoThirdsOfASecond) {
   }
   EXPECT_LE(late, 20);
   EXPECT_LE(sum / 100, 450ms);
+}
+
+// Without being told of traffic nobody asks that often.
+TEST_F(Quality, LossIsSeenWithinSecondsWhereUseIsNotTold) {
+  network.tells_use = false;
+  network.follow(kPeer, {way});
+  network.run(60s);
+  truth().out_loss = 0.02;
+  const auto seen = [&] { return quality().out.loss() > 4'000u; };
+  EXPECT_TRUE(network.until(kPeer, seen, 8s));
 }
 
 TEST_F(Quality, LossIsToldByDirection) {
@@ -175,9 +193,21 @@ TEST_F(Quality, OfLargePacketsIsThePathMtu) {
   EXPECT_EQ(quality().out.mtu, 1500u) << "and loss is no limit";
 }
 
-TEST_F(Quality, ThatALargePacketIsRefusedIsAnAnswer) {
+TEST_F(Quality, OfAWayThatHasComeBackIsMeasuredAnew) {
   way.mtu = 1500;
   network.follow(kPeer, {way});
+  network.run(5s);
+  truth().out_carries = false;
+  network.run(5s);
+  EXPECT_EQ(quality().out.mtu, 1500u);
+  truth().out_carries = true;
+  truth().mtu = 1400;
+  network.run(10s);
+  EXPECT_EQ(quality().out.mtu, 1400u);
+}
+
+TEST_F(Quality, ThatALargePacketIsRefusedIsAnAnswer) {
+  way.mtu = 1500;
   std::uint32_t mtu = 0;
   Time now = policy::at(100s);
   Prober prober({}, 1);
