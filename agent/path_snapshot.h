@@ -1,0 +1,34 @@
+// What the routing controller of one peer knows, as the status server shows it. Pure.
+#pragma once
+
+#include "agent/path_history.h"
+#include "agent/status/path_model.h"
+#include "overlay/negotiation/negotiator.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace homeport::agent {
+
+struct PeerPathsSource {
+  const std::string& peer;
+  const overlay::PathNegotiator& negotiator;
+  const PathHistory& history;
+  bool connected = false;                ///< to the peer's agent,
+  std::optional<SystemTime> since = {};  ///< or not, since when; none: never yet
+  std::uint64_t probes_sent = 0;         ///< totals of all paths to the peer
+  std::uint64_t probes_answered = 0;
+};
+
+/// One moment by both clocks.
+struct PathsMoment {
+  policy::Time steady;
+  SystemTime system;
+};
+
+enum class PathsDetail : std::uint8_t { summary, everything };
+
+PeerPathsSnapshot path_snapshot(const PeerPathsSource& source, PathsMoment now, PathsDetail detail);
+
+}  // namespace homeport::agent
