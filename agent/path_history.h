@@ -4,7 +4,6 @@
 
 #include "agent/status/path_model.h"
 #include "overlay/negotiation/negotiator.h"
-#include "policy/path/conversation.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -15,40 +14,47 @@
 
 namespace homeport::agent {
 
+/// One moment by both clocks.
+struct PathsMoment {
+  policy::Time steady;
+  SystemTime system;
+};
+
 class PathHistory {
  public:
   static constexpr std::size_t kKept = 32;  ///< changes, of all classes
 
   /// Of one class.
   struct Current {
-    std::optional<PathSnapshot> path;
-    std::optional<SystemTime> since;  ///< none: there has been no change yet
+    std::optional<PathSnapshot> path = {};
+    std::optional<SystemTime> since = {};  ///< none: there has been no change yet
     policy::ChoiceCause cause = policy::ChoiceCause::unchanged;
-    std::map<policy::ChoiceCause, std::uint64_t> changes;
+    std::map<policy::ChoiceCause, std::uint64_t> changes = {};
   };
 
-  PathHistory(std::string own_host, std::string peer_host)
+  /// The two hosts have different names.
+  PathHistory(const std::string& own_host, std::string peer_host)
       : side_(policy::side_of(own_host, peer_host)), peer_host_(std::move(peer_host)) {}
 
-  /// What an earlier run of the agent has left in use: no change.
-  void found(SystemTime now, policy::TrafficClass traffic, const policy::PathId& path,
-             const policy::Conversation& known);
-  /// What the negotiator has said is to be used from now on. `known`: for the interfaces' names.
-  void changed(SystemTime now, const overlay::PathUse& use, const policy::Conversation& known);
+  /// An earlier run of the agent has left it in use: no change.
+  void found(policy::TrafficClass traffic, const policy::PathId& path);
+  /// `negotiator` has just said that this is to be used.
+  void changed(PathsMoment now, const overlay::PathUse& use,
+               const overlay::PathNegotiator& negotiator);
 
   const Current& current(policy::TrafficClass traffic) const { return current_[traffic]; }
   /// Oldest first.
   const std::deque<PathChange>& recent() const { return recent_; }
+  /// Of this host, in its conversation with the peer.
+  policy::Side side() const { return side_; }
+  const std::string& peer_host() const { return peer_host_; }
 
  private:
   policy::Side side_;
   std::string peer_host_;
+  policy::PerClass<std::optional<policy::PathId>> ids_;
   policy::PerClass<Current> current_;
   std::deque<PathChange> recent_;
 };
-
-/// The path as the host on that side sees it.
-PathSnapshot seen_from(policy::Side side, const policy::PathId& path,
-                       const policy::Conversation& known);
 
 }  // namespace homeport::agent

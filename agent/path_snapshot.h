@@ -7,24 +7,16 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 
 namespace homeport::agent {
 
 struct PeerPathsSource {
-  const std::string& peer;
   const overlay::PathNegotiator& negotiator;
-  const PathHistory& history;
+  const PathHistory& history;            ///< of the same peer
   bool connected = false;                ///< to the peer's agent,
   std::optional<SystemTime> since = {};  ///< or not, since when; none: never yet
   std::uint64_t probes_sent = 0;         ///< totals of all paths to the peer
   std::uint64_t probes_answered = 0;
-};
-
-/// One moment by both clocks.
-struct PathsMoment {
-  policy::Time steady;
-  SystemTime system;
 };
 
 enum class PathsDetail : std::uint8_t { summary, everything };

@@ -10,6 +10,7 @@
 #include "policy/path/quality.h"
 #include "policy/path/rank.h"
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -20,6 +21,10 @@
 namespace homeport::agent {
 
 using SystemTime = std::chrono::system_clock::time_point;
+
+inline constexpr std::array kStandings = {policy::Standing::pinned,     policy::Standing::good,
+                                          policy::Standing::poor,       policy::Standing::damped,
+                                          policy::Standing::unmeasured, policy::Standing::excluded};
 
 /// An interface with one of its addresses.
 struct PathEndSnapshot {
