@@ -120,8 +120,8 @@ std::string ranking(const json::value& of) {
                {"TO"},
                {"RTT", true},
                {"VARIATION", true},
-               {"OUT", true},
-               {"IN", true},
+               {"LOSS OUT", true},
+               {"LOSS IN", true},
                {"BANDWIDTH", true},
                {"MTU", true},
                {"AGE", true},
@@ -203,7 +203,7 @@ std::string explanation_of(const json::value& peer, const std::string& traffic) 
   for (const json::value& of : peer.at("classes").as_array()) {
     if (!traffic.empty() && of.at("class").as_string() != traffic) continue;
     if (!page.empty()) page += "\n";
-    page += text(of.at("class")) + ":\n";
+    page += heading(of);
     for (const json::value& sentence : of.at("explanation").as_array()) {
       page += "  " + text(sentence) + "\n";
     }

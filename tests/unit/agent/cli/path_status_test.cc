@@ -34,8 +34,11 @@ TEST(PathListOf, IsATableWhichIPv6FitsInto) {
   peers.pop_back();
   EXPECT_EQ(
       *path_list(json::object{{"peers", peers}}),
-      "PEER   CLASS        FROM                                      TO                            "
-      "                    RTT  LOSS      STATE      SINCE\n");
+      R"(PEER   CLASS        FROM                                      TO                                                     RTT      LOSS  STATE      SINCE
+hostB  interactive  eth1 2001:db8:aaaa:bbbb:cccc:dddd:1111:1  enp130s0f1np1 2001:db8:aaaa:bbbb:cccc:dddd:2222:2  1.25 ms     2.0 %  agreed     2026-01-01 00:00:28Z
+hostB  default      eth0 192.0.2.1                            eth0 198.51.100.2                                  30.0 ms  < 0.01 %  nominated  2026-01-01 00:01:26Z
+hostB  bulk         -                                         -                                                        -         -  idle       -
+)");
 }
 
 TEST(PathListOf, SaysWhenThereIsNothingToList) {
@@ -44,7 +47,37 @@ TEST(PathListOf, SaysWhenThereIsNothingToList) {
 }
 
 TEST(PathPageOf, HasEveryPathInItsPlace) {
-  EXPECT_EQ(*path_page(detail()), "");
+  EXPECT_EQ(*path_page(detail()), R"(Paths from hostA to hostB: hostA nominates, hostB follows.
+The agent of hostB is connected since 2026-01-01 00:00:08Z.
+990 of 1000 probes were answered.
+
+interactive: agreed, since 2026-01-01 00:00:28Z (better)
+    FROM                                      TO                                                     RTT  VARIATION  LOSS OUT  LOSS IN   BANDWIDTH   MTU     AGE  COUNTS AS  STANDING
+1*  eth1 2001:db8:aaaa:bbbb:cccc:dddd:1111:1  enp130s0f1np1 2001:db8:aaaa:bbbb:cccc:dddd:2222:2  1.25 ms    0.12 ms       0 %    2.0 %  940 Mbit/s  1500  120 ms    22.0 ms  good
+2   eth0 192.0.2.1                            eth0 198.51.100.2                                  30.0 ms    3.00 ms         -      0 %  940 Mbit/s  1500  2.00 s    40.0 ms  damped until 2026-01-01 00:01:58Z
+3   eth0 192.0.2.1                            198.51.100.3 through hostC                               -          -         -   broken           -     -       -          -  excluded: too-costly
+
+default: nominated, since 2026-01-01 00:01:26Z (lost); the peer uses eth0 192.0.2.1 -> 198.51.100.3 through hostC
+    FROM            TO                     RTT  VARIATION  LOSS OUT  LOSS IN   BANDWIDTH   MTU     AGE  COUNTS AS  STANDING
+1*  eth0 192.0.2.1  eth0 198.51.100.2  30.0 ms    3.00 ms         -      0 %  940 Mbit/s  1500  2.00 s    40.0 ms  damped until 2026-01-01 00:01:58Z
+
+bulk: idle
+No path is offered by both.
+
+hostA has:
+INTERFACE  ADDRESS                                    SPEED   MTU  COST  LABELS      DEFAULT ROUTE  OFFERED
+eth0       192.0.2.1                            10.0 Gbit/s  1500     3  fiber, wan  yes            yes
+eth1       2001:db8:aaaa:bbbb:cccc:dddd:1111:1            -     -     0  -           no             yes
+wlan0      -                                              -     -     0  -           no             no: it has no address
+
+hostB offers:
+INTERFACE  ADDRESS            SPEED   MTU  COST  LABELS  DEFAULT ROUTE  OFFERED
+eth0       198.51.100.2  1.0 Gbit/s  9000     0  -       no             yes
+
+The last changes:
+2026-01-01 00:00:18Z  bulk goes eth0 192.0.2.1 -> eth0 198.51.100.2: there was none before.
+2026-01-01 00:01:26Z  bulk no longer goes eth0 192.0.2.1 -> eth0 198.51.100.2: that carries nothing in either direction, and no other can be used.
+)");
 }
 
 TEST(PathPageOf, SaysWhatTheOtherHostUsesInstead) {
@@ -62,10 +95,20 @@ TEST(PathPageOf, SaysWhatTheOtherHostUsesInstead) {
 }
 
 TEST(PathExplanationOf, IsInWords) {
-  EXPECT_EQ(*path_explanation(detail(), "interactive"), "");
+  EXPECT_EQ(*path_explanation(detail(), "interactive"),
+            R"(interactive: agreed, since 2026-01-01 00:00:28Z (better)
+  interactive goes eth1 -> enp130s0f1np1: it was better than the one before.
+  It comes first: an exchange counts as 22.0 ms, with the second as 40.0 ms.
+  eth0 192.0.2.1 -> eth0 198.51.100.2:
+    It is damped: it has failed too often lately.
+    It would have to stay up until it is no longer damped.
+  eth0 192.0.2.1 -> 198.51.100.3 through hostC:
+    It is excluded: it costs 30, and 20 is the most allowed.
+    Its ends would have to cost 20 at most, or the controller to allow 30.
+)");
   const std::string all = *path_explanation(detail(), "");
-  EXPECT_THAT(all, HasSubstr("\n\ndefault:\n  default goes eth0 -> eth0.\n"));
-  EXPECT_THAT(all, HasSubstr("\n\nbulk:\n  bulk has no path: none can be used.\n"));
+  EXPECT_THAT(all, HasSubstr("through hostC\n  default goes eth0 -> eth0.\n"));
+  EXPECT_THAT(all, HasSubstr("\n\nbulk: idle\n  bulk has no path: none can be used.\n"));
 }
 
 TEST(PathPageOf, HoldsNothingThatATerminalWouldObey) {
@@ -130,7 +173,7 @@ TEST_F(PathCommand, ListsShowsAndExplains) {
   EXPECT_EQ(show.out, *path_page(detail()));
   auto explain = run({"explain", "hostB", "--class", "bulk"});
   EXPECT_EQ(explain.code, 0) << explain.err;
-  EXPECT_EQ(explain.out, "bulk:\n  bulk has no path: none can be used.\n");
+  EXPECT_EQ(explain.out, "bulk: idle\n  bulk has no path: none can be used.\n");
 }
 
 TEST_F(PathCommand, PassesJsonOn) {
