@@ -228,4 +228,16 @@ PeerPathsSnapshot path_snapshot(const PeerPathsSource& source, PathsMoment now,
   return snapshot;
 }
 
+PathsSnapshot paths_snapshot(std::vector<PathEndSnapshot> ends,
+                             std::span<const PeerPathsSource> sources, PathsMoment now,
+                             std::string_view peer) {
+  PathsSnapshot snapshot{std::move(ends), {}};
+  for (const PeerPathsSource& source : sources) {
+    const bool wanted = source.history.peer_host() == peer;
+    snapshot.peers.push_back(
+        path_snapshot(source, now, wanted ? PathsDetail::everything : PathsDetail::summary));
+  }
+  return snapshot;
+}
+
 }  // namespace homeport::agent

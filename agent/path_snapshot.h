@@ -7,6 +7,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
 
 namespace homeport::agent {
 
@@ -22,5 +25,11 @@ struct PeerPathsSource {
 enum class PathsDetail : std::uint8_t { summary, everything };
 
 PeerPathsSnapshot path_snapshot(const PeerPathsSource& source, PathsMoment now, PathsDetail detail);
+
+/// Of all peers: everything of that one (StatusWanted::peer), of the others a summary. `ends`: this
+/// host's, those that it does not offer included.
+PathsSnapshot paths_snapshot(std::vector<PathEndSnapshot> ends,
+                             std::span<const PeerPathsSource> sources, PathsMoment now,
+                             std::string_view peer);
 
 }  // namespace homeport::agent

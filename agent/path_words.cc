@@ -83,6 +83,15 @@ std::string obstacle_words(const PathsViewer& viewer, const RankedPath& path,
   return fmt::format("nothing is the matter with {}", it);
 }
 
+std::string speed_words(std::uint64_t speed) {
+  return speed == 0 ? "an unknown speed" : format_rate(speed);
+}
+
+std::string counted_words(const RankedPath& path) {
+  return format_micros(path.counted) +
+         (path.shares_interactive ? " (twice, for it shares an interface with interactive)" : "");
+}
+
 /// What decides between it and `other`, as the end of a sentence.
 std::string decided_words(const RankedPath& path, const RankedPath& other, Criterion criterion,
                           const std::string& name) {
@@ -96,8 +105,8 @@ std::string decided_words(const RankedPath& path, const RankedPath& other, Crite
       return fmt::format("its preference is {}, that of {} is {}", path.preference, name,
                          other.preference);
     case Criterion::time:
-      return fmt::format("an exchange counts as {}, with {} as {}", format_micros(path.counted),
-                         name, format_micros(other.counted));
+      return fmt::format("an exchange counts as {}, with {} as {}", counted_words(path), name,
+                         counted_words(other));
     case Criterion::cost:
       return fmt::format("it costs {}, {} {}", path.cost, name, other.cost);
     case Criterion::directness:
@@ -107,8 +116,8 @@ std::string decided_words(const RankedPath& path, const RankedPath& other, Crite
       return fmt::format("{} of its ends have the default route, {} of those of {}",
                          path.default_routes, other.default_routes, name);
     case Criterion::speed:
-      return fmt::format("its slower interface has {}, that of {} {}", format_rate(path.speed),
-                         name, format_rate(other.speed));
+      return fmt::format("its slower interface has {}, that of {} {}", speed_words(path.speed),
+                         name, speed_words(other.speed));
     case Criterion::address:
       break;
   }
@@ -219,7 +228,8 @@ std::string place_words(const PathsViewer& viewer, std::span<const RankedPath> r
     return text + ".";
   }
   const policy::Explanation explanation = policy::explain(ranked, index);
-  if (!path.usable() || (faulty && index > 0)) {
+  const bool by_standing = explanation.decided_by == Criterion::standing;
+  if (!path.usable() || (faulty && by_standing && index > 0)) {
     return fmt::format("It is {}: {}.", to_string(path.standing), obstacle_words(viewer, path));
   }
   const RankedPath& other = ranked[index == 0 ? 1 : 0];
@@ -266,9 +276,11 @@ std::string remedy_words(std::span<const RankedPath> ranked, std::size_t index,
           format_micros(time), format_micros(beaten(time, chooser)));
     }
     case Remedy::cost_less:
-      return fmt::format("It would have to cost less than {}, or to be faster at all.", target);
+      if (target == 0) return "Any gain in time would put it first.";
+      return fmt::format("A cost of less than {} would put it first, or any gain in time.", target);
     case Remedy::any_difference:
-      return "It would have to be faster at all.";
+      return path.standing == Standing::unmeasured ? "Probes would have to be answered on it."
+                                                   : "Any gain in time would put it first.";
   }
   return {};
 }

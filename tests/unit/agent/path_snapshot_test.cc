@@ -103,6 +103,24 @@ TEST_F(Paths, ASummaryHasNoCandidates) {
   }
 }
 
+TEST_F(Paths, OfManyPeersOneIsExplained) {
+  pair.run(5s);
+  const PathHistory other("hostA", "hostC");
+  const std::vector<PeerPathsSource> sources = {
+      {pair.negotiator(Side::first), pair.history(Side::first)},
+      {pair.negotiator(Side::first), other}};
+  const PathsSnapshot one =
+      paths_snapshot({{end_at("192.0.2.9"), "it is down"}}, sources, pair.now(), "hostB");
+  ASSERT_EQ(one.ends.size(), 1u);
+  EXPECT_EQ(one.ends[0].not_offered, "it is down");
+  ASSERT_EQ(one.peers.size(), 2u);
+  EXPECT_FALSE(one.peers[0].classes[0].ranked.empty());
+  EXPECT_TRUE(one.peers[1].classes[0].ranked.empty());
+  for (const PeerPathsSnapshot& peer : paths_snapshot({}, sources, pair.now(), "").peers) {
+    EXPECT_TRUE(peer.classes[0].ranked.empty());
+  }
+}
+
 TEST_F(Paths, AreRankedWithWhyAndWhatWouldChangeIt) {
   pair.run(5s);
   const std::vector<CandidateSnapshot> ranked = interactive(Side::first).ranked;
@@ -292,7 +310,14 @@ TEST_F(Paths, BeforeThePeerHasSaidAnythingThatIsSaid) {
   EXPECT_FALSE(snapshot.connected);
   EXPECT_FALSE(snapshot.since);
   EXPECT_EQ(snapshot.epoch, 7u);
-  EXPECT_THAT(snapshot.classes[0].explanation.back(), HasSubstr("offers no interface"));
+  EXPECT_EQ(snapshot.classes[0].explanation.back(),
+            "This host offers no interface: /v1/paths says why.");
+  test::PathPair silent;
+  silent.offer(Side::first, {end_at("192.0.2.1")});
+  const PeerPathsSnapshot unsaid =
+      path_snapshot({silent.negotiator(Side::first), silent.history(Side::first)}, silent.now(),
+                    PathsDetail::everything);
+  EXPECT_EQ(unsaid.classes[0].explanation.back(), "hostB has not said yet what it offers.");
 }
 
 TEST_F(Paths, WhatWasFoundInUseIsNoChange) {

@@ -234,10 +234,12 @@ TEST_F(StatusRequests, NothingOfTheRequestIsEchoed) {
   StatusRequest request(http::verb::get, "/", 11);
   request.set(http::field::host, "echo");
   request.method_string("ECHO");
-  responses.push_back(reply_to(request, true, [this](const StatusWanted&) { return model_; }).response);
+  responses.push_back(
+      reply_to(request, true, [this](const StatusWanted&) { return model_; }).response);
   request.set(http::field::host, "localhost");
   request.target("/healthz");
-  responses.push_back(reply_to(request, true, [this](const StatusWanted&) { return model_; }).response);
+  responses.push_back(
+      reply_to(request, true, [this](const StatusWanted&) { return model_; }).response);
   EXPECT_EQ(responses.back().result(), http::status::method_not_allowed);
   for (const StatusResponse& response : responses) {
     std::ostringstream stream;
