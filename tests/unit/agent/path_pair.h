@@ -42,12 +42,12 @@ class PathPair {
     tell(side, std::move(measured));
   }
 
-  /// Both look again, and measure, every 50 ms.
+  /// Both look again, and measure unless they have stopped, every 50 ms.
   void run(Micros time) {
     for (const policy::Time end = now_ + time; now_ < end;) {
       now_ += Micros(50'000);
       for (Side side : {Side::first, Side::second}) {
-        measure(side);
+        if (measuring) measure(side);
         tell(side, overlay::TimeHasCome());
       }
     }
@@ -63,6 +63,7 @@ class PathPair {
   }
 
   std::map<policy::PathId, policy::PathQuality> truth;
+  bool measuring = true;
 
  private:
   struct Host {

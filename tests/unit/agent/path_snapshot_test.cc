@@ -276,8 +276,10 @@ TEST_F(Paths, APathThatIsKeptSaysWhyTheFirstIsNotTaken) {
 
 TEST_F(Paths, WhatNobodyMeasuresIsUnknownAgain) {
   pair.run(5s);
-  pair.truth.clear();
+  pair.measuring = false;
   pair.run(1s);
+  EXPECT_EQ(interactive(Side::first).ranked.at(0).age, 1s);
+  pair.run(40s);
   const ClassPathSnapshot now = interactive(Side::first);
   ASSERT_EQ(now.ranked.size(), 4u);
   EXPECT_EQ(now.ranked[0].standing, Standing::unmeasured);
