@@ -192,8 +192,9 @@ std::vector<ApplicationSnapshot> applications(const SnapshotSources& sources) {
 
 }  // namespace
 
-StatusModel snapshot(const SnapshotSources& sources, StatusPart part) {
+StatusModel snapshot(const SnapshotSources& sources, const StatusWanted& wanted) {
   const Contents& contents = sources.database.contents();
+  const StatusPart part = wanted.part;
   const bool all = part == StatusPart::all;
   StatusModel model;
   model.host = sources.host;

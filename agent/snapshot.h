@@ -27,7 +27,7 @@ struct SnapshotSources {
   const Peers& peers;
 };
 
-/// With only `part` of it filled in, beside what is always there.
-StatusModel snapshot(const SnapshotSources& sources, StatusPart part);
+/// With only what is wanted filled in, beside what is always there.
+StatusModel snapshot(const SnapshotSources& sources, const StatusWanted& wanted);
 
 }  // namespace homeport::agent

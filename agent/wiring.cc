@@ -131,10 +131,10 @@ struct Agent::Parts {
     status_server = StatusServer::start(
                         executor, {.listen = config.listen.status},
                         [this, remotes = config.database.remotes,
-                         kind = config.datapath.kind](StatusPart part) {
+                         kind = config.datapath.kind](const StatusWanted& wanted) {
                           return snapshot({identity.host.name, remotes, kind, identity.started,
                                            database, network, *datapath, guests, tasks, peers},
-                                          part);
+                                          wanted);
                         },
                         [this](auto query) { return tracer.answer_query(std::move(query)); })
                         .value();

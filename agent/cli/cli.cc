@@ -2,6 +2,7 @@
 
 #include "agent/cli/commands.h"
 #include "agent/cli/output.h"
+#include "agent/cli/path_status.h"
 #include "policy/version.h"
 
 #include <CLI/CLI.hpp>
@@ -80,6 +81,8 @@ int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocat
   add_move_command(app, invocation);
   add_task_commands(app, invocation);
   add_trace_command(app, invocation);
+  add_path_views(*app.add_subcommand("path", "Paths to other hosts")->require_subcommand(1),
+                 invocation);
   try {
     // CLI11 takes the arguments last first.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

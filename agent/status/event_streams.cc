@@ -70,7 +70,7 @@ void EventStreams::stop() {
 void EventStreams::refresh() {
   // The expiry of a timer is moved only while nobody waits for it.
   if (!refresh_pending_) timer_.expires_after(options_.event_interval);
-  if (!feed_.update(provider_(StatusPart::tasks))) return;
+  if (!feed_.update(provider_({StatusPart::tasks}))) return;
   for (Reader* reader : readers_) reader->wake.cancel();
 }
 

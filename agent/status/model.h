@@ -5,6 +5,7 @@
 // of the system clock, durations are milliseconds, sizes are bytes, rates are bytes per second.
 #pragma once
 
+#include "agent/status/path_model.h"
 #include "policy/address.h"
 
 #include <array>
@@ -17,8 +18,6 @@
 #include <vector>
 
 namespace homeport::agent {
-
-using SystemTime = std::chrono::system_clock::time_point;
 
 /// The session with the control database.
 enum class DatabaseState { disconnected, synchronized };
@@ -156,8 +155,15 @@ struct MoveHistory {
 };
 
 /// What of it somebody asks for. Host, version, times and readiness are always there; of the lists,
-/// the datapath and the history those that are not asked for may be left empty.
-enum class StatusPart { all, readiness, applications, tasks, datapath };
+/// the datapath, the paths and the history those that are not asked for may be left empty.
+enum class StatusPart { all, readiness, applications, tasks, datapath, paths };
+
+struct StatusWanted {
+  StatusPart part = StatusPart::all;
+  /// The host that everything about the paths to is wanted, if it is there: of the others, and of
+  /// all if this is empty, as much as a summary has.
+  std::string peer = {};
+};
 
 struct StatusModel {
   std::string host;
@@ -171,6 +177,7 @@ struct StatusModel {
   std::vector<ApplicationSnapshot> applications;
   std::vector<TaskSnapshot> tasks;
   DatapathSnapshot datapath;
+  PathsSnapshot paths;
   MoveHistory moves;
   ProcessSnapshot process;
   LogSnapshot log;

@@ -3,6 +3,7 @@
 #include "agent/status/json.h"
 #include "agent/status/metrics.h"
 #include "agent/status/openapi.h"
+#include "agent/status/path_json.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -41,9 +42,9 @@ const std::string* given(const StatusQuery& query, std::string_view parameter) {
 /// A page of those of `values` that the query chooses: by the members that `filters` names, in the
 /// order of `id`, from behind that of the page before.
 template <class T>
-StatusResponse page(const StatusQuery& query, std::string_view key, const std::vector<T>& values,
-                    std::string T::*id,
-                    const std::vector<std::pair<std::string_view, std::string T::*>>& filters) {
+json::object page(const StatusQuery& query, std::string_view key, const std::vector<T>& values,
+                  std::string T::*id,
+                  const std::vector<std::pair<std::string_view, std::string T::*>>& filters) {
   const std::string* after = given(query, "after");
   std::vector<const T*> chosen;
   for (const T& value : values) {
@@ -62,9 +63,8 @@ StatusResponse page(const StatusQuery& query, std::string_view key, const std::v
   chosen.resize(size);
   json::array array;
   for (const T* value : chosen) array.emplace_back(to_json(*value));
-  return answer(
-      json::object{{key, std::move(array)},
-                   {"next", more ? json::value(chosen.back()->*id) : json::value(nullptr)}});
+  return {{key, std::move(array)},
+          {"next", more ? json::value(chosen.back()->*id) : json::value(nullptr)}};
 }
 
 /// The one of `values` whose `id` is `wanted`, or 404.
@@ -79,36 +79,57 @@ StatusResponse one(std::string_view what, const std::vector<T>& values, std::str
 }
 
 StatusResponse status(const StatusCall& call) {
-  return answer(to_json(call.provider(StatusPart::all)));
+  return answer(to_json(call.provider({StatusPart::all})));
 }
 
 StatusResponse applications(const StatusCall& call) {
-  return page<ApplicationSnapshot>(
-      call.query, "applications", call.provider(StatusPart::applications).applications,
+  return answer(page<ApplicationSnapshot>(
+      call.query, "applications", call.provider({StatusPart::applications}).applications,
       &ApplicationSnapshot::name,
-      {{"state", &ApplicationSnapshot::state}, {"location", &ApplicationSnapshot::location}});
+      {{"state", &ApplicationSnapshot::state}, {"location", &ApplicationSnapshot::location}}));
 }
 
 StatusResponse application(const StatusCall& call) {
-  return one("application", call.provider(StatusPart::applications).applications,
+  return one("application", call.provider({StatusPart::applications}).applications,
              &ApplicationSnapshot::name, call.name);
 }
 
 StatusResponse tasks(const StatusCall& call) {
-  return page<TaskSnapshot>(
-      call.query, "tasks", call.provider(StatusPart::tasks).tasks, &TaskSnapshot::id,
-      {{"state", &TaskSnapshot::state}, {"application", &TaskSnapshot::application}});
+  return answer(page<TaskSnapshot>(
+      call.query, "tasks", call.provider({StatusPart::tasks}).tasks, &TaskSnapshot::id,
+      {{"state", &TaskSnapshot::state}, {"application", &TaskSnapshot::application}}));
 }
 
 StatusResponse task(const StatusCall& call) {
-  return one("task", call.provider(StatusPart::tasks).tasks, &TaskSnapshot::id, call.name);
+  return one("task", call.provider({StatusPart::tasks}).tasks, &TaskSnapshot::id, call.name);
 }
 
 StatusResponse datapath(const StatusCall& call) {
-  const StatusModel model = call.provider(StatusPart::datapath);
+  const StatusModel model = call.provider({StatusPart::datapath});
   json::array differences(model.datapath.differences.begin(), model.datapath.differences.end());
   return answer(
       json::object{{"datapath", to_json(model.datapath)}, {"differences", std::move(differences)}});
+}
+
+StatusResponse paths(const StatusCall& call) {
+  const StatusModel model = call.provider({StatusPart::paths});
+  json::object result =
+      page<PeerPathsSnapshot>(call.query, "peers", model.paths.peers, &PeerPathsSnapshot::peer, {});
+  json::array ends;
+  for (const PathEndSnapshot& end : model.paths.ends) ends.emplace_back(to_json(end));
+  result["host"] = model.host;
+  result["ends"] = std::move(ends);
+  return answer(result);
+}
+
+StatusResponse peer_paths(const StatusCall& call) {
+  const StatusModel model = call.provider({StatusPart::paths, call.name});
+  for (const PeerPathsSnapshot& peer : model.paths.peers) {
+    if (peer.peer == call.name) return answer(peer_paths_json(model.host, model.paths, peer));
+  }
+  return problem(http::status::not_found,
+                 "This host needs no paths to such a host; /v1/paths lists those it has paths to, "
+                 "which are those with an application in a network of one that is here.");
 }
 
 StatusResponse events(const StatusCall&) {
@@ -120,7 +141,7 @@ StatusResponse health(const StatusCall&) {
 }
 
 StatusResponse readiness(const StatusCall& call) {
-  const StatusModel model = call.provider(StatusPart::readiness);
+  const StatusModel model = call.provider({StatusPart::readiness});
   if (model.ready()) return answer(json::object{{"ready", true}});
   return problem(
       http::status::service_unavailable, fmt::format("Host {} is not ready for moves.", model.host),
@@ -129,7 +150,7 @@ StatusResponse readiness(const StatusCall& call) {
 
 StatusResponse metrics(const StatusCall& call) {
   return make_response(http::status::ok, kMetricsContentType,
-                       to_metrics(call.provider(StatusPart::all)));
+                       to_metrics(call.provider({StatusPart::all})));
 }
 
 StatusResponse openapi(const StatusCall&) {
@@ -155,6 +176,8 @@ const std::vector<StatusRoute>& status_routes() {
       {"/v1/tasks", {{kLimitParameter}, {"after"}, {"state", kTaskStates}, {"application"}}, tasks},
       {"/v1/tasks/{id}", {}, task},
       {"/v1/datapath", {}, datapath},
+      {"/v1/paths", {{kLimitParameter}, {"after"}}, paths},
+      {"/v1/paths/{peer}", {}, peer_paths},
       {"/v1/events", {}, events, true},
       {"/v1/trace",
        {{"from"},

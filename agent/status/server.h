@@ -5,7 +5,7 @@
 //   connection.h     reads requests, sends answers: deadlines and limits
 //   reply.h          the answer to one request, by routes.h
 //   event_streams.h  /v1/events: task_feed.h, sent to each reader
-//   model.h          the snapshot that answers are made of: json.h, metrics.h
+//   model.h          the snapshot that answers are made of: json.h, metrics.h, path_*.h
 //
 // There is no authentication because nothing can be changed and only this machine can ask; a Host
 // field that names anything but this machine is refused, so that a web page cannot read it by
@@ -46,8 +46,8 @@ struct StatusServerOptions {
 
 class StatusServer {
  public:
-  /// A snapshot with that part, at least, filled in.
-  using Provider = std::function<StatusModel(StatusPart)>;
+  /// A snapshot with what is wanted, at least, filled in.
+  using Provider = std::function<StatusModel(const StatusWanted&)>;
 
   /// Answers the query of /v1/trace, which has its parameters and no others. What its error has for
   /// a code becomes the status (reply.h). Called on `executor`.

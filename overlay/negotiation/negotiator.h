@@ -17,6 +17,7 @@
 #include "overlay/negotiation/speaker.h"
 #include "overlay/negotiation/statement.h"
 #include "policy/path/class_policy.h"
+#include "policy/path/conversation.h"
 #include "policy/path/rank.h"
 
 #include <cstdint>
@@ -97,7 +98,12 @@ class PathNegotiator {
   const std::vector<policy::RankedPath>& ranked(policy::TrafficClass traffic) const {
     return ranked_[traffic];
   }
+  /// What both hosts offer and have measured, as far as it is known here.
+  policy::Conversation conversation(policy::Time now) const;
   const policy::FlapHistory& flaps() const { return own_.flaps(); }
+  const NegotiationSettings& settings() const { return settings_; }
+  /// Of what this host says.
+  std::uint64_t epoch() const { return speaker_.id().epoch; }
   /// The peer has what was said last.
   bool heard_by_peer() const { return speaker_.acknowledged(); }
 
@@ -110,7 +116,6 @@ class PathNegotiator {
   void take(Connected&& event, policy::Time now);
   void take(TimeHasCome&& event, policy::Time now);
 
-  policy::Conversation conversation(policy::Time now) const;
   void review(policy::Time now, std::vector<PathUse>& use);
   PathStatement compose(policy::Time now);
   policy::Time look_again(policy::Time now) const;

@@ -54,7 +54,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   parser.put(asio::buffer(data, size), error);
   if (error || !parser.is_header_done()) return 0;
   for (bool over_tcp : {true, false}) {
-    auto reply = reply_to(parser.get(), over_tcp, [](StatusPart) { return test::fixed_model(); });
+    auto reply =
+        reply_to(parser.get(), over_tcp, [](const StatusWanted&) { return test::fixed_model(); });
     if (!reply.events && !reply.trace) check(parser.get(), std::move(reply.response));
   }
   return 0;

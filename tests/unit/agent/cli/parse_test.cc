@@ -33,7 +33,8 @@ INSTANTIATE_TEST_SUITE_P(Commands, HelpOf,
                                            "app start", "app stop", "policy", "policy set",
                                            "policy list", "policy remove", "move", "task",
                                            "task list", "task show", "task cancel", "task resolve",
-                                           "task remove", "task wait"));
+                                           "task remove", "task wait", "path", "path list",
+                                           "path show", "path explain"));
 
 struct Usage {
   const char* arguments;

@@ -28,7 +28,7 @@ class StatusCommand : public ::testing::Test {
     socket_ = "unix:" + directory_ + "/status.sock";
     auto server = StatusServer::start(
         context_.get_executor(), {.listen = {"127.0.0.1:0", socket_}},
-        [](StatusPart) { return test::fixed_model(); },
+        [](const StatusWanted&) { return test::fixed_model(); },
         [](auto) -> boost::asio::awaitable<policy::Result<boost::json::object>> {
           co_return boost::json::object{};
         });

@@ -120,7 +120,7 @@ class TraceCommand : public testing::Test {
     server_ =
         StatusServer::start(
             context_.get_executor(), {.listen = {agent_}},
-            [](StatusPart) { return test::fixed_model(); },
+            [](const StatusWanted&) { return test::fixed_model(); },
             [this](Query query) -> boost::asio::awaitable<policy::Result<boost::json::object>> {
               queries_.push_back(query);
               auto question = parse_question(query);

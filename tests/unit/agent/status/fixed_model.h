@@ -2,6 +2,7 @@
 #pragma once
 
 #include "agent/status/model.h"
+#include "tests/unit/agent/status/fixed_paths.h"
 
 namespace homeport::agent::test {
 
@@ -51,6 +52,7 @@ inline StatusModel fixed_model() {
                     {"no device"},
                     {{"forwarded", 13}},
                     {{"unknown_address", 5}, {"unknown_port", 6}}};
+  model.paths = fixed_paths(model.now);
   model.moves = {{{"succeeded", 2}, {"rolled-back", 1}}, 1'000'000, 4'500, 250, 100, 150, {}};
   model.moves.phases = {{"copying", {2, 3'500}}, {"committing", {2, 20}}};
   model.process = {1.25, 18'000'000, 200'000'000, 30, 65'536};

@@ -31,7 +31,7 @@ Parsed parse(const std::string& text) {
   static const std::regex help("# HELP ((?:homeport|process)_[a-z_]+) \\S.*\\.");
   static const std::regex type("# TYPE ((?:homeport|process)_[a-z_]+) (counter|gauge|summary)");
   static const std::regex sample(
-      R"re(((?:homeport|process)_[a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\\\|\\"|\\n)*",?)+\})? (-?[0-9][0-9.e+]*))re");
+      R"re(((?:homeport|process)_[a-z_]+)(\{(?:[a-z_]+="(?:[^"\\]|\\\\|\\"|\\n)*",?)+\})? (-?[0-9][0-9.e+-]*))re");
   Parsed parsed;
   std::string announced;
   std::istringstream lines(text);

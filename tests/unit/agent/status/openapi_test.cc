@@ -42,6 +42,7 @@ StatusModel model_of(bool known) {
     bare.state = "running";
     task = bare;
     model.moves = {};
+    model.paths.peers.front().since = std::nullopt;
     return model;
   }
   port.current_addresses = {boost::asio::ip::make_address("192.0.2.1")};
@@ -129,8 +130,10 @@ class OpenApi : public test::ServerTest {
     std::string path(route.path);
     const auto brace = path.find('{');
     if (brace == path.npos) return path;
-    const bool application = path.find("applications") != path.npos;
-    return path.substr(0, brace) + (application ? "vm1" : "7f3f7a4e-1111-4222-8333-444455556666");
+    const std::string list = path.substr(0, brace);
+    if (list.ends_with("/paths/")) return list + "hostB";
+    return list +
+           (list.ends_with("/applications/") ? "vm1" : "7f3f7a4e-1111-4222-8333-444455556666");
   }
 
   void ask_for_everything() {

@@ -27,7 +27,7 @@ class StatusRequests : public ::testing::Test {
     StatusRequest request(method, target, 11);
     request.set(http::field::host, "localhost");
     for (const auto& [name, value] : fields) request.insert(name, value);
-    return reply_to(request, true, [this](StatusPart) { return model_; }).response;
+    return reply_to(request, true, [this](const StatusWanted&) { return model_; }).response;
   }
 
   json::value body(std::string_view target) {
@@ -234,10 +234,12 @@ TEST_F(StatusRequests, NothingOfTheRequestIsEchoed) {
   StatusRequest request(http::verb::get, "/", 11);
   request.set(http::field::host, "echo");
   request.method_string("ECHO");
-  responses.push_back(reply_to(request, true, [this](StatusPart) { return model_; }).response);
+  responses.push_back(
+      reply_to(request, true, [this](const StatusWanted&) { return model_; }).response);
   request.set(http::field::host, "localhost");
   request.target("/healthz");
-  responses.push_back(reply_to(request, true, [this](StatusPart) { return model_; }).response);
+  responses.push_back(
+      reply_to(request, true, [this](const StatusWanted&) { return model_; }).response);
   EXPECT_EQ(responses.back().result(), http::status::method_not_allowed);
   for (const StatusResponse& response : responses) {
     std::ostringstream stream;
@@ -252,7 +254,7 @@ TEST_F(StatusRequests, EventsAreForGetOnly) {
   StatusRequest request(http::verb::get, "/v1/events", 11);
   request.set(http::field::host, "localhost");
   auto reply = [&] {
-    return reply_to(request, true, [](StatusPart) -> StatusModel {
+    return reply_to(request, true, [](const StatusWanted&) -> StatusModel {
       ADD_FAILURE() << "a snapshot";
       return {};
     });

@@ -57,9 +57,9 @@ class ServerTest : public ::testing::Test {
   policy::Result<void> start() {
     auto server = StatusServer::start(
         context_.get_executor(), options_,
-        [this](StatusPart part) {
+        [this](const StatusWanted& wanted) {
           ++snapshots_;
-          last_part_ = part;
+          last_part_ = wanted.part;
           return model_;
         },
         tracing_);

@@ -140,7 +140,7 @@ TEST_F(StatusServerTest, ReplacesAStaleSocketButNotALiveOneNorAFile) {
   ASSERT_TRUE(start());
   auto second = StatusServer::start(
       context_.get_executor(), {.listen = {"unix:" + socket_path()}},
-      [](StatusPart) { return StatusModel{}; }, tracing_);
+      [](const StatusWanted&) { return StatusModel{}; }, tracing_);
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr("Another program serves"));
 
@@ -148,7 +148,7 @@ TEST_F(StatusServerTest, ReplacesAStaleSocketButNotALiveOneNorAFile) {
   std::ofstream(file) << "precious";
   auto third = StatusServer::start(
       context_.get_executor(), {.listen = {"unix:" + file}},
-      [](StatusPart) { return StatusModel{}; }, tracing_);
+      [](const StatusWanted&) { return StatusModel{}; }, tracing_);
   ASSERT_FALSE(third);
   EXPECT_THAT(third.error().message, HasSubstr("is not a socket"));
   EXPECT_TRUE(std::filesystem::exists(file));
@@ -165,7 +165,7 @@ TEST_F(StatusServerTest, RefusesAPortInUse) {
   ASSERT_TRUE(start());
   auto second = StatusServer::start(
       context_.get_executor(), {.listen = {fmt::format("127.0.0.1:{}", port_)}},
-      [](StatusPart) { return StatusModel{}; }, tracing_);
+      [](const StatusWanted&) { return StatusModel{}; }, tracing_);
   ASSERT_FALSE(second);
   EXPECT_THAT(second.error().message, HasSubstr("Cannot listen for status requests on 127.0.0.1"));
 }
