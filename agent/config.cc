@@ -73,6 +73,7 @@ void visit_keys(Visitor& file, AnyConfig& config) {
   file.section("underlay");
   file.required("vtep");
   file.address("vtep", config.underlay.vtep);
+  file.texts("interfaces", config.underlay.interfaces, check_device, true);
   file.text("vxlan_device", config.underlay.vxlan_device, check_device);
   file.text("host_device", config.underlay.host_device, check_host_device);
   file.number("vxlan_port", config.underlay.vxlan_port, 1, 65535);

@@ -123,11 +123,12 @@ void ConfigReader::address(std::string_view key, policy::IpAddress& value) {
 }
 
 void ConfigReader::texts(std::string_view key, std::vector<std::string>& values,
-                         const ConfigCheck& check) {
+                         const ConfigCheck& check, bool may_be_empty) {
   const toml::node* node = find(key);
   if (!node) return;
   const toml::array* list = node->as_array();
-  if (!list || list->empty() || !list->is_homogeneous<std::string>()) {
+  const bool empty = list && list->empty();
+  if (!list || (empty ? !may_be_empty : !list->is_homogeneous<std::string>())) {
     say(node->source(), full(key), "must be a list of strings");
     return;
   }
@@ -216,7 +217,7 @@ void ConfigWriter::address(std::string_view key, const policy::IpAddress& value)
 }
 
 void ConfigWriter::texts(std::string_view key, const std::vector<std::string>& values,
-                         const ConfigCheck&) {
+                         const ConfigCheck&, bool) {
   line(key, toml_list(values));
 }
 

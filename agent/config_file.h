@@ -40,7 +40,8 @@ class ConfigReader {
   }
   void seconds(std::string_view key, std::chrono::milliseconds& value, double least, double most);
   void address(std::string_view key, policy::IpAddress& value);
-  void texts(std::string_view key, std::vector<std::string>& values, const ConfigCheck& check);
+  void texts(std::string_view key, std::vector<std::string>& values, const ConfigCheck& check,
+             bool may_be_empty = false);
   void endpoints(std::string_view key, Endpoints& values);
   void choice(std::string_view key, std::string& value,
               std::initializer_list<std::string_view> choices);
@@ -82,7 +83,8 @@ class ConfigWriter {
   }
   void seconds(std::string_view key, std::chrono::milliseconds value, double, double);
   void address(std::string_view key, const policy::IpAddress& value);
-  void texts(std::string_view key, const std::vector<std::string>& values, const ConfigCheck&);
+  void texts(std::string_view key, const std::vector<std::string>& values, const ConfigCheck&,
+             bool = false);
   void endpoints(std::string_view key, const Endpoints& values);
   void choice(std::string_view key, const std::string& value,
               std::initializer_list<std::string_view>);

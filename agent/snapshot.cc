@@ -220,6 +220,7 @@ StatusModel snapshot(const SnapshotSources& sources, const StatusWanted& wanted)
           differences ? std::move(*differences) : std::vector{differences.error().message};
     }
   }
+  if (all || part == StatusPart::paths) model.paths = sources.paths.snapshot(wanted.peer);
   if (!all) return model;
   model.process = process_figures();
   model.log = log_lines();

@@ -3,6 +3,7 @@
 
 #include "agent/control/database.h"
 #include "agent/network/virtual_network.h"
+#include "agent/paths/path_controllers.h"
 #include "agent/peers.h"
 #include "agent/status/model.h"
 #include "agent/tasks/guests.h"
@@ -25,6 +26,7 @@ struct SnapshotSources {
   const Guests& guests;
   const TaskRunner& tasks;
   const Peers& peers;
+  const PathControllers& paths;
 };
 
 /// With only what is wanted filled in, beside what is always there.

@@ -5,6 +5,9 @@
 //                                           |      ^     +--> MobilityTeller --> other agents
 //                                           |      +-- hear_of_moves() <------- other agents
 //                                           +--> Peers --> who may connect
+//                                           +--> PathControllers <------------> other agents
+//                                           |      |  '--> VirtualNetwork: ways to other hosts
+//                                           |      '<-- probes of Datapath
 //                                           +--> HostRows (this host's own, and back)
 //                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
 //                                           |        |              |
@@ -25,6 +28,8 @@
 #include "agent/network/underlay.h"
 #include "agent/network/virtual_network.h"
 #include "agent/options.h"
+#include "agent/paths/path_channels.h"
+#include "agent/paths/path_controllers.h"
 #include "agent/peers.h"
 #include "agent/shut_down.h"
 #include "agent/snapshot.h"
@@ -60,6 +65,15 @@ struct Agent::Parts {
                 .tls = tls,
                 .peer_check = peers.check(),
                 .timeouts = {.dead_peer = config.limits.dead_peer}}),
+        paths({.executor = executor,
+               .host = config.host,
+               .database = database,
+               .network = network,
+               .datapath = *datapath,
+               .underlay = {config.underlay.vtep, config.underlay.interfaces},
+               .tls = tls,
+               .peer_check = peers.check(),
+               .timeouts = {.dead_peer = config.limits.dead_peer}}),
         guests(executor, database, network, driver, config.host, mtu_limit),
         ownership(database, [this] { return identity.status(); }),
         source(std::make_shared<migration::SourceContext>(migration::SourceContext{
@@ -106,8 +120,9 @@ struct Agent::Parts {
                                  {told.handovers().begin(), told.handovers().end()});
                 }}),
         tracer({executor, config.host, database, *datapath, tls, peers.check()}) {
-    // kernel -> VirtualNetwork, HostRows
+    // kernel -> PathControllers, VirtualNetwork, HostRows
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
+                           paths.on_link_event(event);
                            network.on_link_event(event);
                            host_rows.on_link_event(event);
                          }).value());
@@ -121,6 +136,7 @@ struct Agent::Parts {
       peers.follow(database);
       host_rows.follow();
       network.follow(database.changes());
+      paths.follow();
       teller.follow();
       report_owners(database.contents(), destination);
       guests.obey();
@@ -128,16 +144,17 @@ struct Agent::Parts {
       status_server->tasks_changed();
     });
     // all of them -> status
-    status_server = StatusServer::start(
-                        executor, {.listen = config.listen.status},
-                        [this, remotes = config.database.remotes,
-                         kind = config.datapath.kind](const StatusWanted& wanted) {
-                          return snapshot({identity.host.name, remotes, kind, identity.started,
-                                           database, network, *datapath, guests, tasks, peers},
-                                          wanted);
-                        },
-                        [this](auto query) { return tracer.answer_query(std::move(query)); })
-                        .value();
+    status_server =
+        StatusServer::start(
+            executor, {.listen = config.listen.status},
+            [this, remotes = config.database.remotes,
+             kind = config.datapath.kind](const StatusWanted& wanted) {
+              return snapshot({identity.host.name, remotes, kind, identity.started, database,
+                               network, *datapath, guests, tasks, peers, paths},
+                              wanted);
+            },
+            [this](auto query) { return tracer.answer_query(std::move(query)); })
+            .value();
     const overlay::Timeouts timeouts{.dead_peer = config.limits.dead_peer};
     // other agents -> Destination
     control_server =
@@ -146,6 +163,9 @@ struct Agent::Parts {
                          if (channel.session() == kMobilitySession) {
                            // -> VirtualNetwork
                            return hear_of_moves(std::move(channel), network, peers.check());
+                         }
+                         if (channel.session() == kPathsSession) {
+                           return paths.serve(std::move(channel));  // -> PathControllers
                          }
                          if (channel.session() == kTraceSession) {
                            return tracer.serve(std::move(channel));  // -> Tracer
@@ -179,6 +199,7 @@ struct Agent::Parts {
   HostRows host_rows;
   VirtualNetwork network;
   MobilityTeller teller;
+  PathControllers paths;
   Guests guests;
   DatabaseOwnership ownership;
   migration::LaneReceiver lanes;  // lives on lane_worker

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 
 #include <array>
 
@@ -176,6 +177,25 @@ Result<RouteTaken> find_route(const policy::IpAddress& to,
     return netlink::error("The route to " + to.to_string() + " cannot be read", result);
   }
   return found;
+}
+
+Result<std::set<std::string>> default_route_devices() {
+  auto socket = netlink::connect();
+  if (!socket) return socket.error();
+  auto routes = netlink::routes_of(socket->get(), RT_TABLE_MAIN);
+  if (!routes) return routes.error();
+  std::set<std::string> devices;
+  for (const RouteObject& route : *routes) {
+    nl_addr* destination = rtnl_route_get_dst(route.get());
+    if (destination && nl_addr_get_prefixlen(destination) != 0) continue;
+    for (int i = 0; i < rtnl_route_get_nnexthops(route.get()); ++i) {
+      char name[IF_NAMESIZE] = {};
+      rtnl_nexthop* next = rtnl_route_nexthop_n(route.get(), i);
+      const auto index = static_cast<unsigned>(rtnl_route_nh_get_ifindex(next));
+      if (index != 0 && ::if_indextoname(index, name)) devices.insert(name);
+    }
+  }
+  return devices;
 }
 
 Result<bool> add_rules(const RouteTable& table) {

@@ -8,6 +8,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,9 @@ struct RouteTaken {
 /// For what goes there from `source`; none: it chooses.
 Result<RouteTaken> find_route(const policy::IpAddress& to,
                               const std::optional<policy::IpAddress>& source);
+
+/// The devices by which a default route of the main table leaves, of either family, by name.
+Result<std::set<std::string>> default_route_devices();
 
 /// Makes the kernel look in the table, of both families. True if that was new.
 Result<bool> add_rules(const RouteTable& table);

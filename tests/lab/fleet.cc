@@ -52,6 +52,7 @@ Fleet::Fleet(FleetOptions options)
                    .memory_mib = options_.host_memory_mib,
                    .holdable = options_.holdable,
                    .watch_taps = !options_.containers};
+  if (options_.second_underlay) host.second_underlay = host.underlay;
   host.lanes_apart = !options_.open_vswitch.empty();
   const auto& clocks = options_.clocks_off_seconds;
   for (auto [number, place] : {std::pair(0u, &a_), {1u, &b_}, {2u, &c_}}) {

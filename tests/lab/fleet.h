@@ -22,6 +22,7 @@ struct FleetOptions {
   std::vector<long> clocks_off_seconds = {};  ///< of the agents of A, B and C
   bool host_access = true;                    ///< hosts' own processes reach the applications
   bool holdable = false;                      ///< moves can be held at a step, see Host::hold_at()
+  bool second_underlay = false;               ///< a second interface for each host, as fast
   std::string open_vswitch = {};  ///< "AC": the datapath of A and C is Open vSwitch's, of B eBPF
 };
 

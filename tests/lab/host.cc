@@ -72,7 +72,7 @@ std::vector<std::string> files_below(const fs::path& directory) {
 }  // namespace
 
 Host::Host(std::string name, std::string namespace_name, unsigned number,
-           const fs::path& lab_directory, Switch& underlay, Switch& management, Database& database,
+           const fs::path& lab_directory, const Switches& switches, Database& database,
            HostOptions options)
     : name_(std::move(name)),
       holdable_(options.holdable),
@@ -95,24 +95,30 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
       wait_until([&] { return remove_control_group(group); }, 5s, group.string() + " to be empty");
     });
   }
-  underlay_ = &underlay.connect(inside_, "eth0", options.underlay);
+  underlay_ = &switches.underlay.connect(inside_, "eth0", options.underlay);
   inside_.ip("addr add " + underlay_address_ + "/24 dev eth0");
   if (options.open_vswitch) {
     open_vswitch_ = std::make_unique<OpenVSwitch>(inside_, directory_ / "ovs", "eth0",
                                                   underlay_address_ + "/24");
   }
-  management_ = &management.connect(inside_, "mgmt0", {});
+  std::string second_address;
+  if (options.second_underlay) {
+    second_underlay_ = &switches.second_underlay.connect(inside_, "eth1", *options.second_underlay);
+    second_address = "172.31.1." + std::to_string(number);
+    inside_.ip("addr add " + second_address + "/24 dev eth1");
+  }
+  management_ = &switches.management.connect(inside_, "mgmt0", {});
   const std::string management_address = "192.168.77." + std::to_string(number);
   inside_.ip("addr add " + management_address + "/24 dev mgmt0");
   write_configuration(options.database.empty() ? database.remote() : options.database,
                       database.issue(name_),
-                      options.lanes_apart ? management_address + ":6711" : "");
+                      options.lanes_apart ? management_address + ":6711" : "", second_address);
 }
 
 Host::~Host() = default;
 
 void Host::write_configuration(const std::string& database, const fs::path& certificates,
-                               const std::string& lanes) {
+                               const std::string& lanes, const std::string& second_underlay) {
   auto quoted = [](const fs::path& path) { return "\"" + path.string() + "\"\n"; };
   std::ostringstream toml;
   toml << "host = " << quoted(name_)  //
@@ -122,7 +128,12 @@ void Host::write_configuration(const std::string& database, const fs::path& cert
        << "certificate = " << quoted(certificates / (name_ + ".pem"))
        << "private_key = " << quoted(certificates / (name_ + ".key"))
        << "\n[underlay]\nvtep = " << quoted(underlay_address_)
+       << (second_underlay.empty() ? "" : "interfaces = [\"eth1\"]\n")
        << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort << "\"]\n";
+  if (!second_underlay.empty()) {
+    toml << "control = [\"" << underlay_address_ << ":6710\", \"" << second_underlay
+         << ":6710\"]\n";
+  }
   if (!lanes.empty()) toml << "lanes = [\"" << lanes << "\"]\n";
   toml << "\n[directories]\nstate = " << quoted(directory_ / "state")
        << "runtime = " << quoted(runtime_directory()) << "memory = " << quoted(memory_directory())

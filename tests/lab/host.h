@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,15 +26,23 @@ struct HostOptions {
   std::string database = {};        ///< how it reaches the control database; empty: by TLS
   bool open_vswitch = false;        ///< its datapath is Open vSwitch's
   bool lanes_apart = false;         ///< guest memory comes over the management network
+  /// A second interface of the underlay, eth1, at a switch of its own.
+  std::optional<LinkOptions> second_underlay = {};
 };
 
 class Host {
  public:
-  /// Connects to both switches and prepares directories, certificates and configuration.
-  /// `number` makes the addresses: underlay 172.31.0.N, management 192.168.77.N.
+  struct Switches {
+    Switch& underlay;
+    Switch& second_underlay;
+    Switch& management;
+  };
+
+  /// Connects to the switches and prepares directories, certificates and configuration. `number`
+  /// makes the addresses: underlay 172.31.0.N, the second one 172.31.1.N, management 192.168.77.N.
   Host(std::string name, std::string namespace_name, unsigned number,
-       const std::filesystem::path& lab_directory, Switch& underlay, Switch& management,
-       Database& database, HostOptions options);
+       const std::filesystem::path& lab_directory, const Switches& switches, Database& database,
+       HostOptions options);
   ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
@@ -85,6 +94,7 @@ class Host {
   const Namespace& inside() const { return inside_; }
   Link& underlay() { return *underlay_; }
   const std::string& underlay_address() const { return underlay_address_; }
+  Link& second_underlay() { return *second_underlay_; }
   Link& management() { return *management_; }
   const std::filesystem::path& directory() const { return directory_; }
   std::filesystem::path memory_directory() const { return directory_ / "memory"; }
@@ -93,7 +103,7 @@ class Host {
 
  private:
   void write_configuration(const std::string& database, const std::filesystem::path& certificates,
-                           const std::string& lanes);
+                           const std::string& lanes, const std::string& second_underlay);
 
   std::string name_;
   bool holdable_;
@@ -103,6 +113,7 @@ class Host {
   Namespace inside_;
   std::string underlay_address_;
   Link* underlay_ = nullptr;
+  Link* second_underlay_ = nullptr;
   Link* management_ = nullptr;
   std::filesystem::path cgroup_;
   std::unique_ptr<OpenVSwitch> open_vswitch_;

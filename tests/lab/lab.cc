@@ -121,6 +121,7 @@ Lab::Lab(std::string name, unsigned database_servers) : name_(std::move(name)) {
     if (std::getenv("HOMEPORT_LAB_KEEP") == nullptr) fs::remove_all(directory_);
   });
   underlay_ = std::make_unique<Switch>(own_name("underlay"));
+  second_underlay_ = std::make_unique<Switch>(own_name("underlay2"));
   management_ = std::make_unique<Switch>(own_name("mgmt"));
   database_ = std::make_unique<Database>(*management_, directory_ / "db", database_servers);
   labs().push_back(this);
@@ -142,8 +143,9 @@ Lab::~Lab() {
 
 Host& Lab::add_host(const std::string& name, HostOptions options) {
   const auto number = static_cast<unsigned>(11 + hosts_.size());
-  hosts_.push_back(std::make_unique<Host>(name, own_name(name), number, directory_, *underlay_,
-                                          *management_, *database_, options));
+  hosts_.push_back(std::make_unique<Host>(
+      name, own_name(name), number, directory_,
+      Host::Switches{*underlay_, *second_underlay_, *management_}, *database_, options));
   if (options.watch_taps) {
     watches_.push_back(std::make_unique<TapWatch>(hosts_.back()->inside(), taps_));
   }

@@ -103,7 +103,7 @@ class Lab {
   std::string name_;
   std::filesystem::path directory_;
   Cleanup cleanup_;
-  std::unique_ptr<Switch> underlay_, management_;
+  std::unique_ptr<Switch> underlay_, second_underlay_, management_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<Relay> relay_;
   std::vector<std::unique_ptr<Host>> hosts_;

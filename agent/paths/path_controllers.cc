@@ -1,0 +1,386 @@
+#include "agent/paths/path_controllers.h"
+
+#include "agent/control/path_policy.h"
+#include "agent/network/underlay.h"
+#include "agent/path_history.h"
+#include "agent/path_snapshot.h"
+#include "agent/paths/path_channels.h"
+#include "agent/paths/probing.h"
+#include "agent/paths/ways.h"
+#include "overlay/link/route.h"
+#include "overlay/link/source_route.h"
+#include "overlay/log/log.h"
+#include "overlay/pause.h"
+#include "overlay/spawn.h"
+
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+#include <utility>
+
+namespace homeport::agent {
+
+namespace asio = boost::asio;
+namespace log = overlay::log;
+using namespace std::chrono_literals;
+using overlay::NegotiationActions;
+using overlay::NegotiationEvent;
+using policy::Time;
+using policy::TrafficClass;
+
+namespace {
+
+/// How often measurements are told to the negotiators even if nothing is news: they take what is
+/// not told for NegotiationSettings::own_fresh_for to be unknown.
+constexpr auto kMeasureInterval = 2s;
+/// How often the kernel is asked for interfaces and routes, of which not every change is an event.
+constexpr auto kLookInterval = 5s;
+/// What many peers say at the same time is made known to the datapath together.
+constexpr auto kAliasesDelay = 10ms;
+
+Time steady_now() {
+  return std::chrono::steady_clock::now();
+}
+
+SystemTime system_now() {
+  return std::chrono::system_clock::now();
+}
+
+/// Greater each time an agent is started: PathNegotiator.
+std::uint64_t epoch_now() {
+  const auto since = system_now().time_since_epoch();
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(since).count());
+}
+
+}  // namespace
+
+struct PathControllers::State : std::enable_shared_from_this<State> {
+  struct Peer {
+    Peer(const Context& context, std::string host, std::uint64_t epoch, policy::IpAddress at)
+        : name(std::move(host)),
+          vtep(std::move(at)),
+          negotiator(context.host, name, epoch),
+          history(context.host, name),
+          look(context.executor) {}
+
+    std::string name;
+    policy::IpAddress vtep;
+    overlay::PathNegotiator negotiator;
+    PathHistory history;
+    asio::steady_timer look;
+    std::optional<SystemTime> disconnected;  ///< none: never connected, or it is
+    policy::PathPolicy policy;
+    std::vector<overlay::ProbedWay> ways;
+  };
+
+  explicit State(Context c)
+      : context(std::move(c)), epoch(epoch_now()), aliases(context.executor) {}
+
+  void begin() {
+    channels.emplace(PathChannels::Context{
+        .executor = context.executor,
+        .host = context.host,
+        .tls = context.tls,
+        .peer_check = context.peer_check,
+        .timeouts = context.timeouts,
+        .endpoints_of =
+            [this](const std::string& host) {
+              return control_endpoints(context.database.contents(), host);
+            },
+        .connected = [this](const std::string& host) { connected(host); },
+        .disconnected =
+            [this](const std::string& host) {
+              if (Peer* peer = find(host)) peer->disconnected = system_now();
+              follow();
+            },
+        .heard = [this](const std::string& host,
+                        overlay::PathStatement said) { heard(host, std::move(said)); }});
+    auto wire = context.datapath.probe_wire();
+    if (wire) {
+      probing.emplace(context.executor, std::move(*wire),
+                      [this](const std::string& host) { measured(host); });
+    } else {
+      log::warn("paths are not measured: {}", wire.error().message);
+    }
+  }
+
+  Peer* find(const std::string& host) {
+    auto peer = peers.find(host);
+    return peer == peers.end() ? nullptr : peer->second.get();
+  }
+
+  /// The host it has something to do with: the name of each by its VTEP.
+  std::map<std::string, policy::IpAddress> wanted() const {
+    const std::set<policy::IpAddress> neighbors = context.network.neighbors();
+    std::map<std::string, policy::IpAddress> hosts;
+    for (const auto& [name, host] : context.database.contents().hosts) {
+      const policy::IpAddress* vtep = vtep_towards(host, context.underlay.vtep);
+      if (name == context.host || !vtep) continue;
+      if (neighbors.contains(*vtep) || channels->connected(name)) hosts.emplace(name, *vtep);
+    }
+    return hosts;
+  }
+
+  void follow() {
+    if (!context.network.programmed()) return;
+    if (!looked) look_at_interfaces();
+    const std::map<std::string, policy::IpAddress> hosts = wanted();
+    for (auto peer = peers.begin(); peer != peers.end();) {
+      auto host = hosts.find(peer->first);
+      const bool stays = host != hosts.end() && host->second == peer->second->vtep;
+      peer = stays ? std::next(peer) : forget(peer);
+    }
+    std::set<std::string> names;
+    for (const auto& [name, vtep] : hosts) {
+      names.insert(name);
+      if (!find(name)) begin_with(name, vtep);
+      Peer& peer = *peers.at(name);
+      policy::PathPolicy policy = path_policy(context.database.contents(), context.host, name);
+      if (policy == peer.policy) continue;
+      peer.policy = policy;
+      tell(peer, overlay::PolicyIs{std::move(policy)});
+    }
+    channels->follow(names);
+    offer_again();
+  }
+
+  using Peers = std::map<std::string, std::unique_ptr<Peer>>;
+
+  Peers::iterator forget(Peers::iterator peer) {
+    if (probing) probing->forget(peer->first);
+    return peers.erase(peer);
+  }
+
+  void begin_with(const std::string& name, const policy::IpAddress& vtep) {
+    Peer& peer =
+        *peers.emplace(name, std::make_unique<Peer>(context, name, epoch, vtep)).first->second;
+    const policy::Side side = policy::side_of(context.host, name);
+    overlay::FoundInUse found;
+    for (const TrafficClass traffic : policy::kTrafficClasses) {
+      auto way = context.network.ways().find({vtep, traffic});
+      if (way == context.network.ways().end()) continue;
+      const auto& [local, remote] = way->second;
+      const policy::PathId path = side == policy::Side::first ? policy::PathId{local, remote}
+                                                              : policy::PathId{remote, local};
+      found.paths[traffic] = path;
+      peer.history.found(traffic, path);
+    }
+    tell(peer, std::move(found));
+    tell(peer, overlay::OffersEnds{offer.ends});
+  }
+
+  void connected(const std::string& host) {
+    if (!find(host)) follow();
+    Peer* peer = find(host);
+    if (!peer) return;
+    peer->disconnected.reset();
+    tell(*peer, overlay::Connected{});
+  }
+
+  void heard(const std::string& host, overlay::PathStatement said) {
+    if (Peer* peer = find(host)) tell(*peer, overlay::PeerSays{std::move(said)});
+  }
+
+  void measured(const std::string& host) {
+    if (Peer* peer = find(host)) tell(*peer, overlay::HasMeasured{probing->reports(host)});
+  }
+
+  void tell(Peer& peer, NegotiationEvent event) {
+    const Time now = steady_now();
+    NegotiationActions actions = peer.negotiator.on(std::move(event), now);
+    for (const overlay::PathUse& use : actions.use) take(peer, use, now);
+    if (actions.say) channels->say(peer.name, *actions.say);
+    follow_ways(peer, now);
+    await_look(peer, actions.look_again);
+  }
+
+  void await_look(Peer& peer, Time at) {
+    peer.look.expires_at(at);
+    if (at == Time::max()) return;
+    peer.look.async_wait(
+        [weak = weak_from_this(), name = peer.name](boost::system::error_code moved) {
+          auto self = weak.lock();
+          if (moved || !self) return;
+          if (Peer* due = self->find(name)) self->tell(*due, overlay::TimeHasCome{});
+        });
+  }
+
+  /// Where no path is usable, traffic goes as it does without any choice.
+  void take(Peer& peer, const overlay::PathUse& use, Time now) {
+    const policy::Side side = policy::side_of(context.host, peer.name);
+    Way way{context.underlay.vtep, peer.vtep};
+    if (use.path) way = {use.path->at(side), use.path->at(policy::other(side))};
+    context.network.use_way({peer.vtep, use.traffic}, way);
+    peer.history.changed({now, system_now()}, use, peer.negotiator);
+    log::info({{"host", peer.name}}, "{}", peer.history.recent().back().text);
+  }
+
+  /// What both have said of their ends, or what is used of it, may have changed.
+  void follow_ways(Peer& peer, Time now) {
+    const policy::Conversation known = peer.negotiator.conversation(now);
+    const policy::Side side = policy::side_of(context.host, peer.name);
+    std::set<policy::IpAddress> addresses =
+        addresses_of(known.at(policy::other(side)), known.at(side));
+    addresses.erase(peer.vtep);
+    // An agent that has not heard yet keeps what was known before it was started.
+    const bool has_heard = !known.at(policy::other(side)).ends.empty();
+    if (has_heard && context.network.set_aliases(peer.vtep, std::move(addresses))) {
+      aliases.expires_after(kAliasesDelay);
+      aliases.async_wait([weak = weak_from_this()](boost::system::error_code later) {
+        auto self = weak.lock();
+        if (!later && self) self->context.network.reconcile();
+      });
+    }
+    if (!probing) return;
+    std::vector<overlay::ProbedWay> ways = ways_of(known, side, peer.negotiator, fast());
+    if (ways == peer.ways) return;
+    peer.ways = ways;
+    probing->follow(peer.name, std::move(ways));
+  }
+
+  policy::PerClass<bool> fast() const {
+    policy::PerClass<bool> fast;
+    for (const TrafficClass traffic : policy::kTrafficClasses) {
+      fast[traffic] = fast_detection(context.database.contents(), traffic);
+    }
+    return fast;
+  }
+
+  void look_at_interfaces() {
+    auto here = interfaces_of(context.host);
+    auto leave = overlay::default_route_devices();
+    if (!here || !leave) {
+      log::warn("{}", here ? leave.error().message : here.error().message);
+      return;
+    }
+    interfaces = std::move(*here);
+    default_routes = std::move(*leave);
+    looked = true;
+    offer_again();
+  }
+
+  /// After what it is made from has changed, or may have.
+  void offer_again() {
+    Offer now = offer_of(interfaces, context.database.contents().interfaces, context.underlay,
+                         default_routes);
+    const bool other = now.ends != offer.ends;
+    offer = std::move(now);
+    route_by_source();
+    if (!other) return;
+    for (auto& [name, peer] : peers) tell(*peer, overlay::OffersEnds{offer.ends});
+  }
+
+  /// With one interface there is nothing to choose from, and the host's routing is left alone.
+  void route_by_source() {
+    std::vector<overlay::LinkAddress> addresses;
+    if (offer.ends.size() > 1) {
+      for (const policy::PathEnd& end : offer.ends) {
+        auto link = overlay::find_link(end.interface);
+        if (link) addresses.push_back({link->index, end.address, 0});
+      }
+    }
+    auto kept = overlay::keep_source_routes({}, addresses);
+    if (kept || kept.error().message == routing_problem) return;
+    routing_problem = kept.error().message;
+    log::warn("{}", routing_problem);
+  }
+
+  /// An interface that has lost its carrier is told of before anything else is asked for.
+  void on_link_event(const overlay::LinkEvent& event) {
+    if (!may_change(interfaces, event)) return;
+    const auto* changed = std::get_if<overlay::LinkChanged>(&event);
+    if (changed && !changed->link.carrier) {
+      for (Interface& each : interfaces) {
+        if (each.name == changed->link.name) each.state = LinkState::down;
+      }
+      offer_again();
+    }
+    look_at_interfaces();
+  }
+
+  asio::awaitable<void> keep_measuring() {
+    while (true) {
+      co_await overlay::pause(kMeasureInterval);
+      if (!probing) co_return;
+      for (auto& [name, peer] : peers) {
+        tell(*peer, overlay::HasMeasured{probing->reports(name)});
+      }
+    }
+  }
+
+  asio::awaitable<void> keep_looking() {
+    while (true) {
+      co_await overlay::pause(kLookInterval);
+      if (looked) look_at_interfaces();
+    }
+  }
+
+  PathsSnapshot snapshot(const std::string& wanted) const {
+    std::vector<PathEndSnapshot> ends;
+    for (const policy::PathEnd& end : offer.ends) ends.push_back({end, {}});
+    for (const LeftOut& left : offer.left_out) ends.push_back({left.end, left.why});
+    std::vector<PeerPathsSource> sources;
+    for (const auto& [name, peer] : peers) {
+      PeerPathsSource source{.negotiator = peer->negotiator, .history = peer->history};
+      source.connected = channels->connected(name);
+      source.since = peer->disconnected;
+      if (probing) {
+        const overlay::ProbeTotals totals = probing->totals(name);
+        source.probes_sent = totals.asked;
+        source.probes_answered = totals.answered;
+      }
+      sources.push_back(source);
+    }
+    return paths_snapshot(std::move(ends), sources, {steady_now(), system_now()}, wanted);
+  }
+
+  Context context;
+  std::uint64_t epoch;
+  std::optional<PathChannels> channels;
+  std::optional<Probing> probing;
+  Peers peers;
+  std::vector<Interface> interfaces;  ///< of this host, as the kernel had them last
+  std::set<std::string> default_routes;
+  bool looked = false;
+  Offer offer;
+  asio::steady_timer aliases;
+  std::string routing_problem;
+};
+
+PathControllers::PathControllers(Context context)
+    : state_(std::make_shared<State>(std::move(context))) {
+  state_->begin();
+  overlay::spawn(state_->context.executor,
+                 [](std::shared_ptr<State> self) -> asio::awaitable<void> {
+                   co_await self->keep_measuring();
+                 }(state_));
+  overlay::spawn(state_->context.executor,
+                 [](std::shared_ptr<State> self) -> asio::awaitable<void> {
+                   co_await self->keep_looking();
+                 }(state_));
+}
+
+PathControllers::~PathControllers() = default;
+
+void PathControllers::follow() {
+  state_->follow();
+}
+
+void PathControllers::on_link_event(const overlay::LinkEvent& event) {
+  state_->on_link_event(event);
+}
+
+asio::awaitable<void> PathControllers::serve(overlay::Channel channel) {
+  return state_->channels->serve(std::move(channel));
+}
+
+PathsSnapshot PathControllers::snapshot(const std::string& peer) const {
+  return state_->snapshot(peer);
+}
+
+}  // namespace homeport::agent

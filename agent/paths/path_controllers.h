@@ -1,0 +1,58 @@
+// The routing controllers of this host, one for each other host that it has to do with: what they
+// negotiate is what the datapath does.
+//
+//   kernel: links, addresses --> Offer -----.
+//   control database: policy, rows ---------+--> PathNegotiator <==PathChannels==> the peer's
+//   ProbeWire --> Prober: measurements -----'        |
+//                   ^                                '--> VirtualNetwork: ways, aliases
+//                   '---- the ways there are, those in use
+#pragma once
+
+#include "agent/network/virtual_network.h"
+#include "agent/paths/offer.h"
+#include "agent/status/path_model.h"
+#include "overlay/channel/channel.h"
+#include "overlay/datapath/datapath.h"
+#include "overlay/link/monitor.h"
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+#include <memory>
+#include <string>
+
+namespace homeport::agent {
+
+/// Used on the control executor only.
+class PathControllers {
+ public:
+  struct Context {
+    boost::asio::any_io_executor executor;
+    std::string host;
+    const ControlDatabase& database;
+    VirtualNetwork& network;
+    overlay::Datapath& datapath;
+    UnderlayChoice underlay;
+    overlay::TlsContext tls;
+    overlay::PeerCheck peer_check;
+    overlay::Timeouts timeouts;
+  };
+
+  explicit PathControllers(Context context);
+  ~PathControllers();
+
+  /// After the network has followed a change of the database.
+  void follow();
+  void on_link_event(const overlay::LinkEvent& event);
+  /// Serves a channel of kPathsSession until it ends.
+  boost::asio::awaitable<void> serve(overlay::Channel channel);
+
+  /// `peer`: of whom everything is wanted, see StatusWanted.
+  PathsSnapshot snapshot(const std::string& peer) const;
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace homeport::agent
