@@ -114,7 +114,8 @@ TEST(PathExplanationOf, IsInWords) {
 TEST(PathPageOf, HoldsNothingThatATerminalWouldObey) {
   PeerPathsSnapshot peer = kModel.paths.peers.front();
   peer.ends.front().end.interface = "e\x1b[2J";
-  peer.classes.front().ranked.front().why = "\x1b]0;title\x07";
+  peer.classes.front().ranked.at(1).why = "\x1b]0;title\x07";
+  peer.recent.front().text = "\x1b[2J";
   EXPECT_THAT(*path_page(detail(peer)), Not(HasSubstr("\x1b")));
   EXPECT_THAT(*path_explanation(detail(peer), ""), Not(HasSubstr("\x1b")));
 }
