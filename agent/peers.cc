@@ -72,7 +72,8 @@ bool Peers::alive(const Contents& contents, const std::string& host) const {
   if (sign == signs_.end() || !sign->second.heard) {
     return !is_silent(contents, host, wall_clock_now());
   }
-  return std::chrono::steady_clock::now() - *sign->second.heard <= kAliveWithin;
+  return std::chrono::steady_clock::now() - *sign->second.heard <=
+         alive_within(contents.hosts.size());
 }
 
 overlay::PeerCheck Peers::check() const {

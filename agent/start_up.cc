@@ -26,9 +26,9 @@ namespace {
 /// there again within 5 s.
 constexpr auto kRepairInterval = 3s;
 constexpr unsigned kRepairsPerReconcile = 20;
-/// How long another agent of this host's name is listened for: longer than it is between two signs
+/// How much longer another agent of this host's name is listened for than it is between two signs
 /// of life.
-constexpr auto kAloneAfter = 12s;
+constexpr auto kListenLonger = 2s;
 
 /// Throws when another agent lives by this host's name elsewhere, as on a machine made from an
 /// image of this one: each would take the other's guests for its own. An agent that was killed, and
@@ -50,7 +50,8 @@ asio::awaitable<void> make_sure_to_be_alone(const ControlDatabase& database, con
   if (!before) co_return;
   log::info("{} was at {} before: making sure that nobody is there any more", host.name,
             to_string(endpoints.front()));
-  const auto deadline = std::chrono::steady_clock::now() + kAloneAfter;
+  const auto interval = beat_interval(database.contents().hosts.size());
+  const auto deadline = std::chrono::steady_clock::now() + interval + kListenLonger;
   while (std::chrono::steady_clock::now() < deadline) {
     co_await overlay::pause(100ms);
     const std::optional<WallTime> now = sign_of_life();

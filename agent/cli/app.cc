@@ -183,8 +183,9 @@ asio::awaitable<Result<int>> start_or_stop(DatabaseClient& client, Invocation& i
   Ownership owner = ownership(contents, given.name);
   if (owner.kind == Ownership::Kind::owned) {
     std::set<std::string> hosts{owner.location};
-    const SignsOfLife signs = co_await listen_for(client, invocation, std::move(hosts),
-                                                  shorter_patience(invocation.global));
+    const SignsOfLife signs =
+        co_await listen_for(client, invocation, std::move(hosts),
+                            shorter_patience(client.contents(), invocation.global));
     auto usable = check_host_usable(contents, owner.location, signs);
     if (!usable) co_return usable.error();
   }

@@ -84,8 +84,6 @@ Result<DatabaseOptions> database_options(const GlobalOptions& global) {
   if (!remote) return remote.error();
   DatabaseOptions options;
   options.session.remotes = *remote;
-  // Of a cluster the one that leads: another may lag, and a person would be told what was.
-  options.session.leader_only = remote->find(',') != std::string::npos;
   options.operation_timeout = std::chrono::round<std::chrono::milliseconds>(global.timeout);
   if (!global.certificate.empty()) {
     options.session.tls = overlay::ovsdb::TlsFiles{.private_key = global.private_key,

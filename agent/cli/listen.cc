@@ -17,7 +17,7 @@ using std::chrono::steady_clock;
 
 asio::awaitable<SignsOfLife> listen_for(DatabaseClient& client, Invocation& invocation,
                                         std::set<std::string> hosts,
-                                        std::chrono::duration<double> patience) {
+                                        std::optional<std::chrono::duration<double>> patience) {
   SignsOfLife signs(wall_clock_now());
   std::map<std::string, WallTime> quiet;
   for (const std::string& host : hosts) {
@@ -27,13 +27,14 @@ asio::awaitable<SignsOfLife> listen_for(DatabaseClient& client, Invocation& invo
     if (is_silent(client.contents(), host, signs)) quiet[host] = status->second.last_seen;
   }
   if (quiet.empty()) co_return signs;
+  const auto longest = patience.value_or(listening_time(client.contents()));
   std::set<std::string> names;
   for (const auto& [host, seen] : quiet) names.insert(host);
   fmt::print(invocation.terminal.err,
              "By the clock here, {} gave no sign of life lately: listening for {:.0f} s.\n",
-             fmt::join(names, ", "), patience.count());
+             fmt::join(names, ", "), longest.count());
   invocation.terminal.err.flush();
-  const auto deadline = steady_clock::now() + std::chrono::round<steady_clock::duration>(patience);
+  const auto deadline = steady_clock::now() + std::chrono::round<steady_clock::duration>(longest);
   asio::steady_timer timer(co_await asio::this_coro::executor, deadline);
   timer.async_wait([&client](boost::system::error_code error) {
     if (!error) client.wake();

@@ -56,8 +56,8 @@ asio::awaitable<Result<int>> move(DatabaseClient& client, Invocation& invocation
   // What is wrong beside that comes first: listening takes time.
   auto possible = check_move(client.contents(), arguments, SignsOfLife(wall_clock_now(), hosts));
   if (!possible) co_return possible.error();
-  const SignsOfLife signs = co_await listen_for(client, invocation, std::move(hosts),
-                                                shorter_patience(invocation.global));
+  const SignsOfLife signs = co_await listen_for(
+      client, invocation, std::move(hosts), shorter_patience(client.contents(), invocation.global));
   possible = check_move(client.contents(), arguments, signs);
   if (!possible) co_return possible.error();
   Task task;

@@ -23,7 +23,16 @@ bool is_silent(const Contents& contents, const std::string& host, const SignsOfL
   if (signs.heard.contains(host)) return false;
   auto status = contents.host_status.find(host);
   return status == contents.host_status.end() ||
-         signs.now - status->second.last_seen > kAliveWithin;
+         signs.now - status->second.last_seen > alive_within(contents.hosts.size());
+}
+
+std::chrono::milliseconds beat_interval(std::size_t hosts) {
+  using namespace std::chrono_literals;
+  return std::max<std::chrono::milliseconds>(10s, hosts * 40ms);
+}
+
+std::chrono::milliseconds alive_within(std::size_t hosts) {
+  return 4 * beat_interval(hosts);
 }
 
 std::chrono::milliseconds until_next_beat(WallTime now, std::string_view host,

@@ -69,18 +69,21 @@ struct Ownership {
 };
 Ownership ownership(const Contents& contents, std::string_view application);
 
-/// How old a host's sign of life may be for it to count as alive: three of its intervals of 10 s
-/// and some for clocks that differ.
-inline constexpr std::chrono::seconds kAliveWithin{40};
+/// How long it is between two signs of life of a host, in a fleet of so many: 10 s, and in a large
+/// one as much longer as makes 25 a second of all of them. The server looks at all of its
+/// connections for each, and in a cluster each is an entry of the log that others wait for.
+std::chrono::milliseconds beat_interval(std::size_t hosts);
+/// How old a host's sign of life may be for it to count as alive: three of its intervals, and one
+/// for clocks that differ.
+std::chrono::milliseconds alive_within(std::size_t hosts);
 
 /// Signs of life of a fleet are given at this many moments of an interval, each host's at one of
-/// them. What comes together, the server looks at together; and it looks at all of its connections,
-/// some microseconds each, for whatever comes. With few moments a move waits behind many of them.
-inline constexpr int kBeats = 50;
+/// them. What comes together, the server looks at together; with few moments a move waits behind
+/// many of them.
+inline constexpr int kBeats = 250;
 
-/// How long from `now` until the next sign of life of `host`: from a fiftieth of `interval` up to
-/// that and the interval. By the wall clock; hosts whose clocks differ only come at moments of
-/// their own.
+/// How long from `now` until the next sign of life of `host`: from interval / kBeats up to that and
+/// the interval. By the wall clock; hosts whose clocks differ only come at moments of their own.
 std::chrono::milliseconds until_next_beat(WallTime now, std::string_view host,
                                           std::chrono::milliseconds interval);
 
@@ -190,11 +193,10 @@ class ControlDatabase {
       std::string host, std::vector<Interface> interfaces);
   boost::asio::awaitable<policy::Result<void>> publish_status(HostStatus status);
   /// Publishes what `status` returns with a fresh last_seen now, on every return of the database
-  /// and at the host's moment of every `interval` (until_next_beat()), until cancelled. One small
-  /// ephemeral write each.
-  boost::asio::awaitable<void> keep_alive(
-      std::function<HostStatus()> status,
-      std::chrono::milliseconds interval = std::chrono::seconds(10));
+  /// and at the host's moment of every interval (until_next_beat()), until cancelled. One small
+  /// ephemeral write each. Without an interval: beat_interval().
+  boost::asio::awaitable<void> keep_alive(std::function<HostStatus()> status,
+                                          std::optional<std::chrono::milliseconds> interval = {});
   /// Inserts or updates the Task_Status row of status.task.
   boost::asio::awaitable<policy::Result<void>> write_task_status(TaskStatus status);
 

@@ -46,7 +46,7 @@ Planned plan_removal(const Rows& rows, const std::string& name, const char* what
 
 /// An address that comes back, as after its link was down, finds it again.
 bool has_controllers_say(const Interface& row) {
-  return row.cost != 0 || !row.label.empty() || !row.allowed;
+  return row.cost != 0 || !row.label.empty() || row.allowed.has_value();
 }
 
 /// Writes columns of a task.
@@ -118,8 +118,8 @@ asio::awaitable<policy::Result<void>> ControlDatabase::publish_status(HostStatus
   });
 }
 
-asio::awaitable<void> ControlDatabase::keep_alive(std::function<HostStatus()> status,
-                                                  std::chrono::milliseconds interval) {
+asio::awaitable<void> ControlDatabase::keep_alive(
+    std::function<HostStatus()> status, std::optional<std::chrono::milliseconds> interval) {
   auto impl = impl_;
   bool go_on = true;
   std::string host;
@@ -137,7 +137,8 @@ asio::awaitable<void> ControlDatabase::keep_alive(std::function<HostStatus()> st
     if (!published && published.error().code != errc::timed_out) {
       overlay::log::warn("this host's status could not be written: {}", published.error().message);
     }
-    go_on = co_await impl->pause(until_next_beat(wall_clock_now(), host, interval));
+    const auto every = interval.value_or(beat_interval(impl->tables.contents().hosts.size()));
+    go_on = co_await impl->pause(until_next_beat(wall_clock_now(), host, every));
   }
 }
 

@@ -91,7 +91,7 @@ policy::Result<Interface> parse(const Row& row) {
                                   .state = one_of<LinkState>(reader, "state"),
                                   .cost = reader.optional_integer("cost").value_or(0),
                                   .label = reader.optional_text("label").value_or(""),
-                                  .allowed = reader.optional_boolean("allowed").value_or(true)});
+                                  .allowed = reader.optional_boolean("allowed")});
 }
 
 template <>

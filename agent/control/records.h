@@ -81,7 +81,7 @@ struct Interface {
   // The controller's say; agents never write these.
   std::int64_t cost = 0;
   std::string label;
-  bool allowed = true;
+  std::optional<bool> allowed;  ///< None: as the configuration of the host says.
   bool operator==(const Interface&) const = default;
 };
 

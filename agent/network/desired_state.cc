@@ -354,6 +354,27 @@ std::vector<std::string> Desired::problems() const {
   return all;
 }
 
+namespace {
+
+/// What hosts say of themselves is theirs to say as long as it is no other host's address.
+void add_ways(const LocalView& view, overlay::DesiredState& state) {
+  const std::set<policy::IpAddress> vteps(state.vteps.begin(), state.vteps.end());
+  std::set<policy::IpAddress> taken = vteps;
+  taken.insert(view.vtep);
+  for (const auto& [vtep, addresses] : view.aliases) {
+    if (!vteps.contains(vtep)) continue;
+    for (const policy::IpAddress& address : addresses) {
+      if (taken.insert(address).second) state.aliases.push_back({address, vtep});
+    }
+  }
+  for (const auto& [key, way] : view.ways) {
+    if (!vteps.contains(key.first)) continue;
+    state.paths.push_back({key.first, key.second, way.local, way.remote});
+  }
+}
+
+}  // namespace
+
 Desired desired_state(const Contents& contents, const LocalView& view) {
   Desired desired;
   desired.refused = overlapping(contents);
@@ -400,6 +421,7 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
     if (name == view.host) continue;
     desired.state.vteps.insert(desired.state.vteps.end(), host.vteps.begin(), host.vteps.end());
   }
+  add_ways(view, desired.state);
   overlay::normalize(desired.state);
   return desired;
 }

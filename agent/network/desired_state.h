@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace homeport::agent {
@@ -29,6 +30,14 @@ struct MoveView {
   bool operator==(const MoveView&) const = default;
 };
 
+/// The host, by its VTEP, and what is sent there.
+using WayKey = std::pair<policy::IpAddress, policy::TrafficClass>;
+/// From an address of this host to one of that host.
+struct Way {
+  policy::IpAddress local, remote;
+  bool operator==(const Way&) const = default;
+};
+
 struct LocalView {
   std::string host;                    ///< this host's name
   std::set<std::string> devices = {};  ///< network devices that exist here
@@ -40,6 +49,10 @@ struct LocalView {
   policy::IpAddress vtep = {};  ///< this host's; unspecified: nobody is asked for its family
   /// By which this host reaches the control database: of no application for its processes.
   std::set<policy::IpAddress> database = {};
+  /// Further underlay addresses of other hosts, by VTEP, as each has said of itself.
+  std::map<policy::IpAddress, std::set<policy::IpAddress>> aliases = {};
+  /// The ways to other hosts, by VTEP and class, where there is another choice than the VTEPs.
+  std::map<WayKey, Way> ways = {};
 };
 
 /// The VTEP of `host` to which a host sends whose own is `own`: of the same family (an unspecified

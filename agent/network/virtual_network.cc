@@ -83,11 +83,18 @@ void VirtualNetwork::settle_hearsay(std::set<std::string>& applications) {
 }
 
 /// What an earlier agent of this host had here, or sent on: others may not know yet that it left.
+/// And the ways that it had chosen.
 void VirtualNetwork::adopt() {
   auto programmed = datapath_.read_back();
   if (!programmed) {
     overlay::log::error("what is programmed cannot be read: {}", programmed.error().message);
     return;
+  }
+  for (const overlay::PathEntry& path : programmed->paths) {
+    view_.ways.try_emplace({path.vtep, path.traffic_class}, Way{path.local, path.remote});
+  }
+  for (const overlay::VtepAlias& alias : programmed->aliases) {
+    view_.aliases[alias.vtep].insert(alias.address);
   }
   std::set<std::pair<policy::Vni, policy::MacAddress>> been_here;
   for (const overlay::AddressEntry& entry : programmed->addresses) {
@@ -270,6 +277,32 @@ void VirtualNetwork::on_link_event(const overlay::LinkEvent& event) {
   if (gone) removed_.erase(device);
   if (!applications.empty() ? update(kNoChanges, applications) : removed_here) return;
   reconcile();
+}
+
+std::set<policy::IpAddress> VirtualNetwork::neighbors() const {
+  std::set<policy::IpAddress> vteps;
+  for (const overlay::NetworkEntry& network : desired_.state.networks) {
+    vteps.insert(network.hosts.begin(), network.hosts.end());
+  }
+  return vteps;
+}
+
+void VirtualNetwork::use_way(const WayKey& key, const Way& way) {
+  view_.ways[key] = way;
+  if (!programmed_) return;
+  auto set = datapath_.set_path({key.first, key.second, way.local, way.remote});
+  if (set) return;
+  overlay::log::error("{}", set.error().message);
+  due_ = true;
+}
+
+bool VirtualNetwork::set_aliases(const policy::IpAddress& vtep,
+                                 std::set<policy::IpAddress> addresses) {
+  std::set<policy::IpAddress>& known = view_.aliases[vtep];
+  if (known == addresses) return false;
+  known = std::move(addresses);
+  due_ = true;
+  return true;
 }
 
 const MoveView* VirtualNetwork::move_of(const std::string& application) const {

@@ -66,6 +66,16 @@ class VirtualNetwork : public migration::Traffic {
   /// is sent from here goes to where that is now; empty when it does.
   std::string hear(const std::string& from, const Moved& moved);
 
+  /// The VTEPs of the hosts that have an application of a network that is carried here.
+  std::set<policy::IpAddress> neighbors() const;
+  /// The ways in use, of an earlier agent of this host to begin with.
+  const std::map<WayKey, Way>& ways() const { return view_.ways; }
+  /// What is sent to the host with that VTEP in that class takes this way from now on.
+  void use_way(const WayKey& key, const Way& way);
+  /// The host with that VTEP has these underlay addresses beside it. True if that is news, which
+  /// the next reconcile() makes known to the datapath.
+  bool set_aliases(const policy::IpAddress& vtep, std::set<policy::IpAddress> addresses);
+
   migration::Result<overlay::UniqueFd> provide(const std::string& application,
                                                const migration::PortSpec& port) override;
   migration::Result<void> hold(const std::string& application,

@@ -18,11 +18,15 @@ class BpfMap {
  public:
   BpfMap(int fd, std::string name) : fd_(fd), name_(std::move(name)) {}
 
-  /// All entries into `contents`, a map of any kind.
+  /// All entries into `contents`, a map of any kind; without the programs' notes, as everywhere
+  /// here but in for_each().
   template <class Contents>
   Result<void> read(Contents& contents) const {
     contents.clear();
-    return for_each([&](const Key& key, const Value& value) { contents[key] = value; });
+    return for_each([&](const Key& key, Value value) {
+      clear_notes(value);
+      contents[key] = value;
+    });
   }
 
   /// Whether its entries are exactly those of `contents`.
@@ -30,7 +34,8 @@ class BpfMap {
   Result<bool> equals(const Contents& contents) const {
     std::size_t found = 0;
     bool same = true;
-    auto read = for_each([&](const Key& key, const Value& value) {
+    auto read = for_each([&](const Key& key, Value value) {
+      clear_notes(value);
       auto place = contents.find(key);
       same = same && place != contents.end() &&
              std::memcmp(&place->second, &value, sizeof(Value)) == 0;
@@ -74,6 +79,7 @@ class BpfMap {
     if (const int result = bpf_map_lookup_elem(fd_, &key, &value); result < 0) {
       return policy::errno_error("The map " + name_ + " has no such entry", -result);
     }
+    clear_notes(value);
     return value;
   }
 

@@ -2,6 +2,7 @@
 
 #include "overlay/datapath/ebpf_counter.h"
 #include "overlay/datapath/ebpf_object.h"
+#include "overlay/datapath/ebpf_probe_wire.h"
 #include "overlay/datapath/host_port.h"
 #include "overlay/datapath/kernel_tables.h"
 #include "overlay/datapath/map_patch.h"
@@ -84,6 +85,9 @@ class EbpfDatapath final : public Datapath {
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
   Result<void> set_path(const PathEntry& entry) override;
+  Result<std::unique_ptr<ProbeWire>> probe_wire() override {
+    return make_ebpf_probe_wire(object_, options_.udp_port);
+  }
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;
   Result<TraceAnswer> trace(const TraceOrigin& origin, const TracedPacket& packet) override;

@@ -70,12 +70,12 @@ Result<void> make_pin_directory(const EbpfOptions& options) {
 }
 
 /// Those that outlive the agent.
-std::array<bpf_map*, 14> kept_maps(const homeport_datapath_bpf& skeleton) {
+std::array<bpf_map*, 15> kept_maps(const homeport_datapath_bpf& skeleton) {
   const auto& maps = skeleton.maps;
   return {maps.hp_addresses, maps.hp_held,          maps.hp_ports,         maps.hp_neighbors,
           maps.hp_networks,  maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps,
           maps.hp_paths,     maps.hp_routes,        maps.hp_hosts,         maps.hp_port_counters,
-          maps.hp_counters,  maps.hp_flows};
+          maps.hp_counters,  maps.hp_flows,         maps.hp_asks};
 }
 
 }  // namespace
@@ -191,7 +191,7 @@ BpfMap<hp_member_key, hp_vtep> EbpfObject::network_hosts() const {
 BpfMap<hp_member_key, __u32> EbpfObject::network_ports() const {
   return {bpf_map__fd(skeleton_->maps.hp_network_ports), "hp_network_ports"};
 }
-BpfMap<hp_vtep, hp_vtep> EbpfObject::vteps() const {
+BpfMap<hp_vtep, hp_host_address> EbpfObject::vteps() const {
   return {bpf_map__fd(skeleton_->maps.hp_vteps), "hp_vteps"};
 }
 BpfMap<hp_path_key, hp_path> EbpfObject::paths() const {
@@ -202,6 +202,12 @@ BpfMap<hp_ip, hp_route> EbpfObject::routes() const {
 }
 BpfMap<hp_ip, hp_host> EbpfObject::hosts() const {
   return {bpf_map__fd(skeleton_->maps.hp_hosts), "hp_hosts"};
+}
+BpfMap<hp_probe_pair, hp_asked> EbpfObject::asks() const {
+  return {bpf_map__fd(skeleton_->maps.hp_asks), "hp_asks"};
+}
+int EbpfObject::probe_answers_fd() const {
+  return bpf_map__fd(skeleton_->maps.hp_probe_answers);
 }
 int EbpfObject::port_counters_fd() const {
   return bpf_map__fd(skeleton_->maps.hp_port_counters);

@@ -47,12 +47,15 @@ class EbpfObject {
   BpfMap<__u32, hp_network> networks() const;
   BpfMap<hp_member_key, hp_vtep> network_hosts() const;
   BpfMap<hp_member_key, __u32> network_ports() const;
-  BpfMap<hp_vtep, hp_vtep> vteps() const;
+  BpfMap<hp_vtep, hp_host_address> vteps() const;
   BpfMap<hp_path_key, hp_path> paths() const;
   BpfMap<hp_ip, hp_route> routes() const;
   BpfMap<hp_ip, hp_host> hosts() const;
+  BpfMap<hp_probe_pair, hp_asked> asks() const;
   int port_counters_fd() const;
   int counters_fd() const;
+  /// Of the ring buffer of struct hp_probe_answer.
+  int probe_answers_fd() const;
 
   /// Of the map of that name; -1: there is none.
   int map_fd(const char* name) const;

@@ -31,7 +31,7 @@ class KernelTables final : public TraceTables {
   std::optional<__u32> network_port(const hp_member_key& key) const override {
     return at(object_.network_ports(), key);
   }
-  std::optional<hp_vtep> vtep(const hp_vtep& key) const override {
+  std::optional<hp_host_address> vtep(const hp_vtep& key) const override {
     return at(object_.vteps(), key);
   }
   std::optional<hp_path> path(const hp_path_key& key) const override {

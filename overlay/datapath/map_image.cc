@@ -63,7 +63,7 @@ hp_path_key path_key(const policy::IpAddress& vtep, policy::TrafficClass traffic
 }
 
 hp_path path_value(const PathEntry& entry) {
-  return {vtep_value(entry.local), vtep_value(entry.remote)};
+  return {vtep_value(entry.local), vtep_value(entry.remote), 0};
 }
 
 policy::IpAddress vtep_address(const hp_vtep& vtep) {
@@ -247,7 +247,7 @@ class Compiler {
 
   void vtep(const policy::IpAddress& address) {
     const hp_vtep vtep = vtep_value(address);
-    result_.image.vteps[vtep] = vtep;
+    result_.image.vteps[vtep] = {vtep, 0, 0};
   }
 
   /// After all VTEPs.
@@ -258,10 +258,10 @@ class Compiler {
       return problem("The address " + alias.address.to_string() + " is left out: the VTEP " +
                      alias.vtep.to_string() + " that it is another address of is no host's.");
     }
-    auto [place, is_new] = vteps.emplace(vtep_value(alias.address), vtep);
-    if (!is_new && !BytesEqual{}(place->second, vtep)) {
+    auto [place, is_new] = vteps.emplace(vtep_value(alias.address), hp_host_address{vtep, 0, 0});
+    if (!is_new && !BytesEqual{}(place->second.host, vtep)) {
       problem("The address " + alias.address.to_string() + " is one of the hosts with the VTEPs " +
-              vtep_address(place->second).to_string() + " and " + alias.vtep.to_string() +
+              vtep_address(place->second.host).to_string() + " and " + alias.vtep.to_string() +
               ": what comes from there counts as the first one's.");
     }
   }
@@ -394,11 +394,11 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
     if (auto found = ips.find(key); found != ips.end()) entry.ips = std::move(found->second);
     state.addresses.push_back(std::move(entry));
   }
-  for (const auto& [address, vtep] : image.vteps) {
-    if (BytesEqual{}(address, vtep)) {
-      state.vteps.push_back(vtep_address(vtep));
+  for (const auto& [address, known] : image.vteps) {
+    if (BytesEqual{}(address, known.host)) {
+      state.vteps.push_back(vtep_address(known.host));
     } else {
-      state.aliases.push_back({vtep_address(address), vtep_address(vtep)});
+      state.aliases.push_back({vtep_address(address), vtep_address(known.host)});
     }
   }
   for (const auto& [key, path] : image.paths) {

@@ -49,6 +49,17 @@ struct BytesHash {
 template <class Key, class Value>
 using BigMapContents = boost::unordered_flat_map<Key, Value, BytesHash, BytesEqual>;
 
+/// What the programs write into a value is no part of the state: it is left out where state is read
+/// back or compared.
+template <class Value>
+void clear_notes(Value&) {}
+inline void clear_notes(hp_host_address& address) {
+  address.heard = 0;
+}
+inline void clear_notes(hp_path& path) {
+  path.sent = 0;
+}
+
 struct MapImage {
   BigMapContents<hp_address_key, hp_address> addresses;
   MapContents<hp_address_key, hp_delivery> held;
@@ -57,7 +68,7 @@ struct MapImage {
   MapContents<__u32, hp_network> networks;  ///< By VNI.
   MapContents<hp_member_key, hp_vtep> network_hosts;
   MapContents<hp_member_key, __u32> network_ports;  ///< The ifindex.
-  MapContents<hp_vtep, hp_vtep> vteps;              ///< By any address of the host.
+  MapContents<hp_vtep, hp_host_address> vteps;      ///< By any address of the host.
   MapContents<hp_path_key, hp_path> paths;
   BigMapContents<hp_ip, hp_route> routes;
   MapContents<hp_ip, hp_host> hosts;

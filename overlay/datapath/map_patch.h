@@ -17,7 +17,7 @@ struct MapPatch {
   MapChanges<__u32, hp_network> networks;
   MapChanges<hp_member_key, hp_vtep> network_hosts;
   MapChanges<hp_member_key, __u32> network_ports;
-  MapChanges<hp_vtep, hp_vtep> vteps;
+  MapChanges<hp_vtep, hp_host_address> vteps;
   MapChanges<hp_path_key, hp_path> paths;
   MapChanges<hp_ip, hp_route> routes;
   MapChanges<hp_ip, hp_host> hosts;

@@ -107,15 +107,15 @@ class Tracer {
       return finish(TraceEnd::normal);
     }
     const std::string entry = fmt::format("hp_vteps {}", origin.vtep.to_string());
-    const auto host = tables_.vtep(vtep_value(origin.vtep));
-    if (!host) {
+    const auto known = tables_.vtep(vtep_value(origin.vtep));
+    if (!known) {
       tell("vtep", entry, "it is no host's");
       return drop("unknown_vtep");
     }
-    from_ = vtep_address(*host);
-    tell(
-        "vtep", entry,
-        from_ == origin.vtep ? "it is a host's" : fmt::format("it is of the host {}", text(*host)));
+    from_ = vtep_address(known->host);
+    tell("vtep", entry,
+         from_ == origin.vtep ? "it is a host's"
+                              : fmt::format("it is of the host {}", text(known->host)));
     const hp_address_key key = address_key(vni(), packet().destination_mac);
     const auto address = tables_.address(key);
     if (!address) {

@@ -23,7 +23,7 @@ class TraceTables {
   virtual std::optional<hp_network> network(__u32 vni) const = 0;
   virtual std::optional<hp_vtep> network_host(const hp_member_key& key) const = 0;
   virtual std::optional<__u32> network_port(const hp_member_key& key) const = 0;
-  virtual std::optional<hp_vtep> vtep(const hp_vtep& key) const = 0;
+  virtual std::optional<hp_host_address> vtep(const hp_vtep& key) const = 0;
   virtual std::optional<hp_path> path(const hp_path_key& key) const = 0;
   virtual std::optional<hp_route> route(const hp_ip& key) const = 0;
   virtual std::optional<hp_host> host(const hp_ip& key) const = 0;
@@ -50,7 +50,9 @@ class ImageTables final : public TraceTables {
   std::optional<__u32> network_port(const hp_member_key& key) const override {
     return at(image_.network_ports, key);
   }
-  std::optional<hp_vtep> vtep(const hp_vtep& key) const override { return at(image_.vteps, key); }
+  std::optional<hp_host_address> vtep(const hp_vtep& key) const override {
+    return at(image_.vteps, key);
+  }
   std::optional<hp_path> path(const hp_path_key& key) const override {
     return at(image_.paths, key);
   }

@@ -32,8 +32,11 @@ struct NegotiationSettings {
   SpeakerTimes speaker = {};
   policy::ChooserPolicy chooser = {};
   policy::DampingPolicy damping = {};
-  policy::Micros own_fresh_for{5'000'000};    ///< without measuring, after which nothing is known
-  policy::Micros peer_fresh_for{30'000'000};  ///< likewise, without the peer saying so again
+  /// Without measuring, after which nothing is known: as the prober sees it, whose reports say how
+  /// old they are (policy::EstimateLimits::fresh_for).
+  policy::Micros own_fresh_for{30'000'000};
+  /// Likewise, by what the peer has measured: it says so again every SpeakerTimes::sign_of_life.
+  policy::Micros peer_fresh_for{45'000'000};
 };
 
 /// What an earlier run of this agent has left in use: told first, if at all. It stays in use until
@@ -47,7 +50,7 @@ struct OffersEnds {
   std::vector<policy::PathEnd> ends;
 };
 /// Everything this host has measured; what is left out is not known. Relayed paths are offered by
-/// being in here.
+/// being in here. Told when something has changed, and now and then: reports grow old.
 struct HasMeasured {
   std::vector<policy::PathReport> reports;
 };

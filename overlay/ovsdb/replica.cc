@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
+#include <random>
 #include <utility>
 
 namespace homeport::overlay::ovsdb {
@@ -117,10 +118,12 @@ policy::Error not_connected() {
 }  // namespace
 
 Replica::Replica(const SessionOptions& options, Events events)
-    : session_(
-          hp_session_create(options.leader_only, static_cast<int>(options.probe_interval.count()))),
+    : session_(hp_session_create(static_cast<int>(options.probe_interval.count()))),
       events_(std::move(events)),
-      slice_rows_(std::max<std::size_t>(options.slice_rows, 1)) {
+      slice_rows_(std::max<std::size_t>(options.slice_rows, 1)),
+      server_(options.remotes.find(',') != std::string::npos, LeaderFirst::Clock::now(),
+              std::random_device{}()) {
+  hp_session_set_leader_only(session_, server_.leader_only());
   tables_ = options.tables;
   for (std::size_t i = 0; options.tables.empty() && i < hp_schema_tables(); ++i) {
     tables_.emplace_back(hp_schema_table(i));
@@ -237,6 +240,18 @@ void Replica::acknowledge_slice() {
   --slices_under_way_;
 }
 
+void Replica::choose_server(bool in_sync) {
+  const bool before = server_.leader_only();
+  server_.look(in_sync, LeaderFirst::Clock::now());
+  if (server_.leader_only() == before) return;
+  if (before) {
+    log::info(
+        "control database: no server that leads is to be reached, so any serves: a relay, or "
+        "another of the cluster");
+  }
+  hp_session_set_leader_only(session_, server_.leader_only());
+}
+
 bool Replica::run() {
   hp_session_run(session_, note_change, this);
   bool in_sync = hp_session_in_sync(session_);
@@ -246,6 +261,7 @@ bool Replica::run() {
     for (const auto& [table, clauses] : conditions_) unanswered_.insert(table);
   }
   compared_ = in_sync;
+  choose_server(in_sync);
   if (!in_sync && announced_) {
     announced_ = false;
     events_.state(false);
@@ -263,6 +279,11 @@ bool Replica::run() {
 
 void Replica::wait() {
   hp_session_wait(session_);
+  if (const auto again = server_.again(); again != LeaderFirst::Time::max()) {
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(again - LeaderFirst::Clock::now());
+    hp_ovs_wake_in(static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
+  }
   for (auto& [id, transaction] : outstanding_) hp_txn_wait(transaction.txn);
 }
 

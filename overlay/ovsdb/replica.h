@@ -2,6 +2,7 @@
 // about it, and the transactions on their way.
 #pragma once
 
+#include "overlay/ovsdb/leader_first.h"
 #include "overlay/ovsdb/session.h"
 #include "overlay/ovsdb/thread.h"
 
@@ -74,6 +75,7 @@ class Replica : public LoopClient {
   /// True while the server has not answered to it.
   bool send_condition(const std::string& table, const std::string& clauses, std::string& problem);
   void poll_conditions();
+  void choose_server(bool in_sync);
   void poll_transactions();
   /// True when it is over, and told.
   bool poll(TransactionId id, Outstanding& transaction);
@@ -81,6 +83,7 @@ class Replica : public LoopClient {
   hp_session* session_;
   Events events_;
   std::size_t slice_rows_;
+  LeaderFirst server_;
   std::vector<std::string> tables_;                ///< Monitored.
   std::map<std::string, std::string> conditions_;  ///< The clauses of each of them, as JSON.
   std::uint64_t conditions_number_ = 0;

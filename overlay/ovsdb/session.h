@@ -141,14 +141,13 @@ struct ReadRequest {
 using Answers = std::vector<std::vector<Row>>;  ///< One for each query, in order.
 
 struct SessionOptions {
-  /// One or more of ssl:ADDRESS:PORT, tcp:ADDRESS:PORT, unix:PATH, separated by commas.
+  /// One or more of ssl:ADDRESS:PORT, tcp:ADDRESS:PORT, unix:PATH, separated by commas. Of several,
+  /// the session keeps to the one that leads the cluster, where there is one (leader_first.h). The
+  /// IDL refuses a server that lags behind what it has already seen.
   std::string remotes;
   /// For ssl: remotes. The OVS library keeps one TLS identity per process: a second session with
   /// other files is refused.
   std::optional<TlsFiles> tls;
-  /// False: any server of a cluster serves, and the IDL refuses one that lags behind what it has
-  /// already seen.
-  bool leader_only = false;
   /// Silence after which the server is asked for a sign of life; twice that is a lost connection.
   std::chrono::milliseconds probe_interval{5000};
   /// How long the connection of read() stays open after the last answer.

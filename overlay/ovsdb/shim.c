@@ -97,10 +97,9 @@ char* hp_parse_datum(struct ovsdb_datum* datum, const struct ovsdb_idl_column* c
 
 /* Sessions. */
 
-struct hp_session* hp_session_create(bool leader_only, int probe_interval_ms) {
+struct hp_session* hp_session_create(int probe_interval_ms) {
   struct hp_session* session = xzalloc(sizeof *session);
   session->idl = ovsdb_idl_create_unconnected(&homeport_idl_class, false);
-  ovsdb_idl_set_leader_only(session->idl, leader_only);
   ovsdb_idl_set_probe_interval(session->idl, probe_interval_ms);
   return session;
 }
@@ -179,6 +178,10 @@ unsigned int hp_session_condition_number(struct hp_session* session) {
 
 void hp_session_connect(struct hp_session* session, const char* remotes) {
   ovsdb_idl_set_remote(session->idl, remotes, true);
+}
+
+void hp_session_set_leader_only(struct hp_session* session, bool leader_only) {
+  ovsdb_idl_set_leader_only(session->idl, leader_only);
 }
 
 void hp_session_run(struct hp_session* session, hp_changed* changed, void* aux) {

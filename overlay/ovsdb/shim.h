@@ -36,7 +36,7 @@ size_t hp_schema_tables(void);
 const char* hp_schema_table(size_t index);
 
 struct hp_session;
-struct hp_session* hp_session_create(bool leader_only, int probe_interval_ms);
+struct hp_session* hp_session_create(int probe_interval_ms);
 void hp_session_destroy(struct hp_session*);
 /* Replicates all columns of a table; false when the schema has none of that name. */
 bool hp_session_monitor(struct hp_session*, const char* table);
@@ -48,6 +48,9 @@ char* hp_session_set_condition(struct hp_session*, const char* table, const char
 /* Another one when what `*pending` says may have changed, as long as the connection stands. */
 unsigned int hp_session_condition_number(struct hp_session*);
 void hp_session_connect(struct hp_session*, const char* remotes);
+/* Accepts no server of a cluster but its leader, and no relay: leaves the one it is connected to
+ * if that is another. It does so from the beginning until told otherwise. */
+void hp_session_set_leader_only(struct hp_session*, bool leader_only);
 
 /* Processes what has arrived and calls `changed` for each row that was inserted, modified or
  * deleted since the last call; what the row is now is for hp_session_row() to say. */

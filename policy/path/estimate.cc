@@ -4,21 +4,38 @@
 #include <chrono>
 
 namespace homeport::policy {
+namespace {
+
+constexpr std::size_t kMostUnanswered = 256;
+
+}  // namespace
 
 void PathEstimator::probe_sent(Time now) {
   sent_ = now;
-  if (!first_unanswered_) first_unanswered_ = now;
-  ++unanswered_count_;
+  if (unanswered_.size() == kMostUnanswered) unanswered_.erase(unanswered_.begin() + 1);
+  unanswered_.push_back(now);
 }
 
 void PathEstimator::probe_answered(Time now, Micros rtt) {
   // What is forgotten does not come back with a newer sample: here, and below.
   if (!fresh(answered_, now)) rtt_ = {};
-  answered_ = now;
-  heard_ = now;
-  first_unanswered_.reset();
-  unanswered_count_ = 0;
+  answered_ = std::max(answered_.value_or(now), now);
+  probe_heard(now);
+  while (!unanswered_.empty() && unanswered_.front() <= now - rtt) unanswered_.pop_front();
   rtt_.sample(rtt);
+}
+
+void PathEstimator::probe_withdrawn() {
+  if (!unanswered_.empty()) unanswered_.pop_back();
+}
+
+void PathEstimator::stood_still(Time now, Micros time) {
+  if (unanswered_.empty() || dead(now - time)) return;
+  if (unanswered_.front() >= back_) longest_absence_ = Micros(0);
+  // Who is late all the time is to find out at some time, too.
+  if (time <= 2 * longest_absence_) return;
+  longest_absence_ = time;
+  back_ = now;
 }
 
 void PathEstimator::counted(Time now, Counted what, Direction direction, std::uint64_t sent,
@@ -33,7 +50,7 @@ void PathEstimator::counted(Time now, Counted what, Direction direction, std::ui
 void PathEstimator::transferred(Time now, Direction direction, std::uint64_t bytes, Micros duration,
                                 bool backlogged) {
   Noted<BandwidthMeter>& meter = meters(direction).bandwidth;
-  if (!long_fresh(meter.at, now)) meter.value = {};
+  if (!within(limits_.bandwidth_fresh_for, meter.at, now)) meter.value = {};
   meter.value.transferred(bytes, duration, backlogged);
   if (meter.value.bandwidth()) meter.at = now;
 }
@@ -42,25 +59,36 @@ void PathEstimator::path_mtu(Time now, std::uint32_t mtu) {
   mtu_ = {mtu, now};
 }
 
-bool PathEstimator::fresh(const std::optional<Time>& at, Time now) const {
-  return at && now - *at <= limits_.fresh_for;
-}
-
-bool PathEstimator::long_fresh(const std::optional<Time>& at, Time now) const {
-  return at && now - *at <= limits_.long_fresh_for;
+std::optional<Micros> PathEstimator::usual_answer() const {
+  if (!rtt_.known()) return std::nullopt;
+  return rtt_.rtt() + 4 * rtt_.variation();
 }
 
 Micros PathEstimator::patience() const {
-  if (!rtt_.known()) return limits_.dead_after;
-  return std::max(limits_.dead_after, rtt_.rtt() + 4 * rtt_.variation());
+  return std::max(limits_.dead_after, usual_answer().value_or(Micros(0)));
 }
 
-bool PathEstimator::unanswered(Time now) const {
-  return unanswered_count_ >= limits_.least_unanswered && now >= dead_at();
+bool PathEstimator::dead(Time now) const {
+  return now >= dead_at();
+}
+
+std::optional<Time> PathEstimator::owes_since() const {
+  if (unanswered_.empty()) return std::nullopt;
+  return unanswered_.front();
 }
 
 Time PathEstimator::dead_at() const {
-  return first_unanswered_ ? *first_unanswered_ + patience() : Time::max();
+  if (unanswered_.size() < limits_.least_unanswered) return Time::max();
+  // What was sent lately may be answered yet.
+  const Time enough =
+      unanswered_[limits_.least_unanswered - 1] + usual_answer().value_or(Micros(0));
+  const Time at = std::max(unanswered_.front() + patience(), enough);
+  return unanswered_.front() < back_ ? std::max(at, back_ + patience()) : at;
+}
+
+Micros PathEstimator::age(Time now) const {
+  const std::optional<Time>& latest = dead(now) ? sent_ : heard_;
+  return latest ? std::chrono::duration_cast<Micros>(now - *latest) : Micros(0);
 }
 
 std::optional<Micros> PathEstimator::silent_for(Time now) const {
@@ -72,14 +100,14 @@ std::optional<Micros> PathEstimator::silent_for(Time now) const {
 Reachability PathEstimator::reachable_in(Time now) const {
   const std::optional<Micros> silent = silent_for(now);
   const bool heard_since = silent && *silent < patience();
-  if (unanswered(now) && !heard_since) {
+  if (dead(now) && !heard_since) {
     return fresh(sent_, now) ? Reachability::no : Reachability::unknown;
   }
   return fresh(heard_, now) ? Reachability::yes : Reachability::unknown;
 }
 
 Reachability PathEstimator::reachable_out(Time now) const {
-  if (unanswered(now)) {
+  if (dead(now)) {
     // With nothing heard either, who knows which direction it is?
     const bool heard = reachable_in(now) == Reachability::yes;
     return heard && fresh(sent_, now) ? Reachability::no : Reachability::unknown;
@@ -91,7 +119,7 @@ DirectionQuality PathEstimator::direction(const DirectionMeters& meters, Time no
   DirectionQuality quality;
   if (fresh(meters.probes.at, now)) quality.probe_loss = meters.probes.value.loss();
   if (fresh(meters.traffic.at, now)) quality.traffic_loss = meters.traffic.value.loss();
-  if (long_fresh(meters.bandwidth.at, now)) {
+  if (within(limits_.bandwidth_fresh_for, meters.bandwidth.at, now)) {
     quality.bandwidth = meters.bandwidth.value.bandwidth();
   }
   return quality;
@@ -105,7 +133,7 @@ PathQuality PathEstimator::quality(Time now) const {
     quality.rtt = rtt_.rtt();
     quality.variation = rtt_.variation();
   }
-  if (long_fresh(mtu_.at, now)) quality.out.mtu = mtu_.value;
+  if (within(limits_.mtu_fresh_for, mtu_.at, now)) quality.out.mtu = mtu_.value;
   return quality;
 }
 

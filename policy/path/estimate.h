@@ -10,18 +10,24 @@
 #include "policy/path/quality.h"
 #include "policy/path/rtt_meter.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <optional>
 
 namespace homeport::policy {
 
 struct EstimateLimits {
-  /// A path carries no more when `least_unanswered` probes have had no answer, the first of them
-  /// for this long, or for the retransmission timeout of RFC 6298 where that is longer.
-  Micros dead_after{250'000};
-  std::uint32_t least_unanswered = 3;
-  Micros fresh_for{5'000'000};         ///< reachability, round-trip time, loss
-  Micros long_fresh_for{120'000'000};  ///< bandwidth and MTU, which are measured now and then
+  /// A path carries no more when `least_unanswered` probes have had no answer, each of them for the
+  /// retransmission timeout of RFC 6298, and the first of them for this long.
+  Micros dead_after{180'000};
+  std::uint32_t least_unanswered = 5;  ///< at least 1
+  /// Reachability, round-trip time, loss: longer than from one probe of a settled path to the next.
+  Micros fresh_for{30'000'000};
+  Micros bandwidth_fresh_for{120'000'000};
+  Micros mtu_fresh_for{3'600'000'000};
+
+  bool operator==(const EstimateLimits&) const = default;
 };
 
 enum class Direction : std::uint8_t { out, in };
@@ -31,11 +37,20 @@ enum class Counted : std::uint8_t { probes, traffic };
 class PathEstimator {
  public:
   explicit PathEstimator(EstimateLimits limits = {}) : limits_(limits) {}
+  /// What is known stays.
+  void set_limits(const EstimateLimits& limits) { limits_ = limits; }
 
   void probe_sent(Time now);
+  /// Of the probes that have had no answer only those count from now on that were sent later than
+  /// the one that has it now, which was sent at `now - rtt`.
   void probe_answered(Time now, Micros rtt);
   /// A probe of the peer's has come this way.
-  void probe_heard(Time now) { heard_ = now; }
+  void probe_heard(Time now) { heard_ = std::max(heard_.value_or(now), now); }
+  /// The last probe was not sent after all.
+  void probe_withdrawn();
+  /// Nobody was there to send probes and take answers for so long, which ends now: what is sent
+  /// from now on gets the time to be answered.
+  void stood_still(Time now, Micros time);
   /// See LossMeter::count().
   void counted(Time now, Counted what, Direction direction, std::uint64_t sent,
                std::uint64_t received);
@@ -48,8 +63,16 @@ class PathEstimator {
   PathQuality quality(Time now) const;
   /// Since the last sign that the peer is there: an answer, or a probe of its own.
   std::optional<Micros> silent_for(Time now) const;
-  /// When a probe that has no answer yet will make it dead; Time::max(): none is out.
+  /// Since when a probe has had no answer; nullopt: none is out.
+  std::optional<Time> owes_since() const;
+  /// When that makes it dead; Time::max(): too few are out.
   Time dead_at() const;
+  /// It is: probes have had no answer.
+  bool dead(Time now) const;
+  /// Within which a probe is answered, usually (RFC 6298, section 2.3); nullopt: not known.
+  std::optional<Micros> usual_answer() const;
+  /// How old the latest of what quality() says is; 0 where that is nothing.
+  Micros age(Time now) const;
 
  private:
   template <class T>
@@ -62,9 +85,12 @@ class PathEstimator {
     Noted<BandwidthMeter> bandwidth;
   };
 
-  bool fresh(const std::optional<Time>& at, Time now) const;
-  bool long_fresh(const std::optional<Time>& at, Time now) const;
-  bool unanswered(Time now) const;
+  static bool within(Micros limit, const std::optional<Time>& at, Time now) {
+    return at && now - *at <= limit;
+  }
+  bool fresh(const std::optional<Time>& at, Time now) const {
+    return within(limits_.fresh_for, at, now);
+  }
   Reachability reachable_out(Time now) const;
   Reachability reachable_in(Time now) const;
   DirectionQuality direction(const DirectionMeters& meters, Time now) const;
@@ -72,9 +98,12 @@ class PathEstimator {
   DirectionMeters& meters(Direction direction) { return direction == Direction::out ? out_ : in_; }
 
   EstimateLimits limits_;
-  std::optional<Time> sent_;              // the last probe
-  std::optional<Time> first_unanswered_;  // since the last answer
-  std::uint32_t unanswered_count_ = 0;
+  std::optional<Time> sent_;  // the last probe
+  /// When those were sent that have had no answer, nor has any that was sent later. Bounded: of too
+  /// many the first and the last ones.
+  std::deque<Time> unanswered_;
+  Time back_{};  // from the longest absence while one of them was out
+  Micros longest_absence_{};
   std::optional<Time> answered_;
   std::optional<Time> heard_;  // a probe or an answer of the peer's
   RttMeter rtt_;

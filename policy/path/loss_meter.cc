@@ -9,6 +9,7 @@ namespace {
 
 constexpr double kLeastPackets = 10;   // for any estimate
 constexpr double kFreshPackets = 512;  // before they are pooled
+constexpr double kDoubtful = 1;        // lost packets more than expected
 constexpr double kMostPooled = 8192;   // packets: more would be deaf
 constexpr std::chrono::duration<double> kHalfLife{10};
 
@@ -28,8 +29,9 @@ void LossMeter::count(Time now, std::uint64_t sent, std::uint64_t received) {
   fresh_.lost += static_cast<double>(sent - last_->sent) - came;
   last_ = totals;
 
-  const bool enough = fresh_.sent >= kFreshPackets;
   const double surprise = fresh_.lost - expected();
+  // What may be the beginning of something is given the time to show.
+  const bool enough = fresh_.sent >= (surprise > kDoubtful ? 2 : 1) * kFreshPackets;
   if (surprise > tolerance() || (enough && surprise < -tolerance())) {
     pool_ = fresh_;
     fresh_ = {};
@@ -49,10 +51,10 @@ double LossMeter::expected() const {
 }
 
 // What chance explains beyond or below that: three times the deviation that is to be expected, and
-// three packets more.
+// three packets more, or two where hardly any loss is expected: then three lost ones are no chance.
 double LossMeter::tolerance() const {
   if (pool_.sent < kLeastPackets) return HUGE_VAL;
-  return 3 * std::sqrt(expected()) + 3;
+  return 3 * std::sqrt(expected()) + 2 + std::min(1.0, 4 * expected());
 }
 
 // Where packets are few, old ones would outlive what they tell of.

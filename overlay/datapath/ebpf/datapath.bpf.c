@@ -1,6 +1,7 @@
 /* The datapath's programs: at tc ingress of every port, of the VXLAN device and of the devices of
  * the underlay, and at tc egress of the device that the routes of the host's own processes lead to.
  * docs/life-of-a-packet.md walks through them. */
+#include "overlay/datapath/ebpf/answer.h"
 #include "overlay/datapath/ebpf/arrival.h"
 #include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/group.h"
@@ -110,8 +111,9 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   struct hp_vtep from = {};
   __u32 vni;
   if (hp_get_tunnel(skb, &from, &vni)) return hp_drop(HP_COUNT_drop_malformed);
-  const struct hp_vtep* host = bpf_map_lookup_elem(&hp_vteps, &from);
-  if (!host) return hp_drop(HP_COUNT_drop_unknown_vtep);
+  struct hp_host_address* known = bpf_map_lookup_elem(&hp_vteps, &from);
+  if (!known) return hp_drop(HP_COUNT_drop_unknown_vtep);
+  const struct hp_vtep* host = &known->host;
 
   hp_pull(skb, HP_READ_INNER);
   struct ethhdr* ethernet = (void*)(long)skb->data;
@@ -119,6 +121,9 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
     return hp_drop(HP_COUNT_drop_malformed);
   }
   hp_leave_vxlan(skb, ethernet);
+  const enum hp_probe_kind probe = hp_probe_kind(ethernet, vni);
+  if (probe != HP_NO_PROBE) return hp_take_probe(skb, &from, probe);
+  hp_note_time(&known->heard);
   struct hp_address_key key = {};
   struct hp_address* address = hp_find(ethernet, vni, &key);
   if (!address) {

@@ -18,8 +18,7 @@ static __always_inline int hp_deliver(struct __sk_buff* skb, const struct hp_del
 }
 
 /* The way to a host for a class of traffic; 0: from this host's VTEP to that host's. */
-static __always_inline const struct hp_path* hp_path_to(const struct hp_vtep* host,
-                                                        __u32 traffic_class) {
+static __always_inline struct hp_path* hp_path_to(const struct hp_vtep* host, __u32 traffic_class) {
   if (!hp_has_paths) return 0;
   const struct hp_path_key key = {.host = *host, .traffic_class = traffic_class};
   return bpf_map_lookup_elem(&hp_paths, &key);
@@ -28,8 +27,9 @@ static __always_inline const struct hp_path* hp_path_to(const struct hp_vtep* ho
 /* The outer headers the VXLAN device will add. 0 if that was possible. */
 static __always_inline long hp_set_tunnel(struct __sk_buff* skb, const struct hp_vtep* host,
                                           __u32 vni, __u32 traffic_class) {
-  const struct hp_path* path = hp_path_to(host, traffic_class);
+  struct hp_path* path = hp_path_to(host, traffic_class);
   const struct hp_vtep* to = path ? &path->remote : host;
+  if (path) hp_note_time(&path->sent);
   struct bpf_tunnel_key key = {
       .tunnel_id = vni, .tunnel_ttl = 64, .tunnel_tos = hp_dscp(traffic_class) << 2};
   __u64 flags = BPF_F_ZERO_CSUM_TX;

@@ -14,6 +14,8 @@
 #define HP_MAX_VTEPS 16384 /* hosts */
 #define HP_MAX_UNDERLAY_ADDRESSES 65536
 #define HP_MAX_PATHS 65536           /* (host, traffic class) pairs */
+#define HP_MAX_ASKS 65536            /* pairs of addresses that probes have come for */
+#define HP_ANSWERS_BYTES (256 << 10) /* of probes, waiting to be taken: some 2,900 */
 #define HP_MAX_NETWORK_HOSTS 1024    /* hosts that one network's announcements go to */
 #define HP_MAX_ANNOUNCE_HOSTS 262144 /* the same, of all networks together */
 
@@ -38,8 +40,14 @@ struct hp_vtep {
   __u32 words[4];
 };
 
-/* hp_vteps: key is any underlay address of a host, value the one that it goes by everywhere else in
- * these maps: the host's VTEP. */
+/* hp_vteps: value; the key is any underlay address of a host. */
+struct hp_host_address {
+  struct hp_vtep host; /* the one that it goes by everywhere else in these maps: its VTEP */
+  __u32 zero;
+  /* Written by the programs: when a frame last came from the address, as bpf_ktime_get_coarse_ns()
+   * tells it. 0: none has since this was written. */
+  __u64 heard;
+};
 
 /* Classes of traffic, which may take different ways to a host: policy::TrafficClass. */
 enum hp_traffic_class { HP_CLASS_DEFAULT, HP_CLASS_INTERACTIVE, HP_CLASS_BULK, HP_CLASSES };
@@ -55,6 +63,18 @@ struct hp_path_key {
 struct hp_path {
   struct hp_vtep local;
   struct hp_vtep remote; /* of the same family */
+  __u64 sent;            /* written by the programs, like `heard` above: when one last went there */
+};
+
+/* hp_asks: key. An address of this host and one of another, which has sent probes from there. */
+struct hp_probe_pair {
+  struct hp_vtep local, remote;
+};
+
+/* hp_asks: value. */
+struct hp_asked {
+  __u64 count;
+  __u64 last; /* as bpf_ktime_get_ns() tells it */
 };
 
 /* hp_addresses, hp_held: key. */

@@ -69,7 +69,7 @@ struct {
   __uint(max_entries, HP_MAX_UNDERLAY_ADDRESSES);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, struct hp_vtep);
-  __type(value, struct hp_vtep);
+  __type(value, struct hp_host_address);
 } hp_vteps SEC(".maps");
 
 struct {
@@ -117,6 +117,20 @@ struct {
   __type(value, struct hp_flow);
 } hp_flows SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_ASKS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_probe_pair);
+  __type(value, struct hp_asked);
+} hp_asks SEC(".maps");
+
+/* Not pinned: the answers are for the process that has asked. */
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, HP_ANSWERS_BYTES);
+} hp_probe_answers SEC(".maps");
+
 /* Settings the loader writes through the skeleton, at any time: plain loads for the programs. */
 __u32 hp_vxlan_ifindex;
 __u32 hp_host_ifindex; /* the device of the host's own processes; 0: there is none */
@@ -131,6 +145,13 @@ __u32 hp_local_v6[4]; /* in network order; all 0: the routing chooses */
 static __always_inline void hp_count(__u32 counter) {
   __u64* value = bpf_map_lookup_elem(&hp_counters, &counter);
   if (value) ++*value;
+}
+
+/* Of what is written to a map's value for each packet. The clock goes on a few hundred times a
+ * second, so processors that write the same value do not fight over it more often than that. */
+static __always_inline void hp_note_time(volatile __u64* when) {
+  const __u64 now = bpf_ktime_get_coarse_ns();
+  if (*when != now) *when = now;
 }
 
 static __always_inline int hp_drop(__u32 counter) {

@@ -188,7 +188,7 @@ static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_port*
   sending.source = hp_source_port(skb);
   if (!sending.source) return HP_LEFT_TO_VXLAN;
   union hp_scratch scratch;
-  const struct hp_path* path = hp_path_to(host, traffic_class);
+  struct hp_path* path = hp_path_to(host, traffic_class);
   const struct hp_vtep* to = path ? &path->remote : host;
   const int done = to->v6 ? hp_encapsulate_v6(skb, to, path ? path->local.words : hp_local_v6,
                                               &sending, &scratch)
@@ -196,6 +196,7 @@ static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_port*
                                               &sending, &scratch);
   if (done == HP_LEFT_TO_VXLAN) return HP_LEFT_TO_VXLAN;
   if (done) return hp_drop(HP_COUNT_drop_malformed);
+  if (path) hp_note_time(&path->sent);
   hp_count(HP_COUNT_sent_fast);
   return bpf_redirect_neigh(sending.out, &sending.next, sizeof(sending.next), 0);
 }

@@ -52,7 +52,8 @@ static __always_inline long hp_decapsulate(struct __sk_buff* skb, const struct e
 static __always_inline int hp_take(struct __sk_buff* skb, const struct hp_vtep* from,
                                    const struct hp_tunnel* tunnel, int outer, int plain,
                                    __u8 outer_ecn) {
-  if (!bpf_map_lookup_elem(&hp_vteps, from)) return TC_ACT_UNSPEC;
+  struct hp_host_address* known = bpf_map_lookup_elem(&hp_vteps, from);
+  if (!known) return TC_ACT_UNSPEC;
   const struct ethhdr* inner = (void*)(tunnel + 1);
   struct hp_flow* flow = hp_flow_of(inner, (void*)(long)skb->data_end);
   if (!flow) return TC_ACT_UNSPEC;
@@ -68,6 +69,7 @@ static __always_inline int hp_take(struct __sk_buff* skb, const struct hp_vtep* 
     return hp_leave_to_vxlan(flow, frames);
   }
   if (hp_decapsulate(skb, inner, outer)) return hp_drop(HP_COUNT_drop_malformed);
+  hp_note_time(&known->heard);
   hp_count(HP_COUNT_delivered_fast);
   return hp_deliver(skb, &address->local);
 }

@@ -15,7 +15,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto kHeartbeat = 10s;
 constexpr auto kPreparePatience = 5s;
 constexpr const char* kEverywhere = "everywhere";  ///< The one host that is in all networks.
 
@@ -81,7 +80,7 @@ asio::awaitable<void> SimulatedHost::live() {
     status.state = agent::HostState::ready;
     return status;
   };
-  co_await database_.keep_alive(status, kHeartbeat);
+  co_await database_.keep_alive(status);
 }
 
 const std::vector<std::string>& SimulatedHost::others_of(const std::string& network) {

@@ -256,15 +256,24 @@ TEST(Beats, OfAFleetComeTogetherAtSomeMomentsOfEachInterval) {
   for (int i = 0; i < 1000; ++i) {
     const std::string name = "host" + std::to_string(i);
     WallTime beat = start + until_next_beat(start, name, 10s);
-    EXPECT_GE(beat - start, 200ms);
-    EXPECT_LT(beat - start, 10200ms) << "somebody may listen for 12 s";
+    EXPECT_GE(beat - start, 40ms);
+    EXPECT_LT(beat - start, 10040ms) << "somebody may listen for 12 s";
     EXPECT_EQ(beat + until_next_beat(beat, name, 10s), beat + 10s);
     // A timer that ends early does not make two of one.
     EXPECT_EQ(beat - 2ms + until_next_beat(beat - 2ms, name, 10s), beat + 10s);
     ++moments[WallTime(beat.time_since_epoch() % 10s)];
   }
-  EXPECT_EQ(moments.size(), static_cast<std::size_t>(kBeats));
-  for (const auto& [moment, hosts] : moments) EXPECT_LT(hosts, 50) << "at the same moment";
+  EXPECT_GT(moments.size(), static_cast<std::size_t>(kBeats * 9 / 10));
+  for (const auto& [moment, hosts] : moments) EXPECT_LT(hosts, 20) << "at the same moment";
+}
+
+TEST(Beats, OfALargeFleetAreNoMoreThanTheServerCanTake) {
+  using namespace std::chrono_literals;
+  EXPECT_EQ(beat_interval(1), 10s);
+  EXPECT_EQ(beat_interval(250), 10s);
+  EXPECT_EQ(beat_interval(1000), 40s);
+  EXPECT_EQ(alive_within(100), 40s);
+  EXPECT_EQ(alive_within(1000), 160s);
 }
 
 TEST_F(ContentsTest, ChecksTasks) {

@@ -258,13 +258,13 @@ TEST_F(DatabaseTest, AnAddressThatIsGoneKeepsWhatTheControllerSaysOfIt) {
   test::run(io, view.changed.wait([&] {
     const auto& rows = view.database.contents().interfaces;
     return std::any_of(rows.begin(), rows.end(),
-                       [](const auto& row) { return !row.second.allowed; });
+                       [](const auto& row) { return row.second.allowed == false; });
   }));
   ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {})));
   EXPECT_EQ(only_row().state, LinkState::absent);
   ASSERT_TRUE(test::run(io, view.database.publish_interfaces("h1", {eth0})));
   EXPECT_EQ(only_row().state, LinkState::up);
-  EXPECT_FALSE(only_row().allowed);
+  EXPECT_EQ(only_row().allowed, false);
 }
 
 TEST_F(DatabaseTest, KeepsAHostAlive) {

@@ -138,7 +138,8 @@ TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
                    .speed_mbps = 1000,
                    .mtu = 1500,
                    .state = LinkState::up,
-                   .label = {}};
+                   .label = {},
+                   .allowed = {}};
   auto written = columns(record);
   EXPECT_FALSE(written.contains("cost"));
   json::array none{"set", json::array{}};
@@ -151,7 +152,7 @@ TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
   written["label"] = "fast";
   parsed = parse<Interface>(Row{kUuid, written});
   ASSERT_TRUE(parsed);
-  EXPECT_FALSE(parsed->allowed);
+  EXPECT_EQ(parsed->allowed, false);
   EXPECT_EQ(parsed->cost, 3);
   EXPECT_EQ(parsed->label, "fast");
 }

@@ -234,7 +234,7 @@ TEST(MapImage, AliasesAndPathsThatCannotBeAreLeftOut) {
                                     HasSubstr("2001:db8::2 is one of the hosts"),
                                     HasSubstr("different families")));
   EXPECT_TRUE(image.paths.empty());
-  EXPECT_EQ(vtep_address(image.vteps.at(vtep_value(make_address("2001:db8::2")))),
+  EXPECT_EQ(vtep_address(image.vteps.at(vtep_value(make_address("2001:db8::2"))).host),
             make_address("2001:db8::2"));
 }
 

@@ -209,7 +209,7 @@ TEST_F(Negotiating, ForgetsWhatADeadMeasurerHasSaid) {
   do {
     now = actions.look_again;
     actions = negotiator.on(TimeHasCome(), now);
-  } while (actions.look_again <= policy::at(8s));
+  } while (actions.look_again <= policy::at(33s));
   EXPECT_EQ(negotiator.ranked(kClass).at(0).standing, policy::Standing::unmeasured);
 }
 

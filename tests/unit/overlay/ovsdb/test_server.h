@@ -37,10 +37,13 @@ struct CommandOutput {
 };
 CommandOutput run_command(const std::vector<std::string>& arguments);
 
-class TestServer {
+/// An ovsdb-server with its files in a directory that is there and outlives it.
+class ServerProcess {
  public:
-  TestServer();
-  ~TestServer();
+  /// `serves`: a database file, or "relay:DATABASE:REMOTE".
+  ServerProcess(std::filesystem::path directory, std::string serves);
+  ServerProcess(ServerProcess&& other) noexcept;
+  ~ServerProcess();
   /// Starts it again on the same database.
   void start();
   /// kill -9; returns when it is dead.
@@ -48,16 +51,39 @@ class TestServer {
   /// Stops and continues its process: it accepts what is sent and does nothing.
   void freeze();
   void thaw();
+  bool runs() const { return pid_ > 0; }
   std::string remote() const { return "unix:" + socket().string(); }
-  std::filesystem::path socket() const { return directory_.path() / "sock"; }
+  std::filesystem::path socket() const { return directory_ / "sock"; }
   /// Where ovs-appctl reaches it.
-  std::filesystem::path control() const { return directory_.path() / "ctl"; }
+  std::filesystem::path control() const { return directory_ / "ctl"; }
+  /// What it answers to `ovs-appctl` with these arguments; throws on an error.
+  std::string tell(std::vector<std::string> arguments) const;
   /// `ovsdb-client transact` of these operations (without the database's name); throws on an error.
   std::string transact(const std::string& operations) const;
 
  private:
-  TemporaryDirectory directory_;
+  std::filesystem::path directory_;
+  std::string serves_;
   int pid_ = -1;
+};
+
+/// A standalone one.
+class TestServer : private TemporaryDirectory, public ServerProcess {
+ public:
+  TestServer();
+};
+
+/// Three servers, RAFT.
+class TestCluster {
+ public:
+  TestCluster();
+  std::string remotes() const;
+  /// The one that leads, among those that run; waits until there is one.
+  ServerProcess& leader();
+
+ private:
+  TemporaryDirectory directory_;
+  std::vector<ServerProcess> servers_;
 };
 
 /// Lets two sides wait for a condition on one io_context: notify() after a change, wait() until it

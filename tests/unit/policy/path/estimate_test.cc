@@ -62,9 +62,9 @@ TEST(PathEstimator, FollowsTheRoundTripTime) {
 TEST(PathEstimator, NoticesABlackhole) {
   Probed probed(10ms);
   probed.run(1s, true, true);
-  probed.run(200ms, false, false);
+  probed.run(150ms, false, false);
   EXPECT_FALSE(probed.quality().broken()) << "it might be late";
-  probed.run(100ms, false, false);
+  probed.run(150ms, false, false);
   EXPECT_EQ(probed.quality().in.reachable, kNo);
   EXPECT_EQ(probed.quality().out.reachable, kUnknown) << "who can tell";
 }
@@ -89,19 +89,54 @@ TEST(PathEstimator, AFewLostProbesAreNoBlackhole) {
   PathEstimator path;
   path.probe_sent(at(1s));
   path.probe_answered(at(1010ms), 10ms);
-  path.probe_sent(at(2s));
-  path.probe_sent(at(2050ms));
-  EXPECT_FALSE(path.quality(at(3s)).broken()) << "two were lost";
+  for (Micros sent = 2s; sent < 2200ms; sent += 50ms) path.probe_sent(at(sent));
+  EXPECT_FALSE(path.quality(at(3s)).broken()) << "four were lost";
   path.probe_sent(at(3s));
-  EXPECT_TRUE(path.quality(at(3s)).broken()) << "three were";
+  EXPECT_FALSE(path.quality(at(3s)).broken()) << "the last may be answered yet";
+  EXPECT_EQ(path.dead_at(), at(3030ms)) << "10 ms and four times a variation of 5 ms";
+  EXPECT_TRUE(path.quality(at(3030ms)).broken()) << "five were";
+}
+
+TEST(PathEstimator, AProbeThatWasAnsweredSpeaksForThoseBeforeIt) {
+  PathEstimator path;
+  for (Micros sent = 1s; sent < 1250ms; sent += 50ms) path.probe_sent(at(sent));
+  path.probe_answered(at(1210ms), 110ms);  // what was sent at 1100 ms
+  EXPECT_EQ(path.owes_since(), at(1150ms));
+  EXPECT_FALSE(path.dead(at(2s))) << "two are out";
+  path.probe_withdrawn();
+  EXPECT_EQ(path.owes_since(), at(1150ms));
+  path.probe_withdrawn();
+  EXPECT_EQ(path.owes_since(), std::nullopt);
+}
+
+TEST(PathEstimator, GivesProbesTheirTimeAfterAnAbsence) {
+  PathEstimator path;
+  for (Micros sent = 1s; sent < 1100ms; sent += 20ms) path.probe_sent(at(sent));
+  path.stood_still(at(9s), 7900ms);
+  EXPECT_EQ(path.dead_at(), at(9180ms));
+  path.stood_still(at(9100ms), 80ms);
+  EXPECT_EQ(path.dead_at(), at(9180ms)) << "who is late all the time is to find out, too";
+  path.stood_still(at(9300ms), 100ms);
+  EXPECT_TRUE(path.dead(at(9300ms))) << "it was before";
+}
+
+TEST(PathEstimator, IsAsOldAsWhatItKnows) {
+  Probed probed(10ms);
+  EXPECT_EQ(probed.path.age(at(1s)), 0ms);
+  probed.run(1s, true, false);
+  probed.wait(3s);
+  EXPECT_EQ(probed.path.age(at(4960ms)), 3s);
+  probed.run(1s, false, false);
+  EXPECT_EQ(probed.path.age(at(6s)), 50ms) << "it is dead by what was asked last";
 }
 
 TEST(PathEstimator, WaitsLongerOnALongPath) {
   PathEstimator path;
   path.probe_sent(at(1s));
   path.probe_answered(at(1600ms), 600ms);
-  for (Micros sent = 2s; sent <= 2200ms; sent += 100ms) path.probe_sent(at(sent));
+  for (Micros sent = 1600ms; sent < 2400ms; sent += 100ms) path.probe_sent(at(sent));
   // 600 ms and four times a variation of 300 ms (RFC 6298).
+  // The fifth was sent at 2 s.
   EXPECT_FALSE(path.quality(at(3799ms)).broken());
   EXPECT_TRUE(path.quality(at(3800ms)).broken());
   EXPECT_EQ(path.dead_at(), at(3800ms));
@@ -110,12 +145,12 @@ TEST(PathEstimator, WaitsLongerOnALongPath) {
 TEST(PathEstimator, ForgetsWhenNobodyProbes) {
   Probed up(10ms);
   up.run(1s, true, true);
-  up.wait(6s);
+  up.wait(31s);
   EXPECT_EQ(up.quality(), PathQuality()) << "never stays up";
   Probed down(10ms);
   down.run(1s, false, false);
   EXPECT_TRUE(down.quality().broken());
-  down.wait(6s);
+  down.wait(31s);
   EXPECT_EQ(down.quality(), PathQuality()) << "nor down";
 }
 
@@ -126,13 +161,15 @@ TEST(PathEstimator, ForgetsEachValueInItsTime) {
   probed.path.counted(at(1s), Counted::traffic, Direction::out, 0, 0);
   probed.path.counted(at(1s), Counted::traffic, Direction::out, 100, 98);
   EXPECT_EQ(probed.quality().out.traffic_loss, 20'000u);
-  probed.run(20s, true, true);
-  EXPECT_EQ(probed.quality().out.traffic_loss, std::nullopt) << "counted 20 s ago";
+  probed.run(35s, true, true);
+  EXPECT_EQ(probed.quality().out.traffic_loss, std::nullopt) << "counted 35 s ago";
   EXPECT_EQ(probed.quality().out.mtu, 1400u);
   EXPECT_EQ(probed.quality().in.bandwidth, 80'000'000u);
-  probed.wait(105s);
-  EXPECT_EQ(probed.quality().out.mtu, std::nullopt);
+  probed.wait(90s);
   EXPECT_EQ(probed.quality().in.bandwidth, std::nullopt);
+  EXPECT_EQ(probed.quality().out.mtu, 1400u);
+  probed.wait(3500s);
+  EXPECT_EQ(probed.quality().out.mtu, std::nullopt);
 }
 
 TEST(PathEstimator, BeginsAnewWithWhatIsForgotten) {

@@ -1,0 +1,123 @@
+// One way to another host: what was asked on it and has not been answered, what is known of it, and
+// when it is to be asked again.
+//
+//                  three answers
+//     deciding ---------------------> settled <-------------------------.
+//        ^  |                            | an answer is overdue,        | so many asks later
+//        |  | no answer                  | lost, or took longer         |
+//        |  |                            v                              |
+//        |  |                        examined --------------------------'
+//        |  v                            | no answer for `dead_after`
+//        |  dead <-----------------------'
+//        '---'  an answer
+//
+// How often it is asked in a state is a matter of its use (prober.h).
+#pragma once
+
+#include "overlay/probing/mtu_search.h"
+#include "overlay/probing/pace.h"
+#include "overlay/probing/prober.h"
+#include "policy/path/estimate.h"
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <random>
+
+namespace homeport::overlay {
+
+using ProbeRandom = std::mt19937_64;
+
+class Way {
+ public:
+  Way(ProbedWay what, const ProbeSettings& settings, policy::Time now, ProbeRandom& random);
+
+  const ProbedWay& what() const { return what_; }
+  void set_what(ProbedWay what);
+  /// No other way in use ends at the same address: what comes from there comes on this one.
+  void set_alone_at_remote(bool alone) { alone_at_remote_ = alone; }
+
+  /// Whether it is an answer to something that was asked.
+  bool answered(const ProbeAnswer& answer);
+  /// Whether that is news.
+  bool heard(policy::Time last);
+  void used(const WayUsed& used, policy::Time now);
+  /// used() was not called: the datapath tells nothing of it.
+  void not_told_of() { told_of_ = false; }
+  /// `lasting`: it says something about the way, and not about this host's memory.
+  void refused(std::uint64_t token, bool too_big, bool lasting, policy::Time now);
+  void stood_still(policy::Time now, policy::Micros time) { estimator_.stood_still(now, time); }
+  /// Another way of the peer's fails: what is known of this one has to be true.
+  void hasten(policy::Time now);
+
+  /// What is due now, if anything is.
+  std::optional<ProbeAsk> ask(policy::Time now, const ProbePace& pace, ProbeRandom& random);
+  /// When something will be due, or will be known otherwise without an answer.
+  policy::Time next(policy::Time now, const ProbePace& pace) const;
+
+  bool dead(policy::Time now) const { return estimator_.dead(now); }
+  /// An answer is overdue.
+  bool owes(policy::Time now) const { return now >= overdue_at(); }
+  bool flows(policy::Time now) const;
+  policy::PathReport report(policy::Time now) const;
+
+  /// Something is known otherwise than when this was last true.
+  bool has_news(policy::Time now);
+
+ private:
+  struct Asked {
+    std::uint64_t token;
+    policy::Time at;
+    std::uint32_t size;   // 0: the smallest
+    std::uint64_t index;  // of those of the smallest size, from 1
+  };
+
+  const ProbeTimes& times() const { return what_.fast ? settings_.fast : settings_.ordinary; }
+  policy::Time overdue_at() const;
+  policy::Time ask_at(policy::Time now, const ProbePace& pace) const;
+  policy::Micros interval(policy::Time now, const ProbePace& pace) const;
+  policy::Micros watch_interval(const ProbePace& pace) const;
+  policy::Time unheard_at() const;
+  policy::Time mtu_at(policy::Time now, const ProbePace& pace) const;
+  policy::Micros jittered(policy::Micros time) const;
+  std::optional<ProbeAsk> ask_mtu(policy::Time now, ProbeRandom& random);
+  ProbeAsk note(policy::Time now, std::uint32_t size, ProbeRandom& random);
+  void count(const ProbeAnswer& answer, const Asked& asked);
+  bool before_is_missing(const Asked& asked);
+  void examine(policy::Time now);
+  bool can_ask_mtu(policy::Time now) const;
+  void note_mtu(policy::Time now);
+  bool noticed_by_interactive(const policy::PathQuality& now) const;
+
+  const ProbeSettings& settings_;
+  ProbedWay what_;
+  policy::PathEstimator estimator_;
+
+  std::deque<Asked> outstanding_;
+  std::uint64_t asked_ = 0;         // of the smallest size
+  std::uint64_t answered_ = 0;      // of all sizes
+  std::uint64_t mtu_answered_ = 0;  // of larger ones
+  std::uint64_t counted_ = 0;       // the index of the last ask that was counted with its answer
+  std::uint64_t missed_ = 0;        // no ask before this index makes it be examined any more
+  policy::Time asked_at_;           // last, or as if
+  double jitter_ = 1;
+  unsigned deciding_;  // so many answers more
+  unsigned examining_ = 0;
+  policy::Time examine_again_{};
+
+  bool told_of_ = false;
+  bool alone_at_remote_ = true;
+  std::optional<policy::Time> frames_sent_, frames_heard_;
+  std::optional<policy::Time> life_;       // the last answer
+  std::optional<policy::Time> peers_ask_;  // the last that was heard
+
+  MtuSearch mtu_;
+  std::optional<policy::Time> mtu_begun_;
+  policy::Time mtu_asked_{};
+  std::uint64_t mtu_token_ = 0;  // 0: none is out
+
+  policy::PathQuality noted_;
+  policy::Time noted_at_{};
+};
+
+}  // namespace homeport::overlay
