@@ -89,7 +89,7 @@ std::string speed_words(std::uint64_t speed) {
 
 std::string counted_words(const RankedPath& path) {
   return format_micros(path.counted) +
-         (path.shares_interactive ? " (twice, for it shares an interface with interactive)" : "");
+         (path.shares_interactive ? " (doubled: interactive is there)" : "");
 }
 
 /// What decides between it and `other`, as the end of a sentence.

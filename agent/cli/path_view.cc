@@ -103,12 +103,13 @@ std::string list_of(const json::value& paths) {
   Table table(
       {{"PEER"}, {"CLASS"}, {"FROM"}, {"TO"}, {"RTT", true}, {"LOSS", true}, {"STATE"}, {"SINCE"}});
   for (const json::value& peer : paths.at("peers").as_array()) {
+    const std::string unconnected = peer.at("connected").as_bool() ? "" : ", not connected";
     for (const json::value& of : peer.at("classes").as_array()) {
       const json::value& path = of.at("path");
       const json::value& quality = of.at("quality");
       table.add({text(peer.at("peer")), text(of.at("class")), local(path), remote(path),
-                 micros(quality.at("rtt_us")), worse_loss(quality), text(of.at("state")),
-                 moment(of.at("since"))});
+                 micros(quality.at("rtt_us")), worse_loss(quality),
+                 text(of.at("state")) + unconnected, moment(of.at("since"))});
     }
   }
   return table.to_string();
@@ -142,6 +143,7 @@ std::string ranking(const json::value& of) {
 }
 
 std::string ends(const json::value& list) {
+  if (list.as_array().empty()) return "No interface.\n";
   Table table({{"INTERFACE"},
                {"ADDRESS"},
                {"SPEED", true},

@@ -11,7 +11,7 @@ std::string format_micros(policy::Micros time) {
   if (ms < 9.995) return fmt::format("{:.2f} ms", ms);
   if (ms < 99.95) return fmt::format("{:.1f} ms", ms);
   if (ms < 999.5) return fmt::format("{:.0f} ms", ms);
-  return fmt::format("{:.2f} s", ms / 1e3);
+  return ms < 9'995 ? fmt::format("{:.2f} s", ms / 1e3) : fmt::format("{:.1f} s", ms / 1e3);
 }
 
 std::string format_loss(policy::LossPpm loss) {

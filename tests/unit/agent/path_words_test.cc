@@ -82,8 +82,8 @@ TEST_F(TwoPaths, CountTwiceWhatInteractiveUses) {
   ranked[1].shares_interactive = true;
   ranked[1].counted = 20ms;
   EXPECT_EQ(place(1),
-            "It comes after the first: an exchange counts as 20.0 ms (twice, for it "
-            "shares an interface with interactive), with the first as 10.0 ms.");
+            "It comes after the first: an exchange counts as 20.0 ms (doubled: interactive is "
+            "there), with the first as 10.0 ms.");
 }
 
 TEST_F(TwoPaths, OfOneStandingSayBothWhatDecidesAndWhatIsTheMatter) {

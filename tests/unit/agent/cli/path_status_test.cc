@@ -31,13 +31,15 @@ json::value detail(const PeerPathsSnapshot& peer = kModel.paths.peers.front()) {
 TEST(PathListOf, IsATableWhichIPv6FitsInto) {
   json::array peers;
   for (const PeerPathsSnapshot& peer : kModel.paths.peers) peers.emplace_back(to_json(peer));
-  peers.pop_back();
   EXPECT_EQ(
       *path_list(json::object{{"peers", peers}}),
-      R"(PEER   CLASS        FROM                                      TO                                                     RTT      LOSS  STATE      SINCE
-hostB  interactive  eth1 2001:db8:aaaa:bbbb:cccc:dddd:1111:1  enp130s0f1np1 2001:db8:aaaa:bbbb:cccc:dddd:2222:2  1.25 ms     2.0 %  agreed     2026-01-01 00:00:28Z
-hostB  default      eth0 192.0.2.1                            eth0 198.51.100.2                                  30.0 ms  < 0.01 %  nominated  2026-01-01 00:01:26Z
-hostB  bulk         -                                         -                                                        -         -  idle       -
+      R"(PEER   CLASS        FROM                                      TO                                                     RTT      LOSS  STATE                SINCE
+hostB  interactive  eth1 2001:db8:aaaa:bbbb:cccc:dddd:1111:1  enp130s0f1np1 2001:db8:aaaa:bbbb:cccc:dddd:2222:2  1.25 ms     2.0 %  agreed               2026-01-01 00:00:28Z
+hostB  default      eth0 192.0.2.1                            eth0 198.51.100.2                                  30.0 ms  < 0.01 %  nominated            2026-01-01 00:01:26Z
+hostB  bulk         -                                         -                                                        -         -  idle                 -
+hostC  interactive  -                                         -                                                        -         -  idle, not connected  -
+hostC  default      -                                         -                                                        -         -  idle, not connected  -
+hostC  bulk         -                                         -                                                        -         -  idle, not connected  -
 )");
 }
 
@@ -91,6 +93,7 @@ TEST(PathPageOf, SaysWhatTheOtherHostUsesInstead) {
   const std::string nothing = *path_page(detail(kModel.paths.peers.back()));
   EXPECT_THAT(nothing, HasSubstr("The agent of hostC is not connected.\n"));
   EXPECT_THAT(nothing, HasSubstr("interactive: idle\nNo path is offered by both.\n"));
+  EXPECT_THAT(nothing, HasSubstr("hostC offers:\nNo interface.\n"));
   EXPECT_THAT(nothing, Not(HasSubstr("The last changes")));
 }
 
@@ -114,7 +117,8 @@ TEST(PathExplanationOf, IsInWords) {
 TEST(PathPageOf, HoldsNothingThatATerminalWouldObey) {
   PeerPathsSnapshot peer = kModel.paths.peers.front();
   peer.ends.front().end.interface = "e\x1b[2J";
-  peer.classes.front().ranked.front().why = "\x1b]0;title\x07";
+  peer.classes.front().ranked.at(1).why = "\x1b]0;title\x07";
+  peer.recent.front().text = "\x1b[2J";
   EXPECT_THAT(*path_page(detail(peer)), Not(HasSubstr("\x1b")));
   EXPECT_THAT(*path_explanation(detail(peer), ""), Not(HasSubstr("\x1b")));
 }

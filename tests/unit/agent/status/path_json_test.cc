@@ -162,6 +162,7 @@ TEST(PathUnits, AreShortAndNeverSayNothingWhereThereIsSome) {
   EXPECT_EQ(format_micros(Micros(9'996)), "10.0 ms");
   EXPECT_EQ(format_micros(Micros(120'400)), "120 ms");
   EXPECT_EQ(format_micros(Micros(999'600)), "1.00 s");
+  EXPECT_EQ(format_micros(Micros(75'340'000)), "75.3 s");
   EXPECT_EQ(format_loss(0), "0 %");
   EXPECT_EQ(format_loss(50), "< 0.01 %");
   EXPECT_EQ(format_loss(1'500), "0.15 %");
