@@ -77,6 +77,8 @@ int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocat
   add_network_commands(app, invocation);
   add_app_commands(app, invocation);
   add_policy_commands(app, invocation);
+  add_interface_commands(app, invocation);
+  add_path_commands(app, invocation);
   add_move_command(app, invocation);
   add_task_commands(app, invocation);
   add_trace_command(app, invocation);
