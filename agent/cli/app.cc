@@ -1,4 +1,4 @@
-// homeport app add|list|show|remove|start|stop
+// homeport app add|set|list|show|remove|start|stop
 #include "agent/cli/app_view.h"
 #include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
@@ -69,6 +69,12 @@ Application to_application(const AppArguments& given) {
   return application;
 }
 
+/// None for the default one: most have that, and each that is written costs every host memory.
+std::string class_column(const AppArguments& given) {
+  const auto traffic_class = policy::parse_traffic_class(given.traffic_class);
+  return traffic_class == policy::TrafficClass::best_effort ? "" : given.traffic_class;
+}
+
 Binding to_binding(const AppArguments& given) {
   Binding binding;
   binding.name = given.name;
@@ -76,7 +82,7 @@ Binding to_binding(const AppArguments& given) {
   binding.network = given.network;
   binding.mac = *policy::MacAddress::parse(given.mac);
   binding.prior_addresses = to_addresses(given.addresses);
-  binding.traffic_class = given.traffic_class;
+  binding.traffic_class = class_column(given);
   binding.location = given.host;
   return binding;
 }
@@ -121,6 +127,29 @@ asio::awaitable<Result<int>> add(DatabaseClient& client, Invocation& invocation,
   } else {
     invocation.terminal.out << fmt::format("Added {} at {}, in network {}.\n", given.name,
                                            given.host, given.network);
+  }
+  co_return kExitDone;
+}
+
+asio::awaitable<Result<int>> set(DatabaseClient& client, Invocation& invocation,
+                                 const AppArguments& given) {
+  const Contents& contents = client.contents();
+  auto application = find_named(contents.applications, "application", given.name);
+  if (!application) co_return application.error();
+  std::vector<Binding> bindings;
+  for (const Binding* binding : contents.bindings_of(given.name)) bindings.push_back(*binding);
+  for (Binding& binding : bindings) {
+    binding.traffic_class = class_column(given);
+    auto written = co_await client.database().put_binding(binding);
+    if (!written) co_return written.error();
+  }
+  if (invocation.global.json) {
+    auto changed = find_named(client.contents().applications, "application", given.name);
+    if (!changed) co_return changed.error();
+    invocation.terminal.out << application_json_text(client.contents(), **changed);
+  } else {
+    invocation.terminal.out << fmt::format("The traffic of {} is of class {}.\n", given.name,
+                                           given.traffic_class);
   }
   co_return kExitDone;
 }
@@ -195,6 +224,14 @@ asio::awaitable<Result<int>> start_or_stop(DatabaseClient& client, Invocation& i
   co_return co_await request_task(client, invocation, std::move(task), given.wait);
 }
 
+CLI::Option* add_class_option(CLI::App& command, AppArguments& given) {
+  return command
+      .add_option("--class,--traffic-class", given.traffic_class,
+                  "The class of its traffic, which says what ways it takes between hosts: "
+                  "interactive, default or bulk (default: default)")
+      ->check(kIsTrafficClass);
+}
+
 void add_add_options(CLI::App& command, AppArguments& given) {
   command
       .add_option("--driver", given.driver, "qemu, or netdev for a device that is there already")
@@ -221,7 +258,7 @@ void add_add_options(CLI::App& command, AppArguments& given) {
       ->check(kIsIpAddress);
   command.add_option("--host", given.host, "The host it is at")->required();
   command.add_option("--policy", given.policy, "The limits its moves obey")->type_name("NAME");
-  command.add_option("--traffic-class", given.traffic_class, "The class of its traffic");
+  add_class_option(command, given);
   add_repeated(command, "--property", given.properties,
                "KEY=VALUE for its launch profile; may be repeated")
       ->check(kIsKeyValue);
@@ -250,6 +287,10 @@ void add_app_commands(CLI::App& app, Invocation& invocation) {
 
   add_add_options(*add_name(add_command("add", "Add an application that is at a host", add)),
                   *arguments);
+  add_class_option(
+      *add_name(add_command("set", "Change the class of an application's traffic", set)),
+      *arguments)
+      ->required();
   add_command("list", "List the applications and where they are", list);
   add_name(add_command("show", "Show one application", show));
   add_name(add_command("remove", "Remove an application; stop it first", remove))

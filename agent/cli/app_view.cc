@@ -101,10 +101,12 @@ std::string application_page(const Contents& contents, const Application& applic
   facts.add({"policy", application.policy.value_or("")});
   for (const auto& [key, value] : application.properties) facts.add({key, value});
   facts.add({"task", task_text(contents, application.name)});
-  Table ports({{"BINDING"}, {"NETWORK"}, {"MAC"}, {"PRIOR ADDRESSES"}, {"CURRENT ADDRESSES"}});
+  Table ports(
+      {{"BINDING"}, {"NETWORK"}, {"CLASS"}, {"MAC"}, {"PRIOR ADDRESSES"}, {"CURRENT ADDRESSES"}});
   for (const Binding* binding : contents.bindings_of(application.name)) {
-    ports.add({binding->name, binding->network, binding->mac.to_string(),
-               join(texts(binding->prior_addresses), ", "),
+    ports.add({binding->name, binding->network,
+               binding->traffic_class.empty() ? "default" : binding->traffic_class.str(),
+               binding->mac.to_string(), join(texts(binding->prior_addresses), ", "),
                join(texts(binding->current_addresses), ", ")});
   }
   return facts.to_string() + "\n" + ports.to_string();

@@ -1,9 +1,9 @@
 #include "agent/cli/arguments.h"
 
+#include "policy/path/end_text.h"
+
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
-
-#include <charconv>
 
 namespace homeport::agent {
 namespace {
@@ -14,17 +14,6 @@ CLI::Validator make_check(const std::string& type, const std::string& wanted,
   return CLI::Validator(
       [=](std::string& text) { return accepts(text) ? "" : "\"" + text + "\" is not " + wanted; },
       type);
-}
-
-/// LABEL and NUMBER of "LABEL=NUMBER".
-std::optional<std::pair<std::string, std::int64_t>> parse_label_number(const std::string& text) {
-  const std::size_t equals = text.find('=');
-  if (equals == std::string::npos || equals == 0) return std::nullopt;
-  std::int64_t number = 0;
-  const char* const last = text.data() + text.size();
-  const auto [end, error] = std::from_chars(text.data() + equals + 1, last, number);
-  if (error != std::errc() || end != last) return std::nullopt;
-  return std::pair(text.substr(0, equals), number);
 }
 
 }  // namespace
@@ -48,9 +37,18 @@ const CLI::Validator kIsKeyValue =
       auto equals = text.find('=');
       return equals != std::string::npos && equals != 0;
     });
-const CLI::Validator kIsLabelNumber =
-    make_check("LABEL=NUMBER", "LABEL=NUMBER",
-               [](const std::string& text) { return parse_label_number(text).has_value(); });
+const CLI::Validator kIsPathEnd(
+    [](std::string& text) {
+      auto end = policy::parse_end(text);
+      return end ? std::string() : end.error().message;
+    },
+    "END");
+const CLI::Validator kIsLabel =
+    make_check("LABEL", "a label of interfaces: 1 to 63 bytes without a space",
+               [](const std::string& text) { return policy::is_label(text); });
+const CLI::Validator kIsTrafficClass = make_check(
+    "CLASS", "interactive, default or bulk",
+    [](const std::string& text) { return policy::parse_traffic_class(text).has_value(); });
 
 std::vector<policy::IpAddress> to_addresses(const std::vector<std::string>& texts) {
   std::vector<policy::IpAddress> addresses;
@@ -63,15 +61,6 @@ StringMap to_map(const std::vector<std::string>& key_values) {
   for (const std::string& text : key_values) {
     std::size_t equals = text.find('=');
     map[text.substr(0, equals)] = text.substr(equals + 1);
-  }
-  return map;
-}
-
-IntegerMap to_integer_map(const std::vector<std::string>& label_numbers) {
-  IntegerMap map;
-  for (const std::string& text : label_numbers) {
-    auto [label, number] = *parse_label_number(text);
-    map[label] = number;
   }
   return map;
 }

@@ -15,14 +15,15 @@ extern const CLI::Validator kIsGiven;  ///< Not empty: "$UNSET" in a script is n
 extern const CLI::Validator kIsIpAddress;
 extern const CLI::Validator kIsMacAddress;
 extern const CLI::Validator kIsSubnet;
-extern const CLI::Validator kIsEndpoint;     ///< "ADDRESS:PORT", "[ADDRESS]:PORT"
-extern const CLI::Validator kIsKeyValue;     ///< "KEY=VALUE"
-extern const CLI::Validator kIsLabelNumber;  ///< "LABEL=NUMBER"
+extern const CLI::Validator kIsEndpoint;  ///< "ADDRESS:PORT", "[ADDRESS]:PORT"
+extern const CLI::Validator kIsKeyValue;  ///< "KEY=VALUE"
+extern const CLI::Validator kIsPathEnd;   ///< as policy::parse_end() takes it
+extern const CLI::Validator kIsLabel;     ///< of interfaces
+extern const CLI::Validator kIsTrafficClass;
 
 // For texts that have passed the check.
 std::vector<policy::IpAddress> to_addresses(const std::vector<std::string>& texts);
 StringMap to_map(const std::vector<std::string>& key_values);
-IntegerMap to_integer_map(const std::vector<std::string>& label_numbers);
 
 /// An option that may be given several times, with one value each time.
 CLI::Option* add_repeated(CLI::App& command, const std::string& name,

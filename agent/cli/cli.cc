@@ -2,7 +2,6 @@
 
 #include "agent/cli/commands.h"
 #include "agent/cli/output.h"
-#include "agent/cli/path_status.h"
 #include "policy/version.h"
 
 #include <CLI/CLI.hpp>
@@ -78,11 +77,11 @@ int parse_and_run(const std::vector<std::string>& arguments, Invocation& invocat
   add_network_commands(app, invocation);
   add_app_commands(app, invocation);
   add_policy_commands(app, invocation);
+  add_interface_commands(app, invocation);
+  add_path_commands(app, invocation);
   add_move_command(app, invocation);
   add_task_commands(app, invocation);
   add_trace_command(app, invocation);
-  add_path_views(*app.add_subcommand("path", "Paths to other hosts")->require_subcommand(1),
-                 invocation);
   try {
     // CLI11 takes the arguments last first.
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));

@@ -42,6 +42,8 @@ void add_status_command(CLI::App& app, Invocation& invocation);
 void add_network_commands(CLI::App& app, Invocation& invocation);
 void add_app_commands(CLI::App& app, Invocation& invocation);
 void add_policy_commands(CLI::App& app, Invocation& invocation);
+void add_interface_commands(CLI::App& app, Invocation& invocation);
+void add_path_commands(CLI::App& app, Invocation& invocation);
 void add_move_command(CLI::App& app, Invocation& invocation);
 void add_trace_command(CLI::App& app, Invocation& invocation);
 void add_task_commands(CLI::App& app, Invocation& invocation);

@@ -1,5 +1,4 @@
 // homeport policy set|list|remove
-#include "agent/cli/arguments.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/database_client.h"
 #include "agent/cli/lookup.h"
@@ -24,7 +23,6 @@ struct PolicyArguments {
   std::string name;
   std::optional<std::int64_t> downtime_limit_ms, copy_timeout_s, bandwidth_share;
   std::string convergence, compression;
-  std::vector<std::string> preferences;
 };
 
 template <class Enum>
@@ -38,15 +36,12 @@ json::value optional_count(const std::optional<Count>& value) {
 }
 
 json::object policy_json(const Policy& policy) {
-  json::object preference;
-  for (const auto& [label, value] : policy.interface_preference) preference[label] = value;
   json::value share = nullptr;
   if (policy.bandwidth_share) share = *policy.bandwidth_share;
   return {{"name", policy.name},
           {"downtime_limit_ms", optional_count(policy.downtime_limit)},
           {"convergence", optional_text(policy.convergence)},
           {"copy_timeout_s", optional_count(policy.copy_timeout)},
-          {"interface_preference", std::move(preference)},
           {"compression", optional_text(policy.compression)},
           {"bandwidth_share", std::move(share)}};
 }
@@ -69,7 +64,6 @@ asio::awaitable<Result<int>> set(DatabaseClient& client, Invocation& invocation,
   for (Compression each : {Compression::automatic, Compression::off, Compression::zstd}) {
     if (given.compression == to_string(each)) changed.compression = each;
   }
-  if (!given.preferences.empty()) changed.interface_preference = to_integer_map(given.preferences);
   auto valid = check_policy(changed);
   if (!valid) co_return valid.error();
   auto written = co_await client.database().put_policy(changed);
@@ -151,11 +145,6 @@ void add_policy_commands(CLI::App& app, Invocation& invocation) {
       ->add_option("--bandwidth-share", arguments->bandwidth_share,
                    "Percent of a link's bandwidth that moves may use (not used yet)")
       ->check(CLI::Range(1, 100));
-  add_repeated(
-      *setting, "--prefer", arguments->preferences,
-      "LABEL=NUMBER: prefer interfaces with this label, higher is better; may be repeated (not "
-      "used yet)")
-      ->check(kIsLabelNumber);
   add_command("list", "List the policies", list);
   add_command("remove", "Remove a policy that no application names", remove)
       ->add_option("NAME", arguments->name, "The policy")

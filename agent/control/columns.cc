@@ -17,10 +17,13 @@ void RowReader::refuse(std::string_view column, std::string_view what) {
     shown = policy::printable(all, 117);
     if (shown.size() < all.size()) shown += "...";
   }
+  const char* what_follows =
+      wrong_ == Wrong::leaves_row_out ? "the row is left out" : "it is left out";
   error_ = policy::make_error(
       boost::system::errc::invalid_argument,
-      fmt::format("table {}, row {}, column {}: {} is {}; the row is left out until that is mended",
-                  table_, to_string(row_.uuid), column, shown.empty() ? "its value" : shown, what));
+      fmt::format("table {}, row {}, column {}: {} is {}; {} until that is mended", table_,
+                  to_string(row_.uuid), column, shown.empty() ? "its value" : shown, what,
+                  what_follows));
 }
 
 const json::value* RowReader::find(std::string_view column) {

@@ -21,7 +21,11 @@ namespace homeport::agent {
 /// row and column; what is read after that, and a column that is wrong, has its default.
 class RowReader {
  public:
-  RowReader(std::string_view table, const Row& row) : table_(table), row_(row) {}
+  /// What becomes of what is wrong, for the sentence that says so.
+  enum class Wrong { leaves_row_out, is_left_out };
+
+  RowReader(std::string_view table, const Row& row, Wrong wrong = Wrong::leaves_row_out)
+      : table_(table), row_(row), wrong_(wrong) {}
 
   const std::optional<policy::Error>& error() const { return error_; }
   void refuse(std::string_view column, std::string_view what);
@@ -107,6 +111,7 @@ class RowReader {
 
   std::string_view table_;
   const Row& row_;
+  Wrong wrong_;
   std::optional<policy::Error> error_;
 };
 

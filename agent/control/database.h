@@ -28,7 +28,8 @@ namespace homeport::agent {
 using overlay::ovsdb::Outcome;
 
 /// The tables, keyed by name where they have one, else by row. Rows that do not parse are not in
-/// here: they are in `problems`, so that one bad row does not stop the rest.
+/// here: they are in `problems`, so that one bad row does not stop the rest. So are rows of which
+/// only a part is left out (records.h).
 struct Contents {
   std::map<std::string, Host> hosts;
   std::map<std::string, HostStatus> host_status;  ///< by host
@@ -37,6 +38,7 @@ struct Contents {
   Bindings bindings;
   std::map<std::string, Application> applications;
   std::map<std::string, Policy> policies;
+  std::map<policy::TrafficClass, PathPolicyRow> path_policies;
   std::map<Uuid, Task> tasks;
   std::map<Uuid, TaskStatus> task_status;                          ///< by Task::uuid
   std::map<std::pair<std::string, Uuid>, policy::Error> problems;  ///< by table and row
@@ -125,6 +127,14 @@ struct KnownRows {
   std::optional<Uuid> application;
   std::vector<Uuid> bindings;
   bool operator==(const KnownRows&) const = default;
+};
+
+/// What a controller says of an interface, with all of its addresses. What is not given stays.
+struct InterfaceSay {
+  std::optional<std::int64_t> cost = {};
+  std::optional<std::string> label = {};  ///< empty: none
+  /// None: whatever the configuration of the host says.
+  std::optional<std::optional<bool>> allowed = {};
 };
 
 struct DatabaseOptions {
@@ -228,6 +238,14 @@ class ControlDatabase {
   boost::asio::awaitable<policy::Result<void>> put_application(Application application);
   boost::asio::awaitable<policy::Result<void>> put_binding(Binding binding);
   boost::asio::awaitable<policy::Result<void>> put_policy(Policy policy);
+  /// Has `change` change what is asked of the paths of these classes, in one transaction. It may be
+  /// called several times, with rows as they are by then; a class without one has an empty row, and
+  /// a row that is left empty goes.
+  boost::asio::awaitable<policy::Result<void>> change_path_policies(
+      std::vector<policy::TrafficClass> classes, std::function<void(PathPolicyRow&)> change);
+  /// `no_such_file_or_directory` when the host has no such interface.
+  boost::asio::awaitable<policy::Result<void>> say_of_interface(std::string host, std::string name,
+                                                                InterfaceSay say);
   /// `no_such_file_or_directory` when there is none; `device_or_resource_busy` when another row
   /// refers to it.
   boost::asio::awaitable<policy::Result<void>> remove_network(std::string name);

@@ -77,8 +77,8 @@ Concern concern_of(const Contents& contents, const std::string& host,
 }
 
 Conditions conditions_of(const Concern& concern, const std::string& host, std::size_t hosts) {
-  // Host, Network and Policy are left out: small, seldom changed, and needed before it is known
-  // what for. A peer whose application is to come here has to be let in first.
+  // Host, Network, Policy and Path_Policy are left out: small, seldom changed, and needed before it
+  // is known what for. A peer whose application is to come here has to be let in first.
   Conditions conditions;
   if (!concern.hosts_reached) conditions[Interface::kTable] = {equal("host", host)};
   conditions[Application::kTable] = any_of("name", concern.applications);

@@ -48,6 +48,11 @@ struct Names<Compression> {
       {Compression::automatic, "auto"}, {Compression::off, "off"}, {Compression::zstd, "zstd"}};
 };
 template <>
+struct Names<Detection> {
+  static constexpr std::pair<Detection, const char*> list[] = {{Detection::normal, "default"},
+                                                               {Detection::fast, "fast"}};
+};
+template <>
 struct Names<TaskKind> {
   static constexpr std::pair<TaskKind, const char*> list[] = {
       {TaskKind::move, "move"}, {TaskKind::start, "start"}, {TaskKind::stop, "stop"}};

@@ -2,6 +2,7 @@
 #include "agent/control/columns.h"
 #include "agent/control/names.h"
 #include "agent/control/records.h"
+#include "policy/path/end_text.h"
 
 namespace homeport::agent {
 
@@ -102,9 +103,23 @@ json::object columns(const Policy& record) {
           {"downtime_limit_ms", optional_count(record.downtime_limit)},
           {"convergence", optional_name(record.convergence)},
           {"copy_timeout_s", optional_count(record.copy_timeout)},
-          {"interface_preference", make_map(record.interface_preference)},
           {"compression", optional_name(record.compression)},
           {"bandwidth_share", make_optional(record.bandwidth_share, kSame)}};
+}
+
+json::object columns(const PathPolicyRow& record) {
+  auto as_text = [](const auto& value) { return policy::to_string(value); };
+  return {{"traffic_class", policy::to_string(record.traffic_class)},
+          {"preferred", make_map(record.preferred)},
+          {"forbidden", make_set(record.forbidden, as_text)},
+          {"pinned", make_set(record.pinned, as_text)},
+          {"cost_ceiling", make_optional(record.cost_ceiling, kSame)},
+          {"most_rtt_us", optional_count(record.most_rtt)},
+          {"most_loss_ppm", make_optional(record.most_loss_ppm, kSame)},
+          {"least_bandwidth_mbps", make_optional(record.least_bandwidth_mbps, kSame)},
+          {"least_mtu", make_optional(record.least_mtu, kSame)},
+          {"relays", make_optional(record.relays, kSame)},
+          {"detection", optional_name(record.detection)}};
 }
 
 json::object columns(const Task& record) {

@@ -3,6 +3,9 @@
 #include "agent/control/columns.h"
 #include "agent/control/names.h"
 #include "agent/control/validate.h"
+#include "policy/path/end_text.h"
+
+#include <algorithm>
 
 namespace homeport::agent {
 
@@ -46,6 +49,28 @@ std::string plain_name(RowReader& reader, std::string_view column = "name") {
   return text;
 }
 
+/// Those of the texts in a set that `parse` takes. The first that it does not is refused.
+template <class T>
+std::vector<T> good_ones(RowReader& reader, std::string_view column,
+                         policy::Result<T> (*parse)(std::string_view)) {
+  std::vector<T> values;
+  auto as_text = [](std::string_view text) { return std::optional<std::string>(text); };
+  for (const auto& text : reader.set<std::string>(column, "not a set of strings", as_text)) {
+    if (auto value = parse(text)) {
+      values.push_back(*std::move(value));
+    } else {
+      reader.refuse(column, "not good: " + value.error().message);
+    }
+  }
+  // A server tells the values of a set in any order.
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
+std::string problem_of(const RowReader& reader) {
+  return reader.error() ? reader.error()->message : std::string();
+}
+
 }  // namespace
 
 template <>
@@ -82,16 +107,22 @@ policy::Result<HostStatus> parse(const Row& row) {
 template <>
 policy::Result<Interface> parse(const Row& row) {
   RowReader reader(Interface::kTable, row);
-  return finish(reader, Interface{.uuid = row.uuid,
-                                  .host = name(reader, "host"),
-                                  .name = name(reader),
-                                  .address = reader.address("address"),
-                                  .speed_mbps = reader.integer("speed_mbps"),
-                                  .mtu = reader.integer("mtu"),
-                                  .state = one_of<LinkState>(reader, "state"),
-                                  .cost = reader.optional_integer("cost").value_or(0),
-                                  .label = reader.optional_text("label").value_or(""),
-                                  .allowed = reader.optional_boolean("allowed")});
+  Interface interface {
+    .uuid = row.uuid, .host = name(reader, "host"), .name = name(reader),
+    .address = reader.address("address"), .speed_mbps = reader.integer("speed_mbps"),
+    .mtu = reader.integer("mtu"), .state = one_of<LinkState>(reader, "state"), .label = {}
+  };
+  // Without the row its host would want to write it again.
+  RowReader say(Interface::kTable, row, RowReader::Wrong::is_left_out);
+  interface.cost = say.optional_integer("cost", 0, kMostCost).value_or(0);
+  interface.label = say.optional_text("label").value_or("");
+  if (!interface.label.empty() && !policy::is_label(interface.label)) {
+    say.refuse("label", "not a label: 1 to 63 bytes without a space");
+    interface.label.clear();
+  }
+  interface.allowed = say.optional_boolean("allowed");
+  interface.problem = problem_of(say);
+  return finish(reader, std::move(interface));
 }
 
 template <>
@@ -167,10 +198,37 @@ policy::Result<Policy> parse(const Row& row) {
   policy.downtime_limit = reader.optional_duration<std::chrono::milliseconds>("downtime_limit_ms");
   policy.convergence = optional_one_of<Convergence>(reader, "convergence");
   policy.copy_timeout = reader.optional_duration<std::chrono::seconds>("copy_timeout_s");
-  policy.interface_preference = reader.integer_map("interface_preference");
   policy.compression = optional_one_of<Compression>(reader, "compression");
   policy.bandwidth_share = reader.optional_integer("bandwidth_share", 1, 100);
   return finish(reader, std::move(policy));
+}
+
+template <>
+policy::Result<PathPolicyRow> parse(const Row& row) {
+  RowReader reader(PathPolicyRow::kTable, row);
+  PathPolicyRow path;
+  path.uuid = row.uuid;
+  path.traffic_class =
+      reader.one_of<policy::TrafficClass>("traffic_class", policy::parse_traffic_class);
+  // What is wrong in one column takes nothing from the others.
+  RowReader asked(PathPolicyRow::kTable, row, RowReader::Wrong::is_left_out);
+  path.preferred = asked.integer_map("preferred");
+  const auto bad = std::erase_if(path.preferred, [](const auto& preference) {
+    const auto& [label, value] = preference;
+    return !policy::is_label(label) || value < 1 || value > kMostPreference;
+  });
+  if (bad > 0) asked.refuse("preferred", "not a map from labels to numbers from 1 to 1000");
+  path.forbidden = good_ones<policy::EndMatch>(asked, "forbidden", policy::parse_end);
+  path.pinned = good_ones<policy::PairMatch>(asked, "pinned", policy::parse_pair);
+  path.cost_ceiling = asked.optional_integer("cost_ceiling", 0, 2 * kMostCost);
+  path.most_rtt = asked.optional_duration<std::chrono::microseconds>("most_rtt_us");
+  path.most_loss_ppm = asked.optional_integer("most_loss_ppm", 0, 1'000'000);
+  path.least_bandwidth_mbps = asked.optional_integer("least_bandwidth_mbps", 1, kMostBandwidthMbps);
+  path.least_mtu = asked.optional_integer("least_mtu", kMtuMin, 65535);
+  path.relays = asked.optional_boolean("relays");
+  path.detection = optional_one_of<Detection>(asked, "detection");
+  path.problem = problem_of(asked);
+  return finish(reader, std::move(path));
 }
 
 template <>

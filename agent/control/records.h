@@ -2,14 +2,17 @@
 // deploy/homeport.ovsschema (docs/control-database.md says what each column means).
 //
 // parse(row) checks everything the schema cannot express (addresses, MACs, names); what it refuses
-// is named by table, row and column and never reaches the rest of the agent. columns() is the way
-// back, for the columns this side may write.
+// is named by table, row and column and never reaches the rest of the agent. Of a row that says
+// several things which stand by themselves, what is wrong is left out and named in its `problem`.
+// columns() is the way back, for the columns this side may write.
 #pragma once
 
 #include "overlay/ovsdb/session.h"
 #include "policy/address.h"
 #include "policy/error.h"
+#include "policy/path/class_policy.h"
 #include "policy/shared_text.h"
+#include "policy/traffic_class.h"
 
 #include <boost/asio/ip/network_v4.hpp>
 #include <boost/asio/ip/network_v6.hpp>
@@ -68,6 +71,8 @@ struct HostStatus {
   bool operator==(const HostStatus&) const = default;
 };
 
+inline constexpr std::int64_t kMostCost = 65535;  ///< of an interface
+
 /// absent: the address is not there (any more); the row stays for what the controller says of it.
 enum class LinkState { up, down, unknown, absent };
 struct Interface {
@@ -79,9 +84,10 @@ struct Interface {
   std::int64_t mtu = 0;
   LinkState state = LinkState::unknown;
   // The controller's say; agents never write these.
-  std::int64_t cost = 0;
+  std::int64_t cost = 0;  ///< 0 to kMostCost
   std::string label;
   std::optional<bool> allowed;  ///< None: as the configuration of the host says.
+  std::string problem = {};
   bool operator==(const Interface&) const = default;
 };
 
@@ -139,10 +145,32 @@ struct Policy {
   std::optional<std::chrono::milliseconds> downtime_limit;
   std::optional<Convergence> convergence;
   std::optional<std::chrono::seconds> copy_timeout;
-  IntegerMap interface_preference;  ///< Interface label -> preference, higher is better.
   std::optional<Compression> compression;
   std::optional<std::int64_t> bandwidth_share;  ///< Percent, 1..100.
   bool operator==(const Policy&) const = default;
+};
+
+inline constexpr std::int64_t kMostPreference = 1000;
+inline constexpr std::int64_t kMostBandwidthMbps = 10'000'000;
+/// How soon a path that carries no more without anybody saying so is to be found out.
+enum class Detection { normal, fast };
+/// What is asked of the paths of a class of traffic; path_policy.h says what that comes to.
+struct PathPolicyRow {
+  static constexpr const char* kTable = "Path_Policy";
+  Uuid uuid{};
+  policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;
+  IntegerMap preferred = {};  ///< Interface label -> 1 to 1000, higher is better.
+  std::vector<policy::EndMatch> forbidden = {};
+  std::vector<policy::PairMatch> pinned = {};
+  std::optional<std::int64_t> cost_ceiling = {};  ///< Of both ends together.
+  std::optional<std::chrono::microseconds> most_rtt = {};
+  std::optional<std::int64_t> most_loss_ppm = {};
+  std::optional<std::int64_t> least_bandwidth_mbps = {};
+  std::optional<std::int64_t> least_mtu = {};  ///< Bytes of IP packet.
+  std::optional<bool> relays = {};
+  std::optional<Detection> detection = {};
+  std::string problem = {};
+  bool operator==(const PathPolicyRow&) const = default;
 };
 
 enum class TaskKind { move, start, stop };
@@ -187,6 +215,7 @@ const char* to_string(UnknownDestination value);
 const char* to_string(Driver value);
 const char* to_string(Convergence value);
 const char* to_string(Compression value);
+const char* to_string(Detection value);
 const char* to_string(TaskKind value);
 const char* to_string(Resolution value);
 const char* to_string(TaskState value);  ///< "rolled-back", "in-doubt", ...
@@ -206,6 +235,7 @@ boost::json::object columns(const Network& record);
 boost::json::object columns(const Binding& record);
 boost::json::object columns(const Application& record);
 boost::json::object columns(const Policy& record);
+boost::json::object columns(const PathPolicyRow& record);
 boost::json::object columns(const Task& record);
 boost::json::object columns(const TaskStatus& record);
 

@@ -35,6 +35,17 @@ struct UuidEqual {
   }
 };
 
+/// What of the row was left out.
+template <class Record>
+policy::Result<void> problem_in(const Record& record) {
+  if constexpr (requires { record.problem; }) {
+    if (!record.problem.empty()) {
+      return policy::make_error(boost::system::errc::invalid_argument, record.problem);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 template <class Rows, class Record, class Key>
@@ -68,9 +79,10 @@ void Tables::keep(Rows& rows, Key Record::*key) {
       by_uuid.erase(&other->second);
     }
     Key name = (**record).*key;
+    auto noted = problem_in(**record);
     rows.insert_or_assign(name, **std::move(record));
     by_uuid.insert(&rows.find(name)->second);
-    return {};
+    return noted;
   };
 }
 
@@ -82,6 +94,7 @@ Tables::Tables() {
   keep(contents_.bindings, &Binding::name);
   keep(contents_.applications, &Application::name);
   keep(contents_.policies, &Policy::name);
+  keep(contents_.path_policies, &PathPolicyRow::traffic_class);
   keep(contents_.tasks, &Task::uuid);
   keep(contents_.task_status, &TaskStatus::task);
 }

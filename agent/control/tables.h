@@ -24,7 +24,8 @@ class Tables {
   /// Since forget_changes(); all of them before it was first called.
   const Changes& changes() const { return changes_; }
   void forget_changes();
-  /// Returns the error of a row that does not parse and did not have that same error before.
+  /// Returns the error of a row that does not parse, or not all of it, and did not have that same
+  /// error before.
   const policy::Error* apply(const overlay::ovsdb::RowChange& change);
   /// The tables that are kept: those to monitor.
   std::vector<std::string> names() const;

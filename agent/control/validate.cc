@@ -125,6 +125,10 @@ policy::Result<void> check_binding(const Contents& contents, const Binding& bind
         "{}, the MAC address of binding {}, is that of the networks' router: choose another",
         binding.mac.to_string(), binding.name);
   }
+  if (!binding.traffic_class.empty() && !policy::parse_traffic_class(binding.traffic_class.str())) {
+    return wrong("{}, the traffic class of binding {}, is neither interactive nor default nor bulk",
+                 binding.traffic_class.str(), binding.name);
+  }
   if (!binding.location.empty() && !contents.hosts.contains(binding.location)) {
     return wrong(
         "binding {} is located at {}, and no host of that name has reported to the database",

@@ -101,6 +101,9 @@ const char* to_string(Convergence value) {
 const char* to_string(Compression value) {
   return name_of(value);
 }
+const char* to_string(Detection value) {
+  return name_of(value);
+}
 const char* to_string(TaskKind value) {
   return name_of(value);
 }

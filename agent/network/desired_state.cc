@@ -1,5 +1,7 @@
 #include "agent/network/desired_state.h"
 
+#include "policy/text.h"
+
 #include <fmt/format.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -295,6 +297,16 @@ bool is_own(const LocalView& view, const Binding& binding) {
 
 namespace {
 
+policy::TrafficClass class_of(const Binding& binding, std::vector<std::string>& problems) {
+  if (binding.traffic_class.empty()) return policy::TrafficClass::best_effort;
+  if (auto known = policy::parse_traffic_class(binding.traffic_class.str())) return *known;
+  problems.push_back(
+      fmt::format("{} is of the traffic class \"{}\", which is neither interactive nor default nor "
+                  "bulk: it is treated as default",
+                  binding.name, policy::printable(binding.traffic_class.str())));
+  return policy::TrafficClass::best_effort;
+}
+
 Own own_of(const Contents& contents, Lookup& lookup, const LocalView& view,
            const Binding& binding) {
   Own own;
@@ -306,7 +318,8 @@ Own own_of(const Contents& contents, Lookup& lookup, const LocalView& view,
   if (standing == Standing::elsewhere || !network || !view.devices.contains(own.device)) return own;
   // The device stays a port while its guest is on the way out: what the guest still sends, and
   // what is read back out of its queue, enters the network there.
-  own.port = {own.device, network->vni, binding.mac, standing == Standing::arriving};
+  own.port = {own.device, network->vni, binding.mac, standing == Standing::arriving,
+              class_of(binding, own.problems)};
   return own;
 }
 

@@ -88,7 +88,8 @@ struct Own {
 
 /// Bindings that cannot be programmed (their host has no VTEP, their network is unknown or has the
 /// VNI of another, their device is missing), and prior addresses outside their network, are left
-/// out and named in problems().
+/// out and named in problems(). So is a traffic class that is none, in place of which the default
+/// one is taken.
 struct Desired {
   overlay::DesiredState state;
   /// What change_of() goes by.

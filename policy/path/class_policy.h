@@ -4,6 +4,7 @@
 #include "policy/path/path.h"
 #include "policy/path/quality.h"
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -18,8 +19,16 @@ struct EndMatch {
   std::string interface = {};
   std::string label = {};
 
-  bool operator==(const EndMatch&) const = default;
+  auto operator<=>(const EndMatch&) const = default;
   bool matches(const std::string& of_host, const PathEnd& end) const;
+};
+
+/// The paths with the one end at either host and the other end at the other host.
+struct PairMatch {
+  EndMatch one = {};
+  EndMatch other = {};
+
+  auto operator<=>(const PairMatch&) const = default;
 };
 
 /// A path that is worse than this is used where there is no other.
@@ -38,9 +47,8 @@ struct ClassPolicy {
   std::map<std::string, std::uint32_t> preferences = {};
   /// A path with such an end is not used.
   std::vector<EndMatch> forbidden = {};
-  /// A path that has an end for each of these comes first for as long as it carries at all. Empty:
-  /// none is pinned.
-  std::vector<EndMatch> pinned = {};
+  /// Such a path comes first for as long as it carries at all.
+  std::vector<PairMatch> pinned = {};
   /// Of both ends together; a path that costs more is not used.
   std::optional<std::uint32_t> cost_ceiling = {};
   MinimumQuality minimum = {};

@@ -131,9 +131,13 @@ class Judge {
   }
 
   bool is_pinned(const PathCandidate& candidate) const {
-    return !policy_.pinned.empty() &&
-           std::all_of(policy_.pinned.begin(), policy_.pinned.end(),
-                       [&](const EndMatch& match) { return has_end(candidate, match); });
+    auto is_between = [&](const EndMatch& first, const EndMatch& second) {
+      return first.matches(conversation_.first.host, *candidate.first) &&
+             second.matches(conversation_.second.host, *candidate.second);
+    };
+    return std::any_of(policy_.pinned.begin(), policy_.pinned.end(), [&](const PairMatch& pair) {
+      return is_between(pair.one, pair.other) || is_between(pair.other, pair.one);
+    });
   }
 
   TrafficClass traffic_;

@@ -1,6 +1,7 @@
 // Rows of the control database. Input: a JSON array of changes as a session reports them,
 //   {"table": "Host", "uuid": "...", "columns": {...}}      without columns: the row is gone
 // and what the agent makes of the contents.
+#include "agent/control/path_policy.h"
 #include "agent/control/tables.h"
 #include "agent/control/validate.h"
 #include "agent/network/desired_state.h"
@@ -30,7 +31,9 @@ json::object all_columns(const Record& record) {
 
 template <class Rows>
 void check_rows(const Rows& table) {
-  for (const auto& [key, record] : table) {
+  for (const auto& [key, row] : table) {
+    auto record = row;
+    if constexpr (requires { record.problem; }) record.problem.clear();  // that is left out
     auto again = parse<typename Rows::mapped_type>(Row{record.uuid, all_columns(record)});
     require(again.has_value() && *again == record, "a row that is written back says the same");
   }
@@ -51,6 +54,7 @@ void use(const Contents& contents) {
   check_rows(contents.bindings);
   check_rows(contents.applications);
   check_rows(contents.policies);
+  check_rows(contents.path_policies);
   check_rows(contents.tasks);
   check_rows(contents.task_status);
   for (const auto& [key, problem] : contents.problems) {
@@ -86,6 +90,14 @@ void use(const Contents& contents) {
     require(mtu >= 576 && mtu <= 1430, "an MTU is one");
   }
   abandoned_status(contents, "h1");
+  const policy::PathPolicy paths = path_policy(contents, "h1", "h2");
+  require(paths == path_policy(contents, "h2", "h1"), "both hosts are asked for the same");
+  for (const policy::TrafficClass each : policy::kTrafficClasses) {
+    for (const auto& [label, weight] : paths[each].preferences) {
+      require(weight >= 1 && weight <= 1000, "a weight is one");
+    }
+    require(paths[each].minimum.least_mtu.value_or(576) >= 576, "an MTU is one");
+  }
 
   LocalView view{"h1", {"eth7"}, 1430, {}};
   for (const auto& [name, binding] : contents.bindings) {

@@ -1,7 +1,5 @@
 // The commands against a real ovsdb-server, with the part of the agents played by the test.
-#include "agent/cli/database_client.h"
-#include "agent/database_server/db_init.h"
-#include "tests/unit/agent/cli/run_command.h"
+#include "tests/unit/agent/cli/with_database.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -21,65 +19,8 @@ using test::Ran;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-class DatabaseCommands : public ::testing::Test {
+class DatabaseCommands : public test::WithDatabase {
  protected:
-  void SetUp() override {
-    char directory[] = "/tmp/homeport-cli-XXXXXX";
-    ASSERT_NE(mkdtemp(directory), nullptr);
-    directory_ = directory;
-    Ran made = test::run_command({"db", "init", "--dir", directory_, "--json"});
-    ASSERT_EQ(made.code, 0) << made.err;
-    EXPECT_EQ(made.json().at("created"), true);
-    global_.database = std::string(made.json().at("unix_remote").as_string());
-    for (const char* host : {"hostA", "hostB", "hostC"}) publish(host, wall_clock_now());
-  }
-
-  void TearDown() override {
-    EXPECT_TRUE(stop_database(directory_));
-    std::filesystem::remove_all(directory_);
-  }
-
-  Ran homeport(const std::string& line) {
-    std::vector<std::string> arguments = test::words(line);
-    arguments.insert(arguments.begin(), {"--db", global_.database});
-    return test::run_command(arguments);
-  }
-
-  /// Runs `line`, which must succeed.
-  Ran checked(const std::string& line) {
-    Ran ran = homeport(line);
-    EXPECT_EQ(ran.code, 0) << line << ": " << ran.err;
-    return ran;
-  }
-
-  /// Runs `line`, which must fail with status 1 and say `why`.
-  void refused(const std::string& line, const std::string& why) {
-    Ran ran = homeport(line);
-    EXPECT_EQ(ran.code, 1) << line << ": " << ran.out;
-    EXPECT_THAT(ran.err, HasSubstr(why)) << line;
-  }
-
-  void on_database(DatabaseCommand command) {
-    auto done = run_with_database(global_, std::move(command));
-    ASSERT_TRUE(done) << done.error().message;
-  }
-
-  void publish(const std::string& host, WallTime last_seen, HostState state = HostState::ready) {
-    on_database([&](DatabaseClient& client) -> asio::awaitable<policy::Result<int>> {
-      Host row;
-      row.name = host;
-      auto done = co_await client.database().publish_host(row);
-      if (!done) co_return done.error();
-      HostStatus status;
-      status.host = host;
-      status.started = status.last_seen = last_seen;
-      status.state = state;
-      done = co_await client.database().publish_status(status);
-      if (!done) co_return done.error();
-      co_return 0;
-    });
-  }
-
   void add_network_and_vm() {
     checked(
         "network add net1 --vni 100 --subnet 10.1.0.0/24 --subnet fd01::/64 --gateway 10.1.0.1");
@@ -116,9 +57,6 @@ class DatabaseCommands : public ::testing::Test {
       co_return 0;
     });
   }
-
-  std::string directory_;
-  GlobalOptions global_;
 };
 
 TEST_F(DatabaseCommands, DbInitAgainChangesNothing) {
@@ -219,14 +157,13 @@ TEST_F(DatabaseCommands, ApplicationsAreShownAndRemoved) {
 }
 
 TEST_F(DatabaseCommands, PoliciesAreSetPieceByPiece) {
-  checked("policy set gold --downtime-limit 300 --convergence rollback --prefer fast=10");
+  checked("policy set gold --downtime-limit 300 --convergence rollback");
   checked("policy set gold --copy-timeout 60 --compression zstd");
   auto gold = checked("policy list --json").json().at(0);
   EXPECT_EQ(gold.at("downtime_limit_ms"), 300);
   EXPECT_EQ(gold.at("convergence"), "rollback");
   EXPECT_EQ(gold.at("copy_timeout_s"), 60);
   EXPECT_EQ(gold.at("compression"), "zstd");
-  EXPECT_EQ(gold.at("interface_preference").at("fast"), 10);
   EXPECT_THAT(checked("policy list").out, HasSubstr("300 ms"));
 }
 

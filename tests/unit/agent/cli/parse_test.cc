@@ -25,16 +25,17 @@ TEST_P(HelpOf, IsPrintedWithStatus0) {
   EXPECT_EQ(ran.err, "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Commands, HelpOf,
-                         ::testing::Values("", "db", "db init", "pki", "pki init", "pki issue",
-                                           "pki show", "status", "network", "network add",
-                                           "network list", "network show", "network remove", "app",
-                                           "app add", "app list", "app show", "app remove",
-                                           "app start", "app stop", "policy", "policy set",
-                                           "policy list", "policy remove", "move", "task",
-                                           "task list", "task show", "task cancel", "task resolve",
-                                           "task remove", "task wait", "path", "path list",
-                                           "path show", "path explain"));
+INSTANTIATE_TEST_SUITE_P(
+    Commands, HelpOf,
+    ::testing::Values("", "db", "db init", "pki", "pki init", "pki issue", "pki show", "status",
+                      "network", "network add", "network list", "network show", "network remove",
+                      "app", "app add", "app set", "app list", "app show", "app remove",
+                      "app start", "app stop", "policy", "policy set", "policy list",
+                      "policy remove", "interface", "interface set", "interface list", "path",
+                      "path pin", "path unpin", "path prefer", "path unprefer", "path forbid",
+                      "path permit", "path limit", "path policy", "path list",
+                      "path show", "path explain", "move", "task", "task list",
+                      "task show", "task cancel", "task resolve", "task remove", "task wait"));
 
 struct Usage {
   const char* arguments;
@@ -81,9 +82,24 @@ INSTANTIATE_TEST_SUITE_P(
               "--driver netdev --device tap0 --qmp-socket /run/vm1.sock",
               "are for qemu"},
         Usage{"policy set p --convergence maybe", "--convergence"},
-        Usage{"policy set p --prefer fast", "is not LABEL=NUMBER"},
-        Usage{"policy set p --prefer fast=x", "is not LABEL=NUMBER"},
-        Usage{"policy set p --prefer =1", "is not LABEL=NUMBER"},
+        Usage{"path pin bulk h1/eth0", "OTHER is required"},
+        Usage{"path pin slow h1/eth0 h2/eth0", "CLASS"},
+        Usage{"path pin bulk eth0 h2/eth0", "\"eth0\" is no end of a path"},
+        Usage{"path forbid bulk h1/lable:x", "is no end of a path"},
+        Usage{"path prefer bulk fiber 0", "WEIGHT"}, Usage{"path limit", "CLASS is required"},
+        Usage{"path limit bulk", "Say what to limit"}, Usage{"path limit bulk --rtt 0", "--rtt"},
+        Usage{"path limit bulk --loss 101", "--loss"}, Usage{"path limit bulk --mtu 575", "--mtu"},
+        Usage{"path limit bulk --clear all --detection soon", "--detection"},
+        Usage{"path limit bulk --clear everything", "--clear"},
+        Usage{"interface set h1 --cost 1", "\"h1\" is not HOST/INTERFACE"},
+        Usage{"interface set */eth0 --cost 1", "is not HOST/INTERFACE"},
+        Usage{"interface set h1/label:x --cost 1", "is not HOST/INTERFACE"},
+        Usage{"interface set h1/eth0", "Say what to set"},
+        Usage{"interface set h1/eth0 --cost 65536", "--cost"},
+        Usage{"interface set h1/eth0 --allow --deny", "excludes"},
+        Usage{"interface set h1/eth0 --label a --no-label", "excludes"},
+        Usage{"app set vm1", "--class is required"},
+        Usage{"app set vm1 --class gold", "is not interactive, default or bulk"},
         Usage{"task resolve --to source", "--to requires"},
         Usage{"task resolve abc --to both", "--to"}, Usage{"task wait", "TASK is required"},
         Usage{"db init --dir /tmp --listen 1.2.3.4", "is not an address and a port"},

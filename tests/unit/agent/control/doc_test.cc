@@ -108,6 +108,7 @@ TEST(SchemaTest, HasTheColumnsThatRecordsWrite) {
   EXPECT_THAT(missing("Binding", columns(Binding{})), testing::IsEmpty());
   EXPECT_THAT(missing("Application", columns(Application{})), testing::IsEmpty());
   EXPECT_THAT(missing("Policy", columns(Policy{})), testing::IsEmpty());
+  EXPECT_THAT(missing("Path_Policy", columns(PathPolicyRow{})), testing::IsEmpty());
   EXPECT_THAT(missing("Task", columns(Task{})), testing::IsEmpty());
   EXPECT_THAT(missing("Task_Status", columns(TaskStatus{})), testing::IsEmpty());
 }

@@ -95,9 +95,21 @@ TEST(RecordsTest, SurviveARoundTrip) {
                            .downtime_limit = 50ms,
                            .convergence = Convergence::rollback,
                            .copy_timeout = 60s,
-                           .interface_preference = {{"fast", 10}},
                            .compression = Compression::automatic,
                            .bandwidth_share = 50});
+  expect_round_trip(PathPolicyRow{.uuid = kUuid,
+                                  .traffic_class = policy::TrafficClass::interactive,
+                                  .preferred = {{"fiber", 1}, {"radio", 1000}},
+                                  .forbidden = {{.label = "backup"}, {.host = "h1"}},
+                                  .pinned = {{{.host = "h1", .interface = "eth1"}, {}}},
+                                  .cost_ceiling = 2 * kMostCost,
+                                  .most_rtt = 1500us,
+                                  .most_loss_ppm = 0,
+                                  .least_bandwidth_mbps = kMostBandwidthMbps,
+                                  .least_mtu = 1500,
+                                  .relays = true,
+                                  .detection = Detection::fast});
+  expect_round_trip(PathPolicyRow{.uuid = kUuid});
   expect_round_trip(Task{.uuid = kUuid,
                          .kind = TaskKind::move,
                          .application = "vm1",
@@ -155,6 +167,107 @@ TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
   EXPECT_EQ(parsed->allowed, false);
   EXPECT_EQ(parsed->cost, 3);
   EXPECT_EQ(parsed->label, "fast");
+  EXPECT_EQ(parsed->problem, "");
+}
+
+TEST(RecordsTest, KeepAnInterfaceOfWhichTheControllerSaysSomethingWrong) {
+  Interface record{.uuid = kUuid,
+                   .host = "h1",
+                   .name = "eth0",
+                   .address = ip("192.0.2.1"),
+                   .speed_mbps = 1000,
+                   .mtu = 1500,
+                   .state = LinkState::up,
+                   .label = {}};
+  Row row{kUuid, columns(record)};
+  row.columns["cost"] = 7;
+  row.columns["label"] = "two words";
+  row.columns["allowed"] = false;
+  auto parsed = parse<Interface>(row);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->label, "");
+  EXPECT_EQ(parsed->cost, 7);
+  EXPECT_FALSE(parsed->allowed);
+  EXPECT_THAT(parsed->problem,
+              HasSubstr("column label: \"two words\" is not a label: 1 to 63 bytes "
+                        "without a space; it is left out until that is mended"));
+  row.columns["cost"] = kMostCost + 1;
+  parsed = parse<Interface>(row);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->cost, 0);
+  EXPECT_THAT(parsed->problem, HasSubstr("column cost: 65536 is not between 0 and 65535"));
+  row.columns["mtu"] = -1;
+  EXPECT_FALSE(parse<Interface>(row));
+}
+
+struct BadCell {
+  const char* column;
+  json::value value;
+};
+
+/// A row in which everything is good but for that column.
+PathPolicyRow with(const char* column, json::value value) {
+  Row row{kUuid, columns(PathPolicyRow{.uuid = kUuid,
+                                       .traffic_class = policy::TrafficClass::bulk,
+                                       .preferred = {{"fiber", 10}},
+                                       .least_mtu = 1400,
+                                       .relays = false})};
+  row.columns[column] = std::move(value);
+  auto parsed = parse<PathPolicyRow>(row);
+  EXPECT_TRUE(parsed) << column;
+  return parsed ? *parsed : PathPolicyRow{};
+}
+
+TEST(RecordsTest, LeaveOutOfAPathPolicyOnlyWhatIsWrong) {
+  const std::vector<BadCell> cells = {
+      {"preferred", json::array{"map", json::array{json::array{"fiber", 1001}}}},
+      {"preferred", json::array{"map", json::array{json::array{"two words", 1}}}},
+      {"preferred", json::array{"map", json::array{json::array{"fiber", "much"}}}},
+      {"forbidden", "eth0"},
+      {"forbidden", 7},
+      {"pinned", "h1/eth0"},
+      {"cost_ceiling", 131071},
+      {"most_rtt_us", -1},
+      {"most_loss_ppm", 1'000'001},
+      {"least_bandwidth_mbps", 0},
+      {"least_mtu", 65536},
+      {"relays", "no"},
+      {"detection", "soon"},
+  };
+  for (const auto& cell : cells) {
+    const PathPolicyRow parsed = with(cell.column, cell.value);
+    EXPECT_THAT(parsed.problem, AllOf(HasSubstr("table Path_Policy"), HasSubstr(to_string(kUuid)),
+                                      HasSubstr(std::string("column ") + cell.column),
+                                      HasSubstr("it is left out until that is mended")));
+    PathPolicyRow rest{.uuid = kUuid,
+                       .traffic_class = policy::TrafficClass::bulk,
+                       .preferred = {{"fiber", 10}},
+                       .least_mtu = 1400,
+                       .relays = false};
+    const std::string column = cell.column;
+    if (column == "preferred") rest.preferred.clear();
+    if (column == "least_mtu") rest.least_mtu.reset();
+    if (column == "relays") rest.relays.reset();
+    rest.problem = parsed.problem;
+    EXPECT_EQ(parsed, rest) << column;
+  }
+}
+
+TEST(RecordsTest, KeepTheGoodEndsBesideAWrongOne) {
+  const PathPolicyRow parsed =
+      with("forbidden", json::array{"set", json::array{"h2/eth1", "h 1/eth0", "*/label:backup"}});
+  EXPECT_THAT(parsed.forbidden,
+              testing::ElementsAre(policy::EndMatch{.label = "backup"},
+                                   policy::EndMatch{.host = "h2", .interface = "eth1"}));
+  EXPECT_THAT(parsed.problem,
+              HasSubstr("not good: \"h 1/eth0\" is no end of a path: before the slash stands"));
+}
+
+TEST(RecordsTest, LeaveOutAPathPolicyOfNoClass) {
+  Row row{kUuid, columns(PathPolicyRow{.uuid = kUuid})};
+  row.columns["traffic_class"] = "gold";
+  EXPECT_THAT(parse<PathPolicyRow>(row).error().message,
+              AllOf(HasSubstr("column traffic_class"), HasSubstr("the row is left out")));
 }
 
 TEST(RecordsTest, ReadASetOfOneAsTheAtom) {
@@ -171,11 +284,6 @@ TEST(RecordsTest, ReadASetOfOneAsTheAtom) {
   ASSERT_TRUE(host) << host.error().message;
   EXPECT_THAT(host->vteps, testing::ElementsAre(ip("192.0.2.9")));
 }
-
-struct BadCell {
-  const char* column;
-  json::value value;
-};
 
 TEST(RecordsTest, NameTableRowAndColumnOfABadCell) {
   Binding good{.uuid = kUuid,

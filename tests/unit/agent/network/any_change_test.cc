@@ -52,8 +52,13 @@ class AnyChangeTest : public DesiredChangeTest {
         contents.interfaces[Uuid{{static_cast<std::uint8_t>(any(4))}}] = interface;
         return;
       }
-      case 3:
-        return put(number, 0, generation);
+      case 3: {
+        put(number, 0, generation);
+        static constexpr std::array kClasses = {"", "interactive", "bulk", "gold"};
+        Binding binding = contents.bindings.at(name(number));
+        binding.traffic_class = kClasses[static_cast<std::size_t>(any(4))];
+        return write(binding);
+      }
       case 4: {
         // With an address of another, of a gateway, or of another network.
         put(number, 1 + any(7), generation);

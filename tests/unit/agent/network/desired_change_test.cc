@@ -140,6 +140,32 @@ TEST_F(DesiredChangeTest, StepsOfAMoveCostTheirOwnEntries) {
   EXPECT_EQ(released.ports.removals.size(), 1u);
 }
 
+TEST_F(DesiredChangeTest, AnotherClassIsAnotherPortAndNothingElse) {
+  auto write_class = [&](int number, const char* traffic_class) {
+    Binding binding = contents.bindings.at(name(number));
+    binding.traffic_class = traffic_class;
+    begin();
+    write(binding);
+  };
+  for (const char* traffic_class : {"bulk", "gold", "interactive", ""}) {
+    write_class(0, traffic_class);
+    const MapImage before = image;
+    auto changed = patch();
+    ASSERT_TRUE(changed) << traffic_class;
+    EXPECT_EQ(changed->ports.updates.size(), 1u);
+    EXPECT_TRUE(changed->ports.removals.empty());
+    EXPECT_TRUE(changed->addresses.updates.empty());
+    EXPECT_TRUE(changed->neighbors.updates.empty());
+    EXPECT_TRUE(flows_patched);
+    overlay::apply_patch(image, *changed);
+    expect_as_recomputed(before);
+  }
+  write_class(5, "bulk");  // of another host
+  auto changed = patch();
+  ASSERT_TRUE(changed);
+  EXPECT_TRUE(changed->ports.updates.empty());
+}
+
 TEST_F(DesiredChangeTest, DeviceOfTheSameNameIsAnotherPort) {
   const MapImage before = image;
   devices[tap_name(name(0))] = {99, true};

@@ -59,6 +59,12 @@ class DesiredStateTest : public testing::Test {
     contents.bindings.insert_or_assign(name, binding);
   }
 
+  void set_class(const std::string& name, const char* traffic_class) {
+    Binding binding = contents.bindings.at(name);
+    binding.traffic_class = traffic_class;
+    contents.bindings.insert_or_assign(name, binding);
+  }
+
   void set_network(const std::string& name, const std::string& network) {
     Binding binding = contents.bindings.at(name);
     binding.network = network;
@@ -183,6 +189,32 @@ TEST_F(DesiredStateTest, CurrentAddressesAreAnsweredToo) {
   auto entry = address_of(contents, view, binding, problems);
   ASSERT_TRUE(entry);
   EXPECT_THAT(entry->ips, ElementsAre(ip("10.1.0.1"), ip("fd00::1")));
+}
+
+TEST_F(DesiredStateTest, APortIsOfTheClassOfItsBinding) {
+  const std::pair<const char*, policy::TrafficClass> classes[] = {
+      {"", policy::TrafficClass::best_effort},
+      {"default", policy::TrafficClass::best_effort},
+      {"interactive", policy::TrafficClass::interactive},
+      {"bulk", policy::TrafficClass::bulk}};
+  for (const auto& [name, traffic_class] : classes) {
+    set_class("vm1", name);
+    const Desired desired = desired_state(contents, view);
+    ASSERT_EQ(desired.state.ports.size(), 1u);
+    EXPECT_EQ(desired.state.ports[0].traffic_class, traffic_class) << name;
+    EXPECT_THAT(desired.problems(), IsEmpty());
+  }
+}
+
+TEST_F(DesiredStateTest, AClassThatIsNoneIsTheDefaultOneAndNamed) {
+  set_class("vm1", "go\x1bld");
+  set_class("client", "silver");  // which is elsewhere
+  const Desired desired = desired_state(contents, view);
+  ASSERT_EQ(desired.state.ports.size(), 1u);
+  EXPECT_EQ(desired.state.ports[0].traffic_class, policy::TrafficClass::best_effort);
+  EXPECT_THAT(desired.problems(),
+              ElementsAre("vm1 is of the traffic class \"go?ld\", which is neither interactive nor "
+                          "default nor bulk: it is treated as default"));
 }
 
 TEST_F(DesiredStateTest, SaysWhatCannotBeProgrammedAndGoesOn) {

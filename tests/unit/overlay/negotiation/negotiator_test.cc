@@ -130,8 +130,8 @@ TEST_F(Negotiating, LeavesAnAddressThatIsWithdrawn) {
 TEST_F(Negotiating, DoesWhatTheControllerPinsAtOnce) {
   settle();
   policy::PathPolicy policy;
-  policy[kClass].pinned = {{.host = "hostA", .interface = "eth1"},
-                           {.host = "hostB", .interface = "eth0"}};
+  policy[kClass].pinned = {
+      {{.host = "hostA", .interface = "eth1"}, {.host = "hostB", .interface = "eth0"}}};
   hosts.apply(Side::second, policy);
   expect_both(best);  // the controlling host has not read it yet
   hosts.apply(Side::first, policy);

@@ -111,7 +111,7 @@ inline ClassPolicy random_policy(Random& random) {
   if (chance(random, 0.3)) policy.preferences["fiber"] = 10;
   if (chance(random, 0.3)) policy.preferences["radio"] = 20;
   if (chance(random, 0.2)) policy.forbidden.push_back({.host = "hostA", .interface = "eth0"});
-  if (chance(random, 0.2)) policy.pinned.push_back({.host = "hostB", .interface = "eth1"});
+  if (chance(random, 0.2)) policy.pinned.push_back({{.host = "hostB", .interface = "eth1"}, {}});
   if (chance(random, 0.2)) policy.cost_ceiling = 10;
   if (chance(random, 0.3)) policy.minimum.most_loss = 15'000;
   if (chance(random, 0.3)) policy.minimum.most_rtt = Micros(20'000);

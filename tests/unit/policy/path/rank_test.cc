@@ -75,13 +75,31 @@ INSTANTIATE_TEST_SUITE_P(
              kFaster},
         Case{"WhatIsPinnedFirst",
              [](auto&, auto& policy) {
-               policy.pinned = {{.host = "hostA", .interface = "eth1"}, {.host = "hostB"}};
+               policy.pinned = {{{.host = "hostA", .interface = "eth1"}, {.host = "hostB"}}};
+             },
+             kSlower},
+        Case{"WhatIsPinnedFromEitherEnd",
+             [](auto&, auto& policy) {
+               policy.pinned = {{{.host = "hostB"}, {.host = "hostA", .interface = "eth1"}}};
+             },
+             kSlower},
+        Case{"OneOfSeveralThatArePinned",
+             [](auto&, auto& policy) {
+               policy.pinned = {
+                   {{.host = "hostA", .interface = "eth7"}, {.host = "hostB", .interface = "eth7"}},
+                   {{.host = "hostA", .interface = "eth1"}, {.host = "hostB"}}};
              },
              kSlower},
         Case{"APinHasToMatchAltogether",
              [](auto&, auto& policy) {
-               policy.pinned = {{.host = "hostA", .interface = "eth1"},
-                                {.host = "hostB", .interface = "eth7"}};
+               policy.pinned = {{{.host = "hostA", .interface = "eth1"},
+                                 {.host = "hostB", .interface = "eth7"}}};
+             },
+             kFaster},
+        Case{"APinIsOfTheEndsAtBothHosts",
+             [](auto& conversation, auto& policy) {
+               conversation.first.ends[1].labels = {"wan"};
+               policy.pinned = {{{.label = "wan"}, {.label = "wan"}}};
              },
              kFaster},
         Case{"NotWhatIsTooCostly",
@@ -153,7 +171,7 @@ TEST_P(Ranks, InOrder) {
 
 TEST(Rank, WhatIsPinnedIsUsedForAsLongAsItCarries) {
   Conversation conversation = two_paths();
-  ClassPolicy policy{.pinned = {{.host = "hostA", .interface = "eth1"}}};
+  ClassPolicy policy{.pinned = {{{.host = "hostA", .interface = "eth1"}, {}}}};
   conversation.first.reports[1].damped = true;
   EXPECT_EQ(rank(TrafficClass::bulk, conversation, policy, {}).front().path, kSlower);
   conversation.second.reports = {{.path = kSlower, .quality = not_carrying()}};
