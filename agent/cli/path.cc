@@ -1,7 +1,7 @@
 // homeport path: what is asked of the ways between hosts, and what they are.
 #include "agent/cli/commands.h"
-#include "agent/cli/path_status.h"
 #include "agent/cli/path_policy.h"
+#include "agent/cli/path_status.h"
 
 #include <CLI/CLI.hpp>
 

@@ -2,7 +2,7 @@
 
 #include "overlay/datapath/datapath.h"
 #include "overlay/link/link.h"
-#include "overlay/link/speed.h"
+#include "overlay/link/ethtool.h"
 
 #include <fmt/format.h>
 

@@ -7,6 +7,7 @@
 #include "agent/paths/path_channels.h"
 #include "agent/paths/probing.h"
 #include "agent/paths/ways.h"
+#include "overlay/link/ethtool.h"
 #include "overlay/link/route.h"
 #include "overlay/link/source_route.h"
 #include "overlay/log/log.h"
@@ -16,6 +17,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <net/if.h>
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -39,6 +41,9 @@ namespace {
 constexpr auto kMeasureInterval = 2s;
 /// How often the kernel is asked for interfaces and routes, of which not every change is an event.
 constexpr auto kLookInterval = 5s;
+/// How often interfaces are looked at for their carrier, of which events come late
+/// (overlay/link/ethtool.h): what was sent by one without is lost until then.
+constexpr auto kCarrierInterval = 10ms;
 /// What many peers say at the same time is made known to the datapath together.
 constexpr auto kAliasesDelay = 10ms;
 
@@ -278,12 +283,12 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   /// With one interface there is nothing to choose from, and the host's routing is left alone.
   void route_by_source() {
     std::vector<overlay::LinkAddress> addresses;
-    if (offer.ends.size() > 1) {
-      for (const policy::PathEnd& end : offer.ends) {
-        auto link = overlay::find_link(end.interface);
-        if (link) addresses.push_back({link->index, end.address, 0});
-      }
+    for (const policy::PathEnd& end : offer.ends) {
+      const auto index = static_cast<int>(::if_nametoindex(end.interface.c_str()));
+      if (index != 0) addresses.push_back({index, end.address, 0});
     }
+    if (addresses.size() > 1) has_routed = true;
+    if (!has_routed) return;
     auto kept = overlay::keep_source_routes({}, addresses);
     if (kept || kept.error().message == routing_problem) return;
     routing_problem = kept.error().message;
@@ -294,13 +299,28 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   void on_link_event(const overlay::LinkEvent& event) {
     if (!may_change(interfaces, event)) return;
     const auto* changed = std::get_if<overlay::LinkChanged>(&event);
-    if (changed && !changed->link.carrier) {
-      for (Interface& each : interfaces) {
-        if (each.name == changed->link.name) each.state = LinkState::down;
-      }
-      offer_again();
-    }
+    if (changed && !changed->link.carrier) lost_carrier(changed->link.name);
     look_at_interfaces();
+  }
+
+  void lost_carrier(const std::string& name) {
+    for (Interface& each : interfaces) {
+      if (each.name == name) each.state = LinkState::down;
+    }
+    offer_again();
+  }
+
+  asio::awaitable<void> keep_watching_carriers() {
+    while (true) {
+      co_await overlay::pause(kCarrierInterval);
+      if (offer.ends.size() < 2) continue;  // there is nothing to change over to
+      std::set<std::string> names;
+      for (const policy::PathEnd& end : offer.ends) names.insert(end.interface);
+      for (const std::string& name : names) {
+        auto carrier = overlay::has_carrier(name);
+        if (carrier && !*carrier) lost_carrier(name);
+      }
+    }
   }
 
   asio::awaitable<void> keep_measuring() {
@@ -349,20 +369,19 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   bool looked = false;
   Offer offer;
   asio::steady_timer aliases;
+  bool has_routed = false;  ///< There has been more than one interface.
   std::string routing_problem;
 };
 
 PathControllers::PathControllers(Context context)
     : state_(std::make_shared<State>(std::move(context))) {
   state_->begin();
-  overlay::spawn(state_->context.executor,
-                 [](std::shared_ptr<State> self) -> asio::awaitable<void> {
-                   co_await self->keep_measuring();
-                 }(state_));
-  overlay::spawn(state_->context.executor,
-                 [](std::shared_ptr<State> self) -> asio::awaitable<void> {
-                   co_await self->keep_looking();
-                 }(state_));
+  for (auto keep : {&State::keep_measuring, &State::keep_looking, &State::keep_watching_carriers}) {
+    overlay::spawn(state_->context.executor,
+                   [](std::shared_ptr<State> self, auto what) -> asio::awaitable<void> {
+                     co_await (*self.*what)();
+                   }(state_, keep));
+  }
 }
 
 PathControllers::~PathControllers() = default;

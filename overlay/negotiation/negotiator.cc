@@ -3,6 +3,7 @@
 #include "overlay/negotiation/codec.h"
 
 #include <algorithm>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -105,6 +106,7 @@ policy::Conversation PathNegotiator::conversation(Time now) const {
 
 void PathNegotiator::review(Time now, std::vector<PathUse>& use) {
   const policy::Conversation known = conversation(now);
+  std::set<policy::PathId> left;  // once, however many classes leave it
   for (TrafficClass traffic : policy::kTrafficClasses) {
     // Interactive comes first, so that bulk knows what to keep away from.
     ranked_[traffic] = policy::rank(traffic, known, policy_[traffic],
@@ -115,7 +117,9 @@ void PathNegotiator::review(Time now, std::vector<PathUse>& use) {
                                                speaker_.id().revision + 1);
     if (agreement.choice() != before) speaker_.changed(Part::choices, Haste::urgent);
     if (cause == ChoiceCause::unchanged) continue;
-    if (cause == ChoiceCause::worse && before.path) own_.left(*before.path, now);
+    if (cause == ChoiceCause::worse && before.path && left.insert(*before.path).second) {
+      own_.left(*before.path, now);
+    }
     use.push_back({traffic, agreement.choice().path, cause});
   }
 }

@@ -1,4 +1,4 @@
-#include "overlay/link/speed.h"
+#include "overlay/link/ethtool.h"
 
 #include "overlay/link/unique_fd.h"
 
@@ -23,15 +23,30 @@ union LinkSettings {
   std::array<std::byte, sizeof(ethtool_link_settings) + 3 * 127 * sizeof(std::uint32_t)> room{};
 };
 
+ifreq request_for(const std::string& name, void* answer) {
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_data = static_cast<char*>(answer);
+  return request;
+}
+
 }  // namespace
+
+policy::Result<bool> has_carrier(const std::string& name) {
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  if (!socket) return policy::errno_error("The carrier of " + name + " cannot be asked for");
+  ethtool_value answer{.cmd = ETHTOOL_GLINK, .data = 0};
+  ifreq request = request_for(name, &answer);
+  if (::ioctl(socket.get(), SIOCETHTOOL, &request) == 0) return answer.data != 0;
+  if (errno == EOPNOTSUPP) return true;
+  return policy::errno_error("The carrier of " + name + " cannot be read");
+}
 
 policy::Result<std::uint64_t> link_speed(const std::string& name) {
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket) return policy::errno_error("The speed of " + name + " cannot be asked for");
   LinkSettings answer;
-  ifreq request{};
-  name.copy(request.ifr_name, IFNAMSIZ - 1);
-  request.ifr_data = reinterpret_cast<char*>(&answer);
+  ifreq request = request_for(name, &answer);
   // Asked with a length of 0 it answers with the negative of the one to ask with.
   for (int round = 0; round < 2; ++round) {
     answer.settings.cmd = ETHTOOL_GLINKSETTINGS;
