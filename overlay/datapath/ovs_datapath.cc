@@ -8,6 +8,7 @@
 #include "overlay/datapath/ovs/flow_patch.h"
 #include "overlay/datapath/ovs/members.h"
 #include "overlay/datapath/ovs/pipeline.h"
+#include "overlay/datapath/ovs/probes.h"
 #include "overlay/datapath/ovs/switch_words.h"
 #include "overlay/datapath/ovs/tracing.h"
 #include "overlay/datapath/ovs/tunnel_routes.h"
@@ -41,7 +42,7 @@ class OvsDatapath final : public Datapath {
 
   Result<void> start() {
     auto ready = members_.ensure_tunnel(mended_);
-    if (ready) answerer_.start();
+    if (ready) answerer_.start(probes_);
     return ready;
   }
 
@@ -52,6 +53,9 @@ class OvsDatapath final : public Datapath {
   Result<DesiredState> read_back() override;
   Result<void> set_address(const AddressEntry& entry) override;
   Result<void> set_path(const PathEntry& entry) override;
+  Result<std::unique_ptr<ProbeWire>> probe_wire() override {
+    return make_probe_wire(probes_, options_.udp_port);
+  }
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;
   Result<TraceAnswer> trace(const TraceOrigin& origin, const TracedPacket& packet) override;
@@ -83,7 +87,6 @@ class OvsDatapath final : public Datapath {
   Result<BridgePorts> usable(const std::vector<BridgePort>& ports,
                              const std::vector<policy::IpAddress>& vteps);
   Result<FlowImage> own_flows();
-  static std::set<std::int64_t> senders(const DesiredState& desired, const BridgePorts& ports);
   Result<void> spare_others(FlowImage& wanted, const FlowImage& current, Problems& problems);
   Result<Programmed> found();
   Result<void> know_left();  ///< what the switch has, where this object has left nothing yet
@@ -92,6 +95,7 @@ class OvsDatapath final : public Datapath {
   const OvsOptions options_;
   Bridge bridge_;
   Answerer answerer_{bridge_};
+  const std::shared_ptr<Probes> probes_ = std::make_shared<Probes>(options_.local_vtep);
   Arrivals arrivals_{bridge_};
   Tracing tracing_{bridge_, options_};
   TunnelRoutes tunnel_routes_{bridge_, options_};
@@ -187,15 +191,6 @@ Result<void> OvsDatapath::spare_others(FlowImage& wanted, const FlowImage& curre
   return {};
 }
 
-/// The OpenFlow ports from which the agent may be handed what is too big.
-std::set<std::int64_t> OvsDatapath::senders(const DesiredState& desired, const BridgePorts& ports) {
-  std::set<std::int64_t> numbers;
-  if (!ports.answers_too_big) return numbers;
-  for (const Port& port : desired.ports) numbers.insert(ports.numbers.at(port.device));
-  if (ports.host != 0) numbers.insert(ports.host);
-  return numbers;
-}
-
 Result<void> OvsDatapath::apply(const DesiredState& desired) {
   mended_.clear();
   if (left_) left_->done = false;  // and stays so where this fails
@@ -236,7 +231,7 @@ Result<void> OvsDatapath::apply(const DesiredState& desired) {
   if (!wanted) return wanted.error();
   const std::size_t left_out = problems.size();
   if (auto spared = spare_others(*wanted, *current, problems); !spared) return spared;
-  if (auto kept = answerer_.keep_meters(senders(possible, numbers), mended_); !kept) return kept;
+  if (auto kept = answerer_.keep_meters(possible.ports, numbers, mended_); !kept) return kept;
   if (auto changed = bridge_.change_flows(changes(*current, *wanted)); !changed) {
     left_.reset();
     return changed.error();
@@ -278,7 +273,7 @@ Result<std::optional<BridgePorts>> OvsDatapath::change_ports(const DesiredState&
   const bool there = std::ranges::all_of(
       around.ports, [&](const Port& port) { return numbers->numbers.contains(port.device); });
   if (!problems.empty() || !there) return std::optional<BridgePorts>();
-  if (auto kept = answerer_.keep_meters(senders(around, *numbers), mended_); !kept) {
+  if (auto kept = answerer_.keep_meters(around.ports, *numbers, mended_); !kept) {
     return kept.error();
   }
   all = std::move(*ports);

@@ -39,6 +39,7 @@ struct ProbeAsk {
 struct ProbeAnswer {
   ProbePair pair;  ///< of the ask
   std::uint64_t token = 0;
+  /// Received by the kernel's datapath; where Open vSwitch is that, by this process.
   ProbeTime sent{}, received{};
   std::uint32_t size = 0;  ///< bytes of the outer IP packet, as asked
   /// How many asks of this pair have come to the other host, this one included, since some moment:
@@ -49,7 +50,7 @@ struct ProbeAnswer {
 /// Asks of another host that have come here, and were answered.
 struct ProbesHeard {
   ProbePair pair;           ///< `remote` has asked `local`
-  std::uint64_t count = 0;  ///< since some moment
+  std::uint64_t count = 0;  ///< since some moment: from 0 again when the pair has been left out
   ProbeTime last{};
 };
 
@@ -72,7 +73,7 @@ class ProbeWire {
 
   /// Readable (poll(2)) when there may be answers to take.
   virtual int answers_fd() const = 0;
-  /// Hands over the answers that have come.
+  /// Hands over the answers that have come; some thousands at most, and the rest the next time.
   virtual void take_answers(const std::function<void(const ProbeAnswer&)>& take) = 0;
 
   /// Of all pairs that asks have come for; a pair that is silent for long may be left out.

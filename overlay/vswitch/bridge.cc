@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -50,6 +51,14 @@ Flow cc_flow(const hp_flow& flow) {
   return {{flow.table, flow.priority, flow.match},
           {flow.cookie, flow.actions},
           {flow.packets, flow.bytes}};
+}
+
+policy::IpAddress address(const std::uint8_t* mapped) {
+  boost::asio::ip::address_v6::bytes_type bytes;
+  std::copy_n(mapped, bytes.size(), bytes.begin());
+  const boost::asio::ip::address_v6 v6(bytes);
+  if (!v6.is_v4_mapped()) return v6;
+  return boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, v6);
 }
 
 /// To the vector `ports`.
@@ -118,9 +127,10 @@ class Bridge::Replica : public ovsdb::LoopClient {
       return std::string_view(reinterpret_cast<const char*>(bytes), length);
     };
     Replica& replica = *static_cast<Replica*>(self);
-    replica.reply_ = replica.answer_({packet->cookie, text(packet->tag, packet->tag_length),
-                                      text(packet->frame, packet->frame_length),
-                                      packet->whole_length, packet->room});
+    replica.reply_ = replica.answer_(
+        {packet->cookie, text(packet->tag, packet->tag_length),
+         text(packet->frame, packet->frame_length), packet->whole_length, packet->room,
+         address(packet->tunnel_source), address(packet->tunnel_destination)});
     replica.frames_.clear();
     for (const std::string& frame : replica.reply_.frames) {
       replica.frames_.push_back(

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "overlay/link/unique_fd.h"
+#include "policy/address.h"
 #include "policy/error.h"
 
 #include <chrono>
@@ -94,6 +95,8 @@ struct PuntedPacket {
   std::string_view frame;    ///< As the flow had it, up to the action's max_len.
   std::size_t length = 0;    ///< Of all of it.
   std::size_t room = 0;      ///< How many frames can be sent now; of more the rest is lost.
+  /// The tunnel's outer addresses, as the flow had them; unspecified where it has none.
+  policy::IpAddress tunnel_source = {}, tunnel_destination = {};
 };
 /// Frames to send for it, of at most 60,000 bytes each, in that order.
 struct PuntedReply {

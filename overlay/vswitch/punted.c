@@ -22,6 +22,7 @@
 #include "openvswitch/ofpbuf.h"
 #include "openvswitch/poll-loop.h"
 #include "openvswitch/rconn.h"
+#include "packets.h"
 #include "timeval.h"
 #include "util.h"
 
@@ -162,6 +163,8 @@ static void answer(struct hp_listener* listener, const struct ofp_header* messag
   if (ofputil_decode_packet_in(message, true, NULL, NULL, &in, &length, &buffer, &continuation)) {
     return;
   }
+  const struct flow_tnl* tunnel = &in.flow_metadata.flow.tunnel;
+  const struct in6_addr source = flow_tnl_src(tunnel), destination = flow_tnl_dst(tunnel);
   const int on_the_way = rconn_packet_counter_n_packets(listener->on_the_way);
   const struct hp_punted punted = {
       .cookie = ntohll(in.cookie),
@@ -172,6 +175,8 @@ static void answer(struct hp_listener* listener, const struct ofp_header* messag
       .frame_length = in.packet_len,
       .whole_length = length,
       .room = on_the_way < frames_on_the_way ? frames_on_the_way - on_the_way : 0,
+      .tunnel_source = source.s6_addr,
+      .tunnel_destination = destination.s6_addr,
   };
   struct hp_replies replies = {.table = -1};
   listener->options.answer(listener->options.aux, &punted, &replies);

@@ -135,6 +135,8 @@ struct hp_punted {
   size_t frame_length;
   size_t whole_length;
   size_t room; /* how many frames can be sent now */
+  /* As the flow had them: 16 bytes, IPv4 addresses mapped (RFC 4291); all 0 where it has none. */
+  const uint8_t *tunnel_source, *tunnel_destination;
 };
 struct hp_frame {
   const uint8_t* bytes;

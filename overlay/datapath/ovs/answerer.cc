@@ -45,11 +45,12 @@ struct Answerer::Counts {
   std::atomic<std::uint64_t> answered = 0, cut = 0, dropped = 0;
 };
 
-void Answerer::start() {
+void Answerer::start(std::shared_ptr<Probes> probes) {
   counts_ = std::make_shared<Counts>();
-  auto answer = [counts = counts_](const vswitch::PuntedPacket& packet) {
+  auto answer = [counts = counts_,
+                 probes = std::move(probes)](const vswitch::PuntedPacket& packet) {
     vswitch::PuntedReply reply;
-    if ((packet.cookie & kCookieMask) != kCookie) return reply;
+    if ((packet.cookie & kCookieMask) != kCookie || probes->take(packet)) return reply;
     const auto tag = read_tag(packet.tag);
     if (auto parts = tag ? cut(packet.frame, tag->mtu) : std::nullopt) {
       if (parts->size() <= packet.room) {
@@ -69,6 +70,22 @@ void Answerer::start() {
   bridge_.answer_punted(kController, answer);
 }
 
+namespace {
+
+/// Of the tunnel, whose probes are handed over, and of the ports of which what is too big is.
+std::map<std::uint32_t, std::uint32_t> wanted_rates(const std::vector<Port>& applications,
+                                                    const BridgePorts& ports) {
+  std::map<std::uint32_t, std::uint32_t> rates{{meter_of(ports.tunnel), kProbeRate}};
+  if (!ports.answers_too_big) return rates;
+  for (const Port& port : applications) {
+    rates[meter_of(ports.numbers.at(port.device))] = kTooBigRate;
+  }
+  if (ports.host != 0) rates[meter_of(ports.host)] = kTooBigRate;
+  return rates;
+}
+
+}  // namespace
+
 /// Of Homeport's meters in the bridge.
 Result<std::map<std::uint32_t, std::uint32_t>> Answerer::rates() {
   auto meters = bridge_.meters(false);
@@ -80,21 +97,19 @@ Result<std::map<std::uint32_t, std::uint32_t>> Answerer::rates() {
   return rates;
 }
 
-Result<void> Answerer::keep_meters(const std::set<std::int64_t>& ports,
+Result<void> Answerer::keep_meters(const std::vector<Port>& applications, const BridgePorts& ports,
                                    std::vector<std::string>& mended) {
   auto rates = this->rates();
   if (!rates) return rates.error();
-  std::set<std::uint32_t> wanted;
-  for (const std::int64_t port : ports) {
-    const std::uint32_t id = meter_of(port);
-    wanted.insert(id);
+  auto wanted = wanted_rates(applications, ports);
+  for (const auto& [id, rate] : wanted) {
     auto found = rates->find(id);
     const bool missing = found == rates->end();
-    if (!missing && found->second == kTooBigRate) continue;
+    if (!missing && found->second == rate) continue;
     if (left_.contains(id)) {
       mended.push_back(fmt::format("the meter {} was {}", id, missing ? "missing" : "changed"));
     }
-    const Meter meter{id, kTooBigRate};
+    const Meter meter{id, rate};
     auto made = missing ? bridge_.add_meter(meter) : bridge_.modify_meter(meter);
     if (!made) return made;
   }
@@ -116,9 +131,7 @@ Result<void> Answerer::drop_meters() {
 Result<bool> Answerer::untouched() {
   auto rates = this->rates();
   if (!rates) return rates.error();
-  return rates->size() == left_.size() && std::ranges::all_of(*rates, [&](const auto& meter) {
-           return left_.contains(meter.first) && meter.second == kTooBigRate;
-         });
+  return *rates == left_;
 }
 
 Result<void> Answerer::count(TotalCounters& totals) {
@@ -128,7 +141,9 @@ Result<void> Answerer::count(TotalCounters& totals) {
   totals.fragmented += counts_->cut;
   totals.drop_too_big += counts_->dropped;
   for (const Meter& meter : *meters) {
-    if ((meter.id & kMeterMask) == kMeter) totals.drop_too_big += meter.dropped;
+    auto ours = left_.find(meter.id);
+    // A probe that is dropped is one that gets lost.
+    if (ours != left_.end() && ours->second == kTooBigRate) totals.drop_too_big += meter.dropped;
   }
   return {};
 }

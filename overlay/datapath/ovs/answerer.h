@@ -1,8 +1,10 @@
 // The agent's part in packets that do not fit the tunnel: answers or cuts what flows hand it, and
-// keeps the meters by which they hand over no more than that.
+// keeps the meters by which they hand over no more than it takes, probes included.
 #pragma once
 
 #include "overlay/datapath/datapath.h"
+#include "overlay/datapath/ovs/flow_image.h"
+#include "overlay/datapath/ovs/probes.h"
 #include "overlay/link/link.h"
 #include "overlay/vswitch/bridge.h"
 
@@ -28,12 +30,13 @@ class Answerer {
   /// Of packets of this bridge, which must outlive it.
   explicit Answerer(vswitch::Bridge& bridge) : bridge_(bridge) {}
 
-  /// From now on, whatever the calling thread does.
-  void start();
+  /// From now on, whatever the calling thread does. What is a probe is for `probes`.
+  void start(std::shared_ptr<Probes> probes);
 
-  /// Has a meter for each of those OpenFlow ports, before there are flows that refer to it. Says in
-  /// `mended` what somebody else has done to those that it left.
-  Result<void> keep_meters(const std::set<std::int64_t>& ports, std::vector<std::string>& mended);
+  /// Has a meter of each of those OpenFlow ports that may hand something over, before there are
+  /// flows that refer to it. Says in `mended` what somebody else has done to those that it left.
+  Result<void> keep_meters(const std::vector<Port>& applications, const BridgePorts& ports,
+                           std::vector<std::string>& mended);
   /// Takes away the others, after the flows that referred to them.
   Result<void> drop_meters();
   /// Whether the meters are as these two have left them.
@@ -49,8 +52,8 @@ class Answerer {
 
   vswitch::Bridge& bridge_;
   std::shared_ptr<Counts> counts_;
-  std::set<std::uint32_t> left_;    ///< What the last keep_meters() left.
-  std::set<std::uint32_t> others_;  ///< Of Homeport's, what it found besides.
+  std::map<std::uint32_t, std::uint32_t> left_;  ///< What the last keep_meters() left: their rates.
+  std::set<std::uint32_t> others_;               ///< Of Homeport's, what it found besides.
 };
 
 }  // namespace homeport::overlay::ovs

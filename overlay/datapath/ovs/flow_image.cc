@@ -66,9 +66,15 @@ const NetworkEntry* network_of(const DesiredState& carried, policy::Vni vni) {
 /// What a frame is longer than the IP packet in it, and the biggest that a switch can ask for.
 constexpr std::uint32_t kEthernetHeader = 14, kMostChecked = 65535 - kEthernetHeader;
 
+/// What is of no network may be a probe.
+void emit_from_known(const Emitter& add, const policy::IpAddress& address) {
+  add(kFromTunnel, kKnownPriority + 1, "tun_id=0," + tunnel_from(address), go(kProbe));
+}
+
 void emit_vtep(FlowImage& image, const policy::IpAddress& vtep) {
   const Emitter add(image, name_of(vtep));
-  add(kFromTunnel, 1, tunnel_from(vtep),
+  emit_from_known(add, vtep);
+  add(kFromTunnel, kKnownPriority, tunnel_from(vtep),
       fmt::format("move:NXM_NX_TUN_ID[0..22]->NXM_NX_REG0[0..22],"
                   "move:NXM_NX_TUN_ID[23]->NXM_NX_REG1[1],{},{}",
                   learn(kTunnelled), go(kAddress)));
@@ -77,7 +83,8 @@ void emit_vtep(FlowImage& image, const policy::IpAddress& vtep) {
 /// What comes from there is looked at as if it came from the host's VTEP.
 void emit_alias(FlowImage& image, const VtepAlias& alias) {
   const Emitter add(image, name_of(alias));
-  add(kFromTunnel, 1, tunnel_from(alias.address),
+  emit_from_known(add, alias.address);
+  add(kFromTunnel, kKnownPriority, tunnel_from(alias.address),
       fmt::format("{},{},{}", came_from(alias.vtep), go(kFromTunnel), record(alias)));
 }
 

@@ -1,6 +1,7 @@
 // The flows that every host has: docs/ovs-datapath.md has them as a drawing.
 #include "overlay/datapath/ovs/pipeline.h"
 
+#include "overlay/datapath/ebpf/probe.h"
 #include "overlay/datapath/ovs/records.h"
 #include "overlay/datapath/ovs/words.h"
 
@@ -67,6 +68,31 @@ void emit_tunnel(const Emitter& add, const BridgePorts& ports) {
   }
   add(kPath, 1, "", go(kTunnel));
   add(kTunnel, 1, "", fmt::format("output:{}", ports.tunnel));
+}
+
+/// Probes, of a known host: an ask goes back the way it came. The fields of the family that it is
+/// not of are 0 both, and may change places too.
+void emit_probes(const Emitter& add, const BridgePorts& ports) {
+  const auto frame = [](const policy::MacAddress& to) {
+    return fmt::format("dl_type={:#x},dl_dst={}", HP_PROBE_PROTOCOL, to.to_string());
+  };
+  const auto hand_over = [&](std::uint8_t tag) {
+    return fmt::format("controller(max_len={},id={},userdata={:02x},meter_id={})", kProbeBytes,
+                       kController, tag, meter_of(ports.tunnel));
+  };
+  constexpr policy::MacAddress ask{HP_PROBE_ASK_MAC}, answer{HP_PROBE_ANSWER_MAC};
+  std::string turn;
+  for (const auto& [field, spare] : {std::pair("NXM_NX_TUN_IPV4", "NXM_NX_REG8"),
+                                     std::pair("NXM_NX_TUN_IPV6", "NXM_NX_XXREG2")}) {
+    turn += fmt::format("move:{0}_SRC[]->{1}[],move:{0}_DST[]->{0}_SRC[],move:{1}[]->{0}_DST[],",
+                        field, spare);
+  }
+  // Sent first: its copy may take longer.
+  add(kProbe, 1, frame(ask),
+      fmt::format("{}set_field:{}->eth_dst,IN_PORT,{}", turn, answer.to_string(),
+                  hand_over(kAskTag)));
+  add(kProbe, 1, frame(answer), hand_over(kAnswerTag));
+  add(kProbe, 0, "", count(Counter::drop_unknown_network));
 }
 
 /// Broadcast and multicast: what asks is answered, what announces is judged, the rest is passed to
@@ -215,6 +241,7 @@ void emit_pipeline(FlowImage& image, const BridgePorts& ports) {
   const Emitter add(image, "the pipeline");
   emit_unicast(add, ports);
   emit_tunnel(add, ports);
+  emit_probes(add, ports);
   emit_group(add);
   emit_other(add);
   emit_router(add, ports.host);

@@ -46,10 +46,15 @@ enum Table : std::uint8_t {
   kClass = 231,       ///< into the tunnel: a class of traffic that the packet itself says
   kPath = 232,        ///< into the tunnel: the way to the host for that class
   kTunnel = 233,      ///< out of the tunnel's port
+  kProbe = 234,       ///< from another host: probes, which are sent back, or are answers
 };
 
 /// Of Homeport's flow for a port in table 0.
 inline constexpr std::uint16_t kEntryPriority = 45000;
+
+/// Of the flow for each address of a known host in table kFromTunnel, which tells of it. That for
+/// its probes comes first.
+inline constexpr std::uint16_t kKnownPriority = 1;
 
 /// Cookies: "HP", then 16 bits of whose flow it is, then the low 32 bits of the generation.
 inline constexpr std::uint64_t kCookie = 0x4850ull << 48;
@@ -88,6 +93,12 @@ inline constexpr std::uint32_t kMeterMask = 0xffffu << 16;
 constexpr std::uint32_t meter_of(std::int64_t port) {
   return kMeter | static_cast<std::uint16_t>(port);
 }
+
+/// So are probes, a copy of those of other hosts and the answers to this one's: so many bytes of
+/// each, and so many a second, by the meter of the tunnel's port. The tags say which it is.
+inline constexpr std::uint32_t kProbeRate = 2000;
+inline constexpr std::uint16_t kProbeBytes = 64;
+inline constexpr std::uint8_t kAskTag = 1, kAnswerTag = 2;
 
 /// The longest announcement, an advertisement with its one option.
 inline constexpr unsigned kLongestAnnouncement = 86;

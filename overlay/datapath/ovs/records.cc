@@ -195,7 +195,7 @@ DesiredState decompile(const std::vector<Flow>& flows) {
   DesiredState state;
   std::map<policy::Vni, std::vector<policy::IpAddress>> hosts;
   for (const Flow& flow : flows) {
-    if (flow.key.table == kFromTunnel) {
+    if (flow.key.table == kFromTunnel && flow.key.priority == kKnownPriority) {
       const bool is_alias = noted(flow.body.actions).starts_with("alias ");
       for (std::string_view key : {"tun_src=", "tun_ipv6_src="}) {
         if (is_alias) break;

@@ -270,6 +270,14 @@ Fabric::Fabric(const BpfFileSystem& bpf, const Fleet& fleet) : fleet_(fleet) {
   apply_all();
 }
 
+void Fabric::unplug(int host_number) {
+  switch_.shell("ip link set host" + std::to_string(host_number) + " nomaster");
+}
+
+void Fabric::plug_in(int host_number) {
+  switch_.shell("ip link set host" + std::to_string(host_number) + " master br0");
+}
+
 Sniffer Fabric::sniffer(int host_number) const {
   return Sniffer(switch_, "host" + std::to_string(host_number));
 }

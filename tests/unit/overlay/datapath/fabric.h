@@ -181,6 +181,10 @@ class Fabric {
   /// Tells the switches the MAC addresses of the other hosts: a userspace datapath drops a packet
   /// to one that it does not know yet, and asks.
   void introduce_neighbors();
+  /// Nothing gets to a host or from it any more, which does not know: its wire is cut beyond its
+  /// own device.
+  void unplug(int host_number);
+  void plug_in(int host_number);
   /// Of all that comes out of a host.
   Sniffer sniffer(int host_number) const;
   /// Frames that host has put into the tunnel since it was made.
