@@ -44,8 +44,9 @@ static __always_inline long hp_set_tunnel(struct __sk_buff* skb, const struct hp
   return bpf_skb_set_tunnel_key(skb, &key, sizeof(key), flags);
 }
 
-static __always_inline int hp_send(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni,
-                                   __u32 traffic_class, __u32 vxlan_ifindex) {
+/* Its own function, for the stack of those that call it: see union hp_scratch. */
+static __noinline int hp_send(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni,
+                              __u32 traffic_class, __u32 vxlan_ifindex) {
   if (hp_set_tunnel(skb, to, vni, traffic_class)) return hp_drop(HP_COUNT_drop_malformed);
   return bpf_redirect(vxlan_ifindex, 0);
 }

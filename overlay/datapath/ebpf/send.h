@@ -190,13 +190,14 @@ static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_port*
   union hp_scratch scratch;
   struct hp_path* path = hp_path_to(host, traffic_class);
   const struct hp_vtep* to = path ? &path->remote : host;
+  /* Now, not when it has been sent: nothing more is kept on the stack that way. */
+  if (path) hp_note_time(&path->sent);
   const int done = to->v6 ? hp_encapsulate_v6(skb, to, path ? path->local.words : hp_local_v6,
                                               &sending, &scratch)
                           : hp_encapsulate_v4(skb, to, path ? path->local.words[0] : hp_local_v4,
                                               &sending, &scratch);
   if (done == HP_LEFT_TO_VXLAN) return HP_LEFT_TO_VXLAN;
   if (done) return hp_drop(HP_COUNT_drop_malformed);
-  if (path) hp_note_time(&path->sent);
   hp_count(HP_COUNT_sent_fast);
   return bpf_redirect_neigh(sending.out, &sending.next, sizeof(sending.next), 0);
 }
