@@ -107,11 +107,14 @@ policy::Result<HostStatus> parse(const Row& row) {
 template <>
 policy::Result<Interface> parse(const Row& row) {
   RowReader reader(Interface::kTable, row);
-  Interface interface {
-    .uuid = row.uuid, .host = name(reader, "host"), .name = name(reader),
-    .address = reader.address("address"), .speed_mbps = reader.integer("speed_mbps"),
-    .mtu = reader.integer("mtu"), .state = one_of<LinkState>(reader, "state"), .label = {}
-  };
+  Interface interface;
+  interface.uuid = row.uuid;
+  interface.host = name(reader, "host");
+  interface.name = name(reader);
+  interface.address = reader.address("address");
+  interface.speed_mbps = reader.integer("speed_mbps");
+  interface.mtu = reader.integer("mtu");
+  interface.state = one_of<LinkState>(reader, "state");
   // Without the row its host would want to write it again.
   RowReader say(Interface::kTable, row, RowReader::Wrong::is_left_out);
   interface.cost = say.optional_integer("cost", 0, kMostCost).value_or(0);
