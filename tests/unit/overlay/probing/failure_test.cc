@@ -113,6 +113,20 @@ TEST(Failure, OfAWayThatTrafficHasJustBegunOnIsFound) {
   EXPECT_LE(*found, 280ms);
 }
 
+TEST(Failure, IsFoundWhereUseIsNotToldAnyMore) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(3s);
+  network.tells_use = false;
+  network.run(1s);
+  network.truth[way.pair].out_carries = false;
+  const auto found = network.until_broken(kPeer, way, 5s);
+  ASSERT_TRUE(found);
+  EXPECT_LE(*found, 250ms);
+}
+
 TEST(Failure, OfAnIdleWayIsFoundByTheNextAsk) {
   ProbedNetwork network(1);
   const ProbedWay way = ProbedNetwork::way(1, 1);
@@ -120,9 +134,11 @@ TEST(Failure, OfAnIdleWayIsFoundByTheNextAsk) {
   network.follow(kPeer, {way});
   network.run(10s);
   network.truth[way.pair].in_carries = false;
+  network.forget_totals();
   const auto found = network.until_broken(kPeer, way, 10s);
   ASSERT_TRUE(found);
   EXPECT_LE(*found, 2s * 9 / 8 + 250ms);
+  EXPECT_GE(network.asks(), 8u) << "a verdict has more than five of them where it can";
 }
 
 TEST(Failure, OfWaysNotInUseIsKnownAsSoonAsThatOfTheOneInUse) {
