@@ -86,7 +86,7 @@ struct Interface {
   // The controller's say; agents never write these.
   std::int64_t cost = 0;  ///< 0 to kMostCost
   std::string label;
-  std::optional<bool> allowed;  ///< None: as the configuration of the host says.
+  std::optional<bool> allowed = {};  ///< None: as the configuration of the host says.
   std::string problem = {};
   bool operator==(const Interface&) const = default;
 };

@@ -52,6 +52,7 @@ TEST(Rate, OfAHundredSettledHostsWithFourWaysIsWithinTheBudget) {
 TEST(Rate, OfManyNewWaysIsSpread) {
   ProbedNetwork network(1);
   fleet(network, 100);
+  network.stand_still(100ms);  // all are due
   network.run(300ms);
   EXPECT_LE(network.burst(), 64u);
   for (int host = 0; host < 100; ++host) {
@@ -127,22 +128,25 @@ TEST(Rate, OfWatchingIsSharedAndKeepsToTheSpeed) {
 }
 
 TEST(Rate, IsNotInStep) {
-  ProbedNetwork one(1), other(2);
-  const ProbedWay way = ProbedNetwork::way(1, 1);
-  for (ProbedNetwork* network : {&one, &other}) {
-    network->truth[way.pair];
-    network->follow(kPeer, {way});
+  for (unsigned seed = 1; seed <= 20; ++seed) {
+    // Some of these begin together.
+    ProbedNetwork one(seed), other(seed + 100);
+    const ProbedWay way = ProbedNetwork::way(1, 1);
+    for (ProbedNetwork* network : {&one, &other}) {
+      network->truth[way.pair];
+      network->follow(kPeer, {way});
+    }
+    int together = 0, asked = 0;
+    for (int i = 0; i < 10'000; ++i) {
+      const std::uint64_t asks = one.asks(), others = other.asks();
+      one.run(10ms);
+      other.run(10ms);
+      asked += one.asks() > asks;
+      together += one.asks() > asks && other.asks() > others;
+    }
+    EXPECT_GE(asked, 40);
+    EXPECT_LE(together, 8) << seed;
   }
-  int together = 0, asked = 0;
-  for (int i = 0; i < 10'000; ++i) {
-    const std::uint64_t asks = one.asks(), others = other.asks();
-    one.run(10ms);
-    other.run(10ms);
-    asked += one.asks() > asks;
-    together += one.asks() > asks && other.asks() > others;
-  }
-  EXPECT_GE(asked, 40);
-  EXPECT_LE(together, 5);
 }
 
 TEST(Rate, NothingIsToBeDoneWithoutWays) {
