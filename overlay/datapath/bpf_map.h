@@ -75,11 +75,17 @@ class BpfMap {
   }
 
   Result<Value> find(const Key& key) const {
+    auto value = find_with_notes(key);
+    if (value) clear_notes(*value);
+    return value;
+  }
+
+  /// As it is, with what the programs have noted in it.
+  Result<Value> find_with_notes(const Key& key) const {
     Value value{};
     if (const int result = bpf_map_lookup_elem(fd_, &key, &value); result < 0) {
       return policy::errno_error("The map " + name_ + " has no such entry", -result);
     }
-    clear_notes(value);
     return value;
   }
 

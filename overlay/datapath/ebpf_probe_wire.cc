@@ -19,6 +19,9 @@ namespace {
 
 /// A pair that has been silent for so long is forgotten.
 constexpr std::chrono::hours kForgotten{1};
+/// Which entries there are of hp_paths is read again after this: to walk through a map that has
+/// room for 65,536 takes longer than to look 100 entries up.
+constexpr std::chrono::seconds kKeysHold{1};
 /// Answers taken in one call, so that it ends however fast they come.
 constexpr int kMostAtOnce = 4096;
 
@@ -76,21 +79,31 @@ class EbpfProbeWire final : public ProbeWire {
   }
 
   Result<std::vector<WayUsed>> used() override {
-    MapContents<hp_vtep, std::optional<ProbeTime>> heard;
-    auto read = object_.vteps().for_each([&](const hp_vtep& address, const hp_host_address& known) {
-      heard[address] = noted(known.heard);
-    });
-    if (!read) return read.error();
-    // Several classes may have the same way.
+    const ProbeTime now = std::chrono::steady_clock::now();
+    if (now - keys_read_ >= kKeysHold) {
+      keys_.clear();
+      auto read = object_.paths().for_each(
+          [&](const hp_path_key& key, const hp_path&) { keys_.push_back(key); });
+      if (!read) return read.error();
+      keys_read_ = now;
+    }
+    // Several classes may have the same way, and several ways end at the same address.
     std::map<ProbePair, WayUsed> ways;
-    read = object_.paths().for_each([&](const hp_path_key&, const hp_path& path) {
-      const ProbePair pair{vtep_address(path.local), vtep_address(path.remote)};
+    MapContents<hp_vtep, std::optional<ProbeTime>> heard;
+    for (const hp_path_key& key : keys_) {
+      const auto path = object_.paths().find_with_notes(key);
+      if (!path) continue;  // It has gone meanwhile.
+      const ProbePair pair{vtep_address(path->local), vtep_address(path->remote)};
       WayUsed& way = ways[pair];
       way.pair = pair;
-      way.sent = std::max(way.sent, noted(path.sent));
-      if (auto from = heard.find(path.remote); from != heard.end()) way.heard = from->second;
-    });
-    if (!read) return read.error();
+      way.sent = std::max(way.sent, noted(path->sent));
+      auto [from, is_new] = heard.try_emplace(path->remote);
+      if (is_new) {
+        const auto host = object_.vteps().find_with_notes(path->remote);
+        if (host) from->second = noted(host->heard);
+      }
+      way.heard = from->second;
+    }
     std::vector<WayUsed> all;
     all.reserve(ways.size());
     for (const auto& [pair, way] : ways) all.push_back(way);
@@ -116,6 +129,8 @@ class EbpfProbeWire final : public ProbeWire {
   std::unique_ptr<ring_buffer, FreeRing> ring_;
   const std::function<void(const ProbeAnswer&)>* take_ = nullptr;
   int left_ = 0;
+  std::vector<hp_path_key> keys_;
+  ProbeTime keys_read_{};
 };
 
 }  // namespace
