@@ -118,13 +118,15 @@ TEST_P(PathsTest, BlackholeIsFoundAndLeft) {
 }
 
 TEST_P(PathsTest, AgentThatStartsAgainKeepsThePath) {
-  const std::string path = wait_agreed();
+  wait_agreed();
   auto flow = fleet_.start_flow(1000);
   source_.kill_agent();
   flow->wait_progress(1000, 20s);
   source_.start_agent();
   source_.wait_ready();
-  EXPECT_EQ(wait_agreed(), path);
+  wait_agreed();
+  // A busy machine may be a reason to change over; that the agent knows of no path is none.
+  EXPECT_NE(view(source_, destination_).cause, "first");
   const FlowReport report = flow->finish();
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }
