@@ -339,8 +339,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   asio::awaitable<void> keep_watching_carriers() {
     while (true) {
-      co_await overlay::pause(kCarrierInterval);
-      if (offer.ends.size() < 2) continue;  // there is nothing to change over to
+      // With one interface there is nothing to change over to.
+      const bool choice = offer.ends.size() > 1 && !peers.empty();
+      co_await overlay::pause(choice ? kCarrierInterval : kMeasureInterval);
+      if (!choice) continue;
       std::set<std::string> names;
       for (const policy::PathEnd& end : offer.ends) names.insert(end.interface);
       for (const std::string& name : names) {

@@ -152,6 +152,36 @@ TEST_P(PathsTest, OnlyWaysByWhichAnAnswerComesBackAreTaken) {
   EXPECT_EQ(path.substr(0, end), path.substr(end + 3));
 }
 
+/// A guest's TCP connection while interfaces fail one after the other, at either host, sometimes
+/// with a carrier and sometimes without, and the guest moves in between.
+TEST(PathsOfAGuest, StreamGoesOnWhileInterfacesComeAndGo) {
+  Fleet fleet(FleetOptions{.name = "paths", .second_underlay = true});
+  StreamClient stream(fleet.lab().client(), fleet.options().ipv4,
+                      fleet.lab().directory() / "stream");
+  const auto goes_on = [&] { stream.wait_progress(64 << 10, 20s); };
+  goes_on();
+  for (Host* home : {&fleet.a(), &fleet.b()}) {
+    for (Link* link : {&home->underlay(), &fleet.c().second_underlay(), &home->second_underlay(),
+                       &fleet.c().underlay()}) {
+      link->cut();
+      goes_on();
+      link->restore();
+      goes_on();
+      link->lose({.from_member = 100, .to_member = 100});
+      goes_on();
+      link->lose({});
+      goes_on();
+    }
+    Host& next = fleet.other_than(*home);
+    const MoveOutcome move = fleet.move(next);
+    EXPECT_EQ(move.task.state, "succeeded") << move.err;
+    goes_on();
+  }
+  const StreamReport report = stream.finish();
+  EXPECT_TRUE(report.survived) << report.error;
+  EXPECT_EQ(report.mismatches, 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Fleets, PathsTest, testing::Values("", "ABC"), [](const auto& each) {
   return each.param.empty() ? std::string("Ebpf") : "OvsAt" + each.param;
 });
