@@ -69,8 +69,8 @@ class ProbeWire {
 
   /// Errors: message_size where this host's own interface cannot carry that size, and what the
   /// kernel says where it cannot send from there to there (network_unreachable, no address...).
-  /// Where a switch sends, what it cannot send is lost without an error, and operation_not_supported
-  /// says that asks of that size cannot go as traffic does.
+  /// Where a switch sends, what it cannot send is lost without an error, and
+  /// operation_not_supported says that asks of that size cannot go as traffic does.
   virtual policy::Result<void> ask(const ProbeAsk& ask) = 0;
 
   /// Readable (poll(2)) when there may be answers to take.
