@@ -55,7 +55,7 @@ SystemTime system_now() {
   return std::chrono::system_clock::now();
 }
 
-/// Greater each time an agent is started: PathNegotiator.
+/// Greater each time a conversation is begun: PathNegotiator.
 std::uint64_t epoch_now() {
   const auto since = system_now().time_since_epoch();
   return static_cast<std::uint64_t>(
@@ -66,10 +66,10 @@ std::uint64_t epoch_now() {
 
 struct PathControllers::State : std::enable_shared_from_this<State> {
   struct Peer {
-    Peer(const Context& context, std::string host, std::uint64_t epoch, policy::IpAddress at)
+    Peer(const Context& context, std::string host, policy::IpAddress at)
         : name(std::move(host)),
           vtep(std::move(at)),
-          negotiator(context.host, name, epoch),
+          negotiator(context.host, name, epoch_now()),
           history(context.host, name),
           look(context.executor) {}
 
@@ -81,10 +81,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     std::optional<SystemTime> disconnected;  ///< none: never connected, or it is
     policy::PathPolicy policy;
     std::vector<overlay::ProbedWay> ways;
+    std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
   };
 
-  explicit State(Context c)
-      : context(std::move(c)), epoch(epoch_now()), aliases(context.executor) {}
+  explicit State(Context c) : context(std::move(c)), aliases(context.executor) {}
 
   void begin() {
     channels.emplace(PathChannels::Context{
@@ -162,8 +162,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   void begin_with(const std::string& name, const policy::IpAddress& vtep) {
-    Peer& peer =
-        *peers.emplace(name, std::make_unique<Peer>(context, name, epoch, vtep)).first->second;
+    Peer& peer = *peers.emplace(name, std::make_unique<Peer>(context, name, vtep)).first->second;
     const policy::Side side = policy::side_of(context.host, name);
     overlay::FoundInUse found;
     for (const TrafficClass traffic : policy::kTrafficClasses) {
@@ -192,7 +191,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   void measured(const std::string& host) {
-    if (Peer* peer = find(host)) tell(*peer, overlay::HasMeasured{probing->reports(host)});
+    if (Peer* peer = find(host)) tell(*peer, overlay::HasMeasured{reports_of(*peer)});
   }
 
   void tell(Peer& peer, NegotiationEvent event) {
@@ -243,9 +242,36 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     }
     if (!probing) return;
     std::vector<overlay::ProbedWay> ways = ways_of(known, side, peer.negotiator, fast());
+    peer.unrouted.clear();
+    std::erase_if(ways, [&](const overlay::ProbedWay& way) {
+      if (leaves_by_its_interface(way.pair)) return false;
+      policy::PathReport report{.path = way.path};
+      report.quality.out.reachable = policy::Reachability::no;
+      peer.unrouted.push_back(std::move(report));
+      return true;
+    });
     if (ways == peer.ways) return;
     peer.ways = ways;
     probing->follow(peer.name, std::move(ways));
+  }
+
+  std::vector<policy::PathReport> reports_of(const Peer& peer) const {
+    std::vector<policy::PathReport> reports = probing->reports(peer.name);
+    reports.insert(reports.end(), peer.unrouted.begin(), peer.unrouted.end());
+    return reports;
+  }
+
+  /// Whether what is sent from the one address to the other leaves by the interface that has the
+  /// former: by another it may not come back, or be dropped for its source (BCP 38).
+  bool leaves_by_its_interface(const overlay::ProbePair& pair) {
+    auto [known, is_new] = routed.try_emplace(pair, false);
+    if (!is_new) return known->second;
+    auto end = std::ranges::find(offer.ends, pair.local, &policy::PathEnd::address);
+    if (end == offer.ends.end()) return false;
+    auto taken = overlay::find_route(pair.remote, pair.local);
+    const auto device = static_cast<int>(::if_nametoindex(end->interface.c_str()));
+    known->second = taken && device != 0 && taken->device == device;
+    return known->second;
   }
 
   policy::PerClass<bool> fast() const {
@@ -266,6 +292,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     interfaces = std::move(*here);
     default_routes = std::move(*leave);
     looked = true;
+    routed.clear();  // routes are looked at as often
     offer_again();
   }
 
@@ -328,7 +355,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       co_await overlay::pause(kMeasureInterval);
       if (!probing) co_return;
       for (auto& [name, peer] : peers) {
-        tell(*peer, overlay::HasMeasured{probing->reports(name)});
+        tell(*peer, overlay::HasMeasured{reports_of(*peer)});
       }
     }
   }
@@ -360,13 +387,13 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   Context context;
-  std::uint64_t epoch;
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
   Peers peers;
   std::vector<Interface> interfaces;  ///< of this host, as the kernel had them last
   std::set<std::string> default_routes;
   bool looked = false;
+  std::map<overlay::ProbePair, bool> routed;  ///< See leaves_by_its_interface().
   Offer offer;
   asio::steady_timer aliases;
   bool has_routed = false;  ///< There has been more than one interface.

@@ -106,6 +106,7 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
     second_underlay_ = &switches.second_underlay.connect(inside_, "eth1", *options.second_underlay);
     second_address = "172.31.1." + std::to_string(number);
     inside_.ip("addr add " + second_address + "/24 dev eth1");
+    if (open_vswitch_) open_vswitch_->add_underlay("br-phy1", "eth1", second_address + "/24");
   }
   management_ = &switches.management.connect(inside_, "mgmt0", {});
   const std::string management_address = "192.168.77." + std::to_string(number);
@@ -128,7 +129,7 @@ void Host::write_configuration(const std::string& database, const fs::path& cert
        << "certificate = " << quoted(certificates / (name_ + ".pem"))
        << "private_key = " << quoted(certificates / (name_ + ".key"))
        << "\n[underlay]\nvtep = " << quoted(underlay_address_)
-       << (second_underlay.empty() ? "" : "interfaces = [\"eth1\"]\n")
+       << (second_underlay.empty() ? "" : "interfaces = [\"eth1\", \"br-phy1\"]\n")
        << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort << "\"]\n";
   if (!second_underlay.empty()) {
     toml << "control = [\"" << underlay_address_ << ":6710\", \"" << second_underlay

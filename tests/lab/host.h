@@ -26,7 +26,8 @@ struct HostOptions {
   std::string database = {};        ///< how it reaches the control database; empty: by TLS
   bool open_vswitch = false;        ///< its datapath is Open vSwitch's
   bool lanes_apart = false;         ///< guest memory comes over the management network
-  /// A second interface of the underlay, eth1, at a switch of its own.
+  /// A second interface of the underlay, eth1, at a switch of its own; with Open vSwitch in a
+  /// bridge br-phy1.
   std::optional<LinkOptions> second_underlay = {};
 };
 

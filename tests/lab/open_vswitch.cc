@@ -56,12 +56,18 @@ OpenVSwitch::OpenVSwitch(const Namespace& host, fs::path directory, const std::s
   for (auto& word : program("ovs-vswitchd")) daemon.push_back(std::move(word));
   daemon.insert(daemon.end(), {socket("db.sock"), "--pidfile"});
   daemon_ = std::make_unique<Process>(daemon, options("ovs-vswitchd.out"));
-  vsctl("add-br br-phy -- set Bridge br-phy datapath_type=netdev -- add-port br-phy " + underlay);
   // The kernel sees the bridge's packets at its port too, and is not to answer there.
   host_.set_sysctl("net/ipv4/conf/all/arp_ignore", "1");
-  host_.ip("addr flush dev " + underlay);
-  host_.ip("addr add " + address + " dev br-phy");
-  host_.ip("link set br-phy up");
+  add_underlay("br-phy", underlay, address);
+}
+
+void OpenVSwitch::add_underlay(const std::string& bridge, const std::string& device,
+                               const std::string& address) {
+  vsctl("add-br " + bridge + " -- set Bridge " + bridge + " datapath_type=netdev -- add-port " +
+        bridge + " " + device);
+  host_.ip("addr flush dev " + device);
+  host_.ip("addr add " + address + " dev " + bridge);
+  host_.ip("link set " + bridge + " up");
 }
 
 Command OpenVSwitch::vsctl_command(const std::string& arguments) const {

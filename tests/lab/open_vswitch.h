@@ -19,6 +19,10 @@ class OpenVSwitch {
   OpenVSwitch(const Namespace& host, std::filesystem::path directory, const std::string& underlay,
               const std::string& address);
 
+  /// A bridge of its own for a further device of the underlay, which takes over its address.
+  void add_underlay(const std::string& bridge, const std::string& device,
+                    const std::string& address);
+
   const std::filesystem::path& directory() const { return directory_; }
 
   /// ovs-vsctl, ovs-appctl to ovs-vswitchd, and ovs-ofctl by OpenFlow 1.4 (a command, then what

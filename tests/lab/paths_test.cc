@@ -20,7 +20,8 @@ using testing::IsEmpty;
 std::string name_of(const json::value* path) {
   if (path == nullptr || !path->is_object()) return "none";
   const auto interface = [&](const char* end) {
-    return std::string(path->at(end).at("interface").as_string());
+    const json::value& name = path->at(end).at("interface");
+    return name.is_string() ? std::string(name.as_string()) : std::string("not known yet");
   };
   return interface("local") + " - " + interface("remote");
 }
@@ -72,19 +73,14 @@ class PathsTest : public testing::TestWithParam<std::string> {
         timeout, "the two hosts to agree on a path", [&] { return told(); });
     return path;
   }
-  Link& link_of(Host& host, const std::string& interface) {
-    return interface == "eth1" ? host.second_underlay() : host.underlay();
+  /// What is sent to the destination comes by its second interface there: eth1 or br-phy1.
+  bool by_the_second() const { return view(source_, destination_).path.ends_with('1'); }
+  Link& used_link() {
+    return by_the_second() ? destination_.second_underlay() : destination_.underlay();
   }
-  /// The interface at the destination that is used for what is sent to it.
-  std::string destinations_end() const {
-    const std::string path = view(source_, destination_).path;
-    return path.substr(path.size() - 4);
-  }
-  std::string other(const std::string& interface) { return interface == "eth0" ? "eth1" : "eth0"; }
-
   /// Traffic goes on by the other interface of the destination.
-  void expect_moved_from(const std::string& interface) {
-    wait_until([&] { return destinations_end() == other(interface); }, 10s,
+  void expect_change(bool by_the_second_before) {
+    wait_until([&] { return by_the_second() != by_the_second_before; }, 10s,
                "what is sent to take the other interface", [&] { return told(); });
   }
 };
@@ -96,10 +92,9 @@ TEST_P(PathsTest, HostsAgreeOnAPath) {
 TEST_P(PathsTest, LossOfCarrierIsLeftAtOnce) {
   wait_agreed();
   auto flow = fleet_.start_flow(1000);
-  const std::string interface = destinations_end();
-  link_of(destination_, interface).cut();
-  flow->wait_progress(1000, 20s);
-  expect_moved_from(interface);
+  const bool before = by_the_second();
+  used_link().cut();
+  expect_change(before);
   flow->wait_progress(1000, 20s);
   const FlowReport report = flow->finish();
   RecordProperty("longest_gap_ms", std::to_string(report.longest_gap_ms));
@@ -110,11 +105,12 @@ TEST_P(PathsTest, LossOfCarrierIsLeftAtOnce) {
 TEST_P(PathsTest, BlackholeIsFoundAndLeft) {
   wait_agreed();
   auto flow = fleet_.start_flow(1000);
-  const std::string interface = destinations_end();
-  link_of(destination_, interface).lose({.from_member = 100, .to_member = 100});
+  const bool before = by_the_second();
+  Link& link = used_link();
+  link.lose({.from_member = 100, .to_member = 100});
+  expect_change(before);
   flow->wait_progress(1000, 20s);
-  expect_moved_from(interface);
-  link_of(destination_, interface).lose({});
+  link.lose({});
   flow->wait_progress(1000, 20s);
   const FlowReport report = flow->finish();
   RecordProperty("longest_gap_ms", std::to_string(report.longest_gap_ms));
@@ -122,15 +118,38 @@ TEST_P(PathsTest, BlackholeIsFoundAndLeft) {
 }
 
 TEST_P(PathsTest, AgentThatStartsAgainKeepsThePath) {
-  const std::string path = wait_agreed();
+  wait_agreed();
   auto flow = fleet_.start_flow(1000);
   source_.kill_agent();
   flow->wait_progress(1000, 20s);
   source_.start_agent();
   source_.wait_ready();
-  EXPECT_EQ(wait_agreed(), path);
+  wait_agreed();
+  // A busy machine may be a reason to change over; that the agent knows of no path is none.
+  EXPECT_NE(view(source_, destination_).cause, "first");
   const FlowReport report = flow->finish();
   EXPECT_EQ(report.lost, 0u) << report.to_string();
+}
+
+TEST_P(PathsTest, ControllersPinIsHeeded) {
+  wait_agreed();
+  const bool before = by_the_second();
+  const std::string interface = GetParam().empty() ? before ? "eth0" : "eth1"
+                                : before           ? "br-phy"
+                                                   : "br-phy1";
+  const std::string ends =
+      source_.name() + "/" + interface + " " + destination_.name() + "/" + interface;
+  fleet_.lab().homeport_checked("path pin all " + ends);
+  expect_change(before);
+  EXPECT_EQ(wait_agreed(), interface + " - " + interface);
+  EXPECT_EQ(view(destination_, source_, "bulk").path, interface + " - " + interface);
+}
+
+TEST_P(PathsTest, OnlyWaysByWhichAnAnswerComesBackAreTaken) {
+  // Each switch has a subnet of its own, and no route leads from one to the other.
+  const std::string path = wait_agreed();
+  const auto end = path.find(" - ");
+  EXPECT_EQ(path.substr(0, end), path.substr(end + 3));
 }
 
 INSTANTIATE_TEST_SUITE_P(Fleets, PathsTest, testing::Values("", "ABC"), [](const auto& each) {
