@@ -3,6 +3,7 @@
 #include "overlay/datapath/host_port.h"
 #include "overlay/datapath/ovs/answerer.h"
 #include "overlay/datapath/ovs/arrivals.h"
+#include "overlay/datapath/ovs/asks.h"
 #include "overlay/datapath/ovs/differences.h"
 #include "overlay/datapath/ovs/flow_image.h"
 #include "overlay/datapath/ovs/flow_patch.h"
@@ -54,7 +55,7 @@ class OvsDatapath final : public Datapath {
   Result<void> set_address(const AddressEntry& entry) override;
   Result<void> set_path(const PathEntry& entry) override;
   Result<std::unique_ptr<ProbeWire>> probe_wire() override {
-    return make_probe_wire(probes_, options_.udp_port);
+    return make_probe_wire(probes_, asks_);
   }
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;
@@ -97,6 +98,7 @@ class OvsDatapath final : public Datapath {
   Answerer answerer_{bridge_};
   const std::shared_ptr<Probes> probes_ = std::make_shared<Probes>(options_.local_vtep);
   Arrivals arrivals_{bridge_};
+  Asks asks_{bridge_, options_};
   Tracing tracing_{bridge_, options_};
   TunnelRoutes tunnel_routes_{bridge_, options_};
   SwitchWords words_{bridge_};

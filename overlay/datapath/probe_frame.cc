@@ -32,22 +32,24 @@ std::string protocol() {
 
 }  // namespace
 
-std::string probe_datagram(const ProbeAsk& ask, ProbeTime sent) {
+std::string probe_frame(const ProbeAsk& ask, ProbeTime sent) {
   constexpr std::array<std::uint8_t, 6> to HP_PROBE_ASK_MAC;
-  // The one flag says that there is a network, which is 0 like all the rest.
-  std::string datagram =
-      std::string("\x08\0\0\0\0\0\0\0", 8) + text(to) + text(kRouterMac.bytes) + protocol();
+  std::string frame = text(to) + text(kRouterMac.bytes) + protocol();
   hp_probe probe{};
   probe.magic = native_to_big(HP_PROBE_MAGIC);
   probe.token = native_to_big(ask.token);
   probe.sent = native_to_big(
       static_cast<std::uint64_t>(std::chrono::nanoseconds(sent.time_since_epoch()).count()));
-  datagram.append(reinterpret_cast<const char*>(&probe), sizeof(probe));
-  // The VXLAN header is in the datagram, and counted as outside.
-  const std::uint32_t outside = outer_bytes(ask.pair.local.is_v6()) - 8;
+  frame.append(reinterpret_cast<const char*>(&probe), sizeof(probe));
+  const std::uint32_t outside = outer_bytes(ask.pair.local.is_v6());
   const std::uint32_t size = std::clamp(ask.size, outside, kLongestPacket);
-  datagram.resize(std::max<std::size_t>(datagram.size(), size - outside), '\0');
-  return datagram;
+  frame.resize(std::max<std::size_t>(frame.size(), size - outside), '\0');
+  return frame;
+}
+
+std::string probe_datagram(const ProbeAsk& ask, ProbeTime sent) {
+  // The one flag says that there is a network, which is 0 like all the rest.
+  return std::string("\x08\0\0\0\0\0\0\0", 8) + probe_frame(ask, sent);
 }
 
 std::optional<ProbeSaid> read_probe(std::string_view frame) {

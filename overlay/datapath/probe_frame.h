@@ -1,4 +1,4 @@
-// The bytes of probes (ebpf/probe.h): what a socket sends, and what comes back. Pure.
+// The bytes of probes (ebpf/probe.h): what is sent, and what comes back. Pure.
 #pragma once
 
 #include "overlay/datapath/probe_wire.h"
@@ -15,8 +15,14 @@ constexpr std::uint32_t outer_bytes(bool v6) {
   return (v6 ? 40 : 20) + 8 + 8;
 }
 
-/// The payload of a UDP datagram: a VXLAN header (RFC 7348) and the ask's frame. No longer than
-/// what an IP packet of 65,535 bytes holds.
+/// The outer IP packet of the smallest probe.
+constexpr std::uint32_t smallest_probe(bool v6) {
+  return outer_bytes(v6) + 14 + 32;
+}
+
+/// The ask's frame. No longer than what an IP packet of 65,535 bytes holds.
+std::string probe_frame(const ProbeAsk& ask, ProbeTime sent);
+/// The payload of a UDP datagram: a VXLAN header (RFC 7348) and that frame.
 std::string probe_datagram(const ProbeAsk& ask, ProbeTime sent);
 
 /// What a probe says, of either kind.

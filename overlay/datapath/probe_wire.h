@@ -31,8 +31,8 @@ using ProbeTime = std::chrono::steady_clock::time_point;
 struct ProbeAsk {
   ProbePair pair;
   std::uint64_t token = 0;  ///< comes back in the answer: who does not see asks cannot forge one
-  /// Bytes of the outer IP packet; what is smaller than the smallest is that. Never cut on its way
-  /// (DF), and the answer is of the same size.
+  /// Bytes of the outer IP packet; what is smaller than the smallest is that. What is longer than
+  /// the smallest is never cut on its way (DF). The answer is of the same size.
   std::uint32_t size = 0;
 };
 
@@ -69,6 +69,8 @@ class ProbeWire {
 
   /// Errors: message_size where this host's own interface cannot carry that size, and what the
   /// kernel says where it cannot send from there to there (network_unreachable, no address...).
+  /// Where a switch sends, what it cannot send is lost without an error, and
+  /// operation_not_supported says that asks of that size cannot go as traffic does.
   virtual policy::Result<void> ask(const ProbeAsk& ask) = 0;
 
   /// Readable (poll(2)) when there may be answers to take.

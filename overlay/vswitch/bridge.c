@@ -184,6 +184,17 @@ bool hp_bridge_is_there(struct hp_bridge* bridge, const char* datapath_type) {
   return row && !strcmp(type_of(row), datapath_type);
 }
 
+bool hp_bridge_has_device(struct hp_bridge* bridge, const char* device) {
+  const struct ovsrec_interface* interface;
+  ovsdb_idl_run(bridge->idl);
+  OVSREC_INTERFACE_FOR_EACH(interface, bridge->idl) {
+    if (!strcmp(interface->name, device)) {
+      return interface->n_ofport && *interface->ofport > 0;
+    }
+  }
+  return false;
+}
+
 char* hp_bridge_ensure(struct hp_bridge* bridge, const char* datapath_type, long long deadline) {
   for (;;) {
     const struct ovsrec_bridge* row = find(bridge);

@@ -61,6 +61,12 @@ policy::IpAddress address(const std::uint8_t* mapped) {
   return boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, v6);
 }
 
+boost::asio::ip::address_v6::bytes_type mapped(const policy::IpAddress& address) {
+  namespace ip = boost::asio::ip;
+  return (address.is_v6() ? address.to_v6() : ip::make_address_v6(ip::v4_mapped, address.to_v4()))
+      .to_bytes();
+}
+
 /// To the vector `ports`.
 void add_port(void* ports, const hp_bridge_port* port) {
   static_cast<std::vector<BridgePort>*>(ports)->push_back(
@@ -100,6 +106,17 @@ class Bridge::Replica : public ovsdb::LoopClient {
     reader_ = std::move(reader);
     socket_ = std::move(socket);
     hp_listener_take(listener_, socket_.get(), &Replica::read, this);
+  }
+  void send(const Departure& way, const std::string& frame) {
+    if (!listener_) return;
+    const auto source = mapped(way.source), destination = mapped(way.destination);
+    const hp_departure departure{way.table,
+                                 way.key,
+                                 source.data(),
+                                 destination.data(),
+                                 reinterpret_cast<const std::uint8_t*>(frame.data()),
+                                 frame.size()};
+    hp_listener_send(listener_, &departure);
   }
   /// Whether ovs-vswitchd has been silent for a while.
   bool hangs() { return listener_ && !hp_listener_answers(listener_); }
@@ -219,6 +236,12 @@ std::optional<std::vector<BridgePort>> Bridge::ports_at_hand() {
     hp_bridge_ports(replica_->get(), add_port, &ports.emplace());
   });
   return ports;
+}
+
+bool Bridge::has_device_at_hand(const std::string& device) {
+  bool has = false;
+  replica_->thread->call([&] { has = hp_bridge_has_device(replica_->get(), device.c_str()); });
+  return has;
 }
 
 Result<void> Bridge::change_ports(const std::vector<BridgePort>& added,
@@ -423,6 +446,12 @@ void Bridge::answer_punted(std::uint16_t controller, PuntedAnswer answer) {
 
 void Bridge::take_datagrams(UniqueFd socket, ArrivalReader reader) {
   replica_->thread->call([&] { replica_->take(std::move(socket), std::move(reader)); });
+}
+
+void Bridge::send(const Departure& way, FrameMaker frame) {
+  // What is posted is done before ~Bridge() closes the replica, which the thread must not own.
+  replica_->thread->post(
+      [replica = replica_.get(), way, frame = std::move(frame)] { replica->send(way, frame()); });
 }
 
 Result<std::vector<Flow>> Bridge::canonical(const std::vector<Flow>& flows) {

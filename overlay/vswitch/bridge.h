@@ -117,6 +117,15 @@ struct Arrival {
 /// What is in a datagram, if anything. Called as PuntedAnswer is.
 using ArrivalReader = std::function<std::optional<Arrival>(std::string_view datagram)>;
 
+/// How a frame goes into a tunnel.
+struct Departure {
+  std::uint8_t table = 0;  ///< that sends it there
+  std::uint64_t key = 0;
+  policy::IpAddress source, destination;  ///< of the outer packet, of the same family
+};
+/// The frame, made when it is sent. Called as PuntedAnswer is.
+using FrameMaker = std::function<std::string()>;
+
 /// Used from one thread. Calls wait for ovs-vswitchd, no longer than the options' patience, and
 /// then fail with an error that says so. Where packets are answered (answer_punted()), ovs-vswitchd
 /// is asked twice a second whether it answers, for which nobody waits: while it has not for a
@@ -138,6 +147,9 @@ class Bridge {
   /// The same without waiting for anybody: nullopt where that cannot be told, or the bridge is not
   /// there as ensure() leaves it.
   std::optional<std::vector<BridgePort>> ports_at_hand();
+  /// Whether this or another bridge of the same switch has that device, their own ones included.
+  /// Waits for nobody, as above: false where that cannot be told.
+  bool has_device_at_hand(const std::string& device);
   /// Adds and removes ports, of which only Homeport's are removed, and returns when ovs-vswitchd
   /// has followed. With no changes it looks at its devices again.
   Result<void> change_ports(const std::vector<BridgePort>& added,
@@ -191,6 +203,10 @@ class Bridge {
   /// From now on datagrams of this UDP socket go on in table 0, as if they had come through the
   /// tunnel from where they come from. After answer_punted(), said once. The socket must not block.
   void take_datagrams(UniqueFd socket, ArrivalReader reader);
+
+  /// Has a frame go on in that table, soon. Waits for nobody: what ovs-vswitchd does not take, or
+  /// cannot send, is lost. After answer_punted().
+  void send(const Departure& way, FrameMaker frame);
 
   static constexpr std::uint8_t kAllTables = 255;
 

@@ -1,5 +1,5 @@
-/* The asynchronous half of shim.h: packets that flows hand to the agent, its answers, and packets
- * that come past the switch. */
+/* The asynchronous half of shim.h: packets that flows hand to the agent, its answers, packets that
+ * come past the switch, and those that the agent sends by it. */
 #include <config.h>
 
 #include "overlay/vswitch/shim.h"
@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "byte-order.h"
@@ -211,6 +212,32 @@ static void send_arrival(struct hp_listener* listener, const struct hp_arrival* 
   on->in_port = OFPP_IN_PORT;
   on->table_id = 0;
   send_frame(listener, u16_to_ofp(arrival->port), &actions, arrival->frame, arrival->length);
+  ofpbuf_uninit(&actions);
+}
+
+static void put_outer(struct ofpbuf* actions, enum mf_field_id v4, enum mf_field_id v6,
+                      const uint8_t* address) {
+  struct in6_addr mapped;
+  memcpy(&mapped, address, sizeof mapped);
+  if (IN6_IS_ADDR_V4MAPPED(&mapped)) {
+    const ovs_be32 value = in6_addr_get_mapped_ipv4(&mapped);
+    ofpact_put_set_field(actions, mf_from_id(v4), &value, NULL);
+  } else {
+    ofpact_put_set_field(actions, mf_from_id(v6), &mapped, NULL);
+  }
+}
+
+void hp_listener_send(struct hp_listener* listener, const struct hp_departure* departure) {
+  uint64_t stub[512 / 8];
+  struct ofpbuf actions = OFPBUF_STUB_INITIALIZER(stub);
+  const ovs_be64 key = htonll(departure->key);
+  ofpact_put_set_field(&actions, mf_from_id(MFF_TUN_ID), &key, NULL);
+  put_outer(&actions, MFF_TUN_SRC, MFF_TUN_IPV6_SRC, departure->source);
+  put_outer(&actions, MFF_TUN_DST, MFF_TUN_IPV6_DST, departure->destination);
+  struct ofpact_resubmit* on = ofpact_put_RESUBMIT(&actions);
+  on->in_port = OFPP_IN_PORT;
+  on->table_id = departure->table;
+  send_frame(listener, OFPP_CONTROLLER, &actions, departure->frame, departure->length);
   ofpbuf_uninit(&actions);
 }
 

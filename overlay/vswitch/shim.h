@@ -43,6 +43,8 @@ struct hp_bridge_port {
 };
 typedef void hp_port_seen(void* aux, const struct hp_bridge_port*);
 void hp_bridge_ports(struct hp_bridge*, hp_port_seen* seen, void* aux);
+/* Whether one of the bridges has that device, as the replica knows it: their own ones included. */
+bool hp_bridge_has_device(struct hp_bridge*, const char* device);
 /* Whether the replica holds what the server has, and in it the bridge with that datapath type.
  * Waits for nobody, and changes nothing. */
 bool hp_bridge_is_there(struct hp_bridge*, const char* datapath_type);
@@ -173,6 +175,16 @@ typedef bool hp_read_arrival(void* aux, const uint8_t* datagram, size_t length, 
 /* Has datagrams of that UDP socket, which does not block, go on in table 0 as if they had come
  * through the tunnel. It stays the caller's. */
 void hp_listener_take(struct hp_listener*, int fd, hp_read_arrival* read, void* aux);
+/* A frame to be sent through a tunnel. */
+struct hp_departure {
+  uint8_t table; /* that sends it there */
+  uint64_t key;
+  const uint8_t *source, *destination; /* the outer addresses: 16 bytes, IPv4 ones mapped */
+  const uint8_t* frame;
+  size_t length; /* no more than 60,000: longer ones are not sent */
+};
+/* Has it go on in that table, which belongs to no port then. What cannot be sent is lost. */
+void hp_listener_send(struct hp_listener*, const struct hp_departure*);
 /* Answers some of what has come; true: there may be more. */
 bool hp_listener_run(struct hp_listener*);
 void hp_listener_wait(struct hp_listener*);

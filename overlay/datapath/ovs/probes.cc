@@ -2,7 +2,6 @@
 
 #include "overlay/datapath/ovs/pipeline.h"
 #include "overlay/datapath/probe_frame.h"
-#include "overlay/datapath/probe_sender.h"
 
 #include <sys/eventfd.h>
 
@@ -18,20 +17,22 @@ constexpr std::chrono::hours kForgotten{1};
 
 class OvsProbeWire final : public ProbeWire {
  public:
-  OvsProbeWire(std::shared_ptr<Probes> probes, std::uint16_t udp_port)
-      : probes_(std::move(probes)), sender_(udp_port) {}
+  OvsProbeWire(std::shared_ptr<Probes> probes, Asks& asks)
+      : probes_(std::move(probes)), asks_(asks) {}
 
-  policy::Result<void> ask(const ProbeAsk& ask) override { return sender_.send(ask); }
+  policy::Result<void> ask(const ProbeAsk& ask) override { return asks_.ask(ask); }
   int answers_fd() const override { return probes_->answers_fd(); }
   void take_answers(const std::function<void(const ProbeAnswer&)>& take) override {
     for (const ProbeAnswer& answer : probes_->take_answers()) take(answer);
   }
   policy::Result<std::vector<ProbesHeard>> heard() override { return probes_->heard(); }
+  /// A switch adds to what its flows have counted up to half a second later: who waits for that
+  /// finds out later than by asking that a way carries no more.
   policy::Result<std::vector<WayUsed>> used() override { return std::vector<WayUsed>{}; }
 
  private:
   const std::shared_ptr<Probes> probes_;
-  ProbeSender sender_;
+  Asks& asks_;
 };
 
 }  // namespace
@@ -93,9 +94,9 @@ std::vector<ProbesHeard> Probes::heard() {
 }
 
 policy::Result<std::unique_ptr<ProbeWire>> make_probe_wire(std::shared_ptr<Probes> probes,
-                                                           std::uint16_t udp_port) {
+                                                           Asks& asks) {
   if (probes->answers_fd() < 0) return policy::errno_error("The answers to probes cannot be read");
-  return std::make_unique<OvsProbeWire>(std::move(probes), udp_port);
+  return std::make_unique<OvsProbeWire>(std::move(probes), asks);
 }
 
 }  // namespace homeport::overlay::ovs

@@ -3,6 +3,7 @@
 // connections; the rest of this is for the datapath's.
 #pragma once
 
+#include "overlay/datapath/ovs/asks.h"
 #include "overlay/datapath/probe_wire.h"
 #include "overlay/link/unique_fd.h"
 #include "overlay/vswitch/bridge.h"
@@ -46,7 +47,8 @@ class Probes {
   std::map<ProbePair, Asked> asked_;
 };
 
+/// Lives no longer than what asks.
 policy::Result<std::unique_ptr<ProbeWire>> make_probe_wire(std::shared_ptr<Probes> probes,
-                                                           std::uint16_t udp_port);
+                                                           Asks& asks);
 
 }  // namespace homeport::overlay::ovs

@@ -270,6 +270,19 @@ Fabric::Fabric(const BpfFileSystem& bpf, const Fleet& fleet) : fleet_(fleet) {
   apply_all();
 }
 
+void Fabric::add_interface(int host_number, const std::string& device,
+                           const policy::IpAddress& address) {
+  const std::string wire = device + "-" + std::to_string(host_number);
+  Host& home = host(host_number);
+  switch_.run([&] { create_veth(wire, device, home.inside.fd()); });
+  switch_.shell("ip link set " + wire + " master br0 up");
+  home.inside.run([&] {
+    set_ipv6_silent(device).value();
+    set_link_up(device, true).value();
+    add_address(device, address, address.is_v6() ? 64 : 24);
+  });
+}
+
 void Fabric::unplug(int host_number) {
   switch_.shell("ip link set host" + std::to_string(host_number) + " nomaster");
 }

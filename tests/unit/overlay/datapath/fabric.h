@@ -181,6 +181,9 @@ class Fabric {
   /// Tells the switches the MAC addresses of the other hosts: a userspace datapath drops a packet
   /// to one that it does not know yet, and asks.
   void introduce_neighbors();
+  /// Gives a host another interface at the underlay network, `device`, which is in no bridge of its
+  /// switch, if it has one.
+  void add_interface(int host_number, const std::string& device, const policy::IpAddress& address);
   /// Nothing gets to a host or from it any more, which does not know: its wire is cut beyond its
   /// own device.
   void unplug(int host_number);

@@ -4,7 +4,11 @@
 #include "tests/unit/overlay/datapath/frames.h"
 #include "tests/unit/overlay/datapath/probing.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <algorithm>
+#include <map>
 
 namespace homeport::overlay {
 namespace {
@@ -36,6 +40,26 @@ class Probes : public testing::TestWithParam<Fleet> {
   ProbePair second(int from, int to) { return {host(from).second, host(to).second}; }
   static ProbePair back(const ProbePair& pair) { return {pair.remote, pair.local}; }
 
+  /// By the hosts' own stacks, as soon as their routes are there.
+  void expect_kernel_sends(int from, int to, const ProbePair& pair) {
+    Socket receiver(host(to).inside, pair.remote.is_v6());
+    Socket sender(host(from).inside, pair.remote.is_v6());
+    EXPECT_TRUE(eventually([&] {
+      try {
+        sender.send(pair.remote, receiver.port(), "hello", pair.local);
+      } catch (const std::system_error&) {
+        return false;
+      }
+      return receiver.pending();
+    }));
+  }
+
+  static void expect_size_cannot_be_asked(Asker& asker, const ProbePair& pair) {
+    const auto refused = asker.ask({pair, asker.next_token(), 600});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, boost::system::errc::operation_not_supported);
+  }
+
   /// The payload of a probe that says `token`.
   static std::string datagram(const ProbePair& pair, std::uint64_t token) {
     return probe_datagram({pair, token, 0}, std::chrono::steady_clock::now());
@@ -49,19 +73,23 @@ TEST_P(Probes, AreAnsweredAlongTheVeryPair) {
   for (Asker* asker : {&one, &two}) {
     const int from = asker == &one ? 1 : 2, to = 3 - from;
     std::vector<ProbePair> pairs = {first(from, to), second(from, to)};
-    // Also where the routing would choose another address to answer from, which over IPv6 a switch
+    // Also where the routing would choose another address to send from, which over IPv6 a switch
     // lets it do.
-    if (counts(to) || !host(to).vtep.is_v6()) pairs.push_back({host(from).vtep, host(to).second});
+    if ((counts(from) && counts(to)) || !host(to).vtep.is_v6()) {
+      pairs.push_back({host(from).vtep, host(to).second});
+    }
     for (const ProbePair& pair : pairs) {
-      const auto before = std::chrono::steady_clock::now();
-      const auto answer = asker->probe(pair, 600);
-      ASSERT_TRUE(answer);
-      EXPECT_EQ(answer->pair, pair);
-      EXPECT_EQ(answer->size, 600u);
-      EXPECT_GE(answer->sent, before);
-      EXPECT_GT(answer->received, answer->sent);
-      EXPECT_LE(answer->received, std::chrono::steady_clock::now());
-      EXPECT_EQ(answer->heard.has_value(), counts(to));
+      for (const std::uint32_t size : {0u, 600u}) {
+        const auto before = std::chrono::steady_clock::now();
+        const auto answer = asker->probe(pair, size);
+        ASSERT_TRUE(answer);
+        EXPECT_EQ(answer->pair, pair);
+        EXPECT_EQ(answer->size, std::max(size, smallest_probe(pair.local.is_v6())));
+        EXPECT_GE(answer->sent, before);
+        EXPECT_GT(answer->received, answer->sent);
+        EXPECT_LE(answer->received, std::chrono::steady_clock::now());
+        EXPECT_EQ(answer->heard.has_value(), counts(to));
+      }
     }
   }
 }
@@ -70,7 +98,7 @@ TEST_P(Probes, AreAsLongAsIsAskedAndNotCut) {
   Asker one(host(1));
   const ProbePair pair = second(1, 2);
   ASSERT_TRUE(one.probe(pair));
-  const std::uint32_t smallest = outer_bytes(pair.local.is_v6()) + 14 + 32;
+  const std::uint32_t smallest = smallest_probe(pair.local.is_v6());
   for (const std::uint32_t size : {0u, smallest, smallest + 1, 1280u, kUnderlayMtu}) {
     const std::uint64_t token = one.next_token();
     one.ask({pair, token, size}).value();
@@ -91,6 +119,47 @@ TEST_P(Probes, AreAsLongAsIsAskedAndNotCut) {
     const auto refused = one.ask({pair, one.next_token(), size});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, boost::system::errc::message_size);
+  }
+}
+
+// A switch sends by its own bridges alone, whatever else the kernel could send by.
+TEST_P(Probes, GoTheWayThatTrafficGoes) {
+  const bool v6 = host(1).vtep.is_v6();
+  std::map<int, policy::IpAddress> third;
+  for (const int number : {1, 2}) {
+    third[number] = boost::asio::ip::make_address((v6 ? "2001:db8:3::" : "203.0.113.") +
+                                                  std::to_string(number));
+    fabric_.add_interface(number, "third", third[number]);
+    host(3 - number).desired.aliases.push_back({third[number], host(number).vtep});
+  }
+  for (const int number : {1, 2}) apply(number);
+  for (const int from : {1, 2}) {
+    const int to = 3 - from;
+    Asker asker(host(from));
+    for (const ProbePair& pair :
+         {ProbePair{third[from], third[to]}, ProbePair{host(from).vtep, third[to]}}) {
+      expect_kernel_sends(from, to, pair);
+      if (counts(from) && counts(to)) {
+        EXPECT_TRUE(asker.probe(pair));
+        continue;
+      }
+      std::vector<std::uint64_t> tokens;
+      for (int i = 0; i < 3; ++i) {
+        tokens.push_back(asker.next_token());
+        asker.ask({pair, tokens.back(), 0}).value();
+      }
+      EXPECT_TRUE(asker.probe(first(from, to)));
+      for (const std::uint64_t token : tokens) EXPECT_FALSE(asker.answered(token));
+      if (counts(from)) continue;
+      expect_size_cannot_be_asked(asker, pair);
+    }
+    if (counts(from)) continue;
+    // Nor where the kernel has another way there by the switch's own device.
+    const ProbePair pair{host(from).vtep, third[to]};
+    host(from).inside.shell(fmt::format(
+        "ip {0} rule add from {1} lookup 77 && ip {0} route add {2} dev br-phy table 77",
+        v6 ? "-6" : "-4", pair.local.to_string(), pair.remote.to_string()));
+    expect_size_cannot_be_asked(asker, pair);
   }
 }
 

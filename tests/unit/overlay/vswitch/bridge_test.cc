@@ -257,6 +257,55 @@ TEST_F(BridgeTest, WhatAFlowHandsOverIsHeardAndTheSwitchIsAsBefore) {
   EXPECT_THAT(switch_.ofctl({"get-frags", "br-int"}), HasSubstr("nx-match"));
 }
 
+TEST_F(BridgeTest, FramesGoOnWithTheirOuterAddressesInTheTableThatIsAsked) {
+  struct Heard {
+    std::string frame;
+    policy::IpAddress source, destination;
+  };
+  bridge_.change_flows({add(flow(7, 1, "tun_id=5", "controller(id=18512)"))}).value();
+  using boost::asio::ip::make_address;
+  for (const auto& [source, destination] :
+       {std::pair(make_address("192.0.2.1"), make_address("192.0.2.2")),
+        std::pair(make_address("2001:db8::1"), make_address("2001:db8::2"))}) {
+    std::promise<Heard> first;
+    std::atomic<bool> told = false;
+    Bridge sender(switch_.bridge("br-int"));
+    sender.answer_punted(0x4850, [&](const PuntedPacket& packet) {
+      if (!told.exchange(true)) {
+        first.set_value(
+            {std::string(packet.frame), packet.tunnel_source, packet.tunnel_destination});
+      }
+      return PuntedReply{};
+    });
+    auto heard = first.get_future();
+    const std::string frame(64, 'x');
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    do {
+      sender.send({7, 4, source, destination}, [] { return std::string(64, 'y'); });
+      sender.send({7, 5, source, destination}, [frame] { return frame; });
+    } while (heard.wait_for(std::chrono::milliseconds(100)) != std::future_status::ready &&
+             std::chrono::steady_clock::now() < deadline);
+    ASSERT_TRUE(told);
+    const Heard found = heard.get();
+    EXPECT_EQ(found.frame, frame);
+    EXPECT_EQ(found.source, source);
+    EXPECT_EQ(found.destination, destination);
+  }
+}
+
+TEST_F(BridgeTest, DevicesOfAnyOfTheBridgesAreKnown) {
+  inside_.run([] { create_veth("theirs", "spare"); });
+  switch_.vsctl({"add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=netdev", "--",
+                 "add-port", "br-phy", "theirs"});
+  bridge_.ports().value();
+  for (const char* device : {"br-int", "br-phy", "theirs"}) {
+    EXPECT_TRUE(bridge_.has_device_at_hand(device)) << device;
+  }
+  for (const char* device : {"spare", "lo", ""}) {
+    EXPECT_FALSE(bridge_.has_device_at_hand(device)) << device;
+  }
+}
+
 TEST_F(BridgeTest, RevalidationIsWaitedFor) {
   const Flow flow = BridgeTest::flow(202, 0, "", "drop");
   bridge_.change_flows({add(flow)}).value();
