@@ -184,8 +184,8 @@ TEST_F(Paths, ChangesAreToldWithTheirCause) {
 
 TEST_F(Paths, WhatIsPinnedIsSaidToBe) {
   policy::PathPolicy policy;
-  policy[TrafficClass::interactive].pinned = {{.host = "hostA", .interface = "eth1"},
-                                              {.host = "hostB", .interface = "ens1"}};
+  policy[TrafficClass::interactive].pinned = {{.one = {.host = "hostA", .interface = "eth1"},
+                                               .other = {.host = "hostB", .interface = "ens1"}}};
   pair.run(5s);
   pair.apply(policy);
   pair.run(1s);
