@@ -20,7 +20,7 @@ json::object all_columns(const Interface& record) {
   json::object written = columns(record);
   written["cost"] = record.cost;  // the controller's, which an agent does not write
   written["label"] = record.label;
-  written["allowed"] = record.allowed;
+  if (record.allowed) written["allowed"] = *record.allowed;
   return written;
 }
 
