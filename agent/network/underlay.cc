@@ -1,8 +1,8 @@
 #include "agent/network/underlay.h"
 
 #include "overlay/datapath/datapath.h"
-#include "overlay/link/link.h"
 #include "overlay/link/ethtool.h"
+#include "overlay/link/link.h"
 
 #include <fmt/format.h>
 

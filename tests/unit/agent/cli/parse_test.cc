@@ -33,9 +33,9 @@ INSTANTIATE_TEST_SUITE_P(
                       "app start", "app stop", "policy", "policy set", "policy list",
                       "policy remove", "interface", "interface set", "interface list", "path",
                       "path pin", "path unpin", "path prefer", "path unprefer", "path forbid",
-                      "path permit", "path limit", "path policy", "path list",
-                      "path show", "path explain", "move", "task", "task list",
-                      "task show", "task cancel", "task resolve", "task remove", "task wait"));
+                      "path permit", "path limit", "path policy", "path list", "path show",
+                      "path explain", "move", "task", "task list", "task show", "task cancel",
+                      "task resolve", "task remove", "task wait"));
 
 struct Usage {
   const char* arguments;

@@ -176,13 +176,14 @@ TEST_F(PathCommands, NameWhatIsWrongInTheDatabase) {
 }
 
 TEST_F(PathCommands, InterfacesAreLabelledPricedAndDenied) {
-  EXPECT_EQ(checked("interface list").out,
-            "HOST   INTERFACE  ADDRESS             SPEED   MTU  STATE  LABEL  COST  USE\n"
-            "hostA  eth0       192.0.2.1     1000 Mbit/s  1500  up     -         0  as configured\n"
-            "hostA  eth0       2001:db8::1   1000 Mbit/s  1500  up     -         0  as configured\n"
-            "hostA  eth1       198.51.100.1  1000 Mbit/s  1500  up     fiber     0  as configured\n"
-            "hostB  eth0       192.0.2.2     1000 Mbit/s  1500  up     -         0  as configured\n"
-            "hostB  eth1       198.51.100.2  1000 Mbit/s  1500  up     -         0  as configured\n");
+  EXPECT_EQ(
+      checked("interface list").out,
+      "HOST   INTERFACE  ADDRESS             SPEED   MTU  STATE  LABEL  COST  USE\n"
+      "hostA  eth0       192.0.2.1     1000 Mbit/s  1500  up     -         0  as configured\n"
+      "hostA  eth0       2001:db8::1   1000 Mbit/s  1500  up     -         0  as configured\n"
+      "hostA  eth1       198.51.100.1  1000 Mbit/s  1500  up     fiber     0  as configured\n"
+      "hostB  eth0       192.0.2.2     1000 Mbit/s  1500  up     -         0  as configured\n"
+      "hostB  eth1       198.51.100.2  1000 Mbit/s  1500  up     -         0  as configured\n");
   const test::Ran set = checked("interface set hostA/eth0 --cost 10 --label wan --deny");
   EXPECT_THAT(set.out, AllOf(HasSubstr("2001:db8::1"), Not(HasSubstr("hostB"))));
   json::value listed = checked("interface list --json").json();

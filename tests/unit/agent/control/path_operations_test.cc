@@ -125,7 +125,7 @@ TEST_F(PathOperations, SayWhatIsOfAnInterfaceWithAllItsAddresses) {
   for (const Interface* one : interfaces("eth0")) {
     EXPECT_EQ(one->cost, 7);
     EXPECT_EQ(one->label, "wan");
-    EXPECT_FALSE(one->allowed);
+    EXPECT_EQ(one->allowed, false);
   }
   EXPECT_EQ(interfaces("eth0").size(), 2u);
   EXPECT_EQ(interfaces("eth1").front()->label, "");
@@ -135,7 +135,7 @@ TEST_F(PathOperations, SayWhatIsOfAnInterfaceWithAllItsAddresses) {
   ASSERT_TRUE(test::run(io, database.publish_interfaces("h1", {there[2]})));
   ASSERT_EQ(interfaces("eth0").size(), 2u);
   EXPECT_EQ(interfaces("eth0").front()->state, LinkState::absent);
-  ASSERT_TRUE(say("h1", "eth0", {.label = ""}));
+  ASSERT_TRUE(say("h1", "eth0", {.label = "", .allowed = std::optional<bool>()}));
   ASSERT_TRUE(test::run(io, database.publish_interfaces("h1", {there[2]})));
   EXPECT_TRUE(interfaces("eth0").empty()) << "nothing is said of it any more";
   EXPECT_EQ(say("h1", "eth7", {.cost = 1}).error().code, errc::no_such_file_or_directory);

@@ -187,7 +187,7 @@ TEST(RecordsTest, KeepAnInterfaceOfWhichTheControllerSaysSomethingWrong) {
   ASSERT_TRUE(parsed) << parsed.error().message;
   EXPECT_EQ(parsed->label, "");
   EXPECT_EQ(parsed->cost, 7);
-  EXPECT_FALSE(parsed->allowed);
+  EXPECT_EQ(parsed->allowed, false);
   EXPECT_THAT(parsed->problem,
               HasSubstr("column label: \"two words\" is not a label: 1 to 63 bytes "
                         "without a space; it is left out until that is mended"));

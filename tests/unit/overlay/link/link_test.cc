@@ -1,7 +1,7 @@
 #include "overlay/link/link.h"
 
-#include "overlay/link/monitor.h"
 #include "overlay/link/ethtool.h"
+#include "overlay/link/monitor.h"
 #include "overlay/link/tap.h"
 #include "tests/unit/overlay/link/devices.h"
 #include "tests/unit/overlay/link/net_namespace.h"

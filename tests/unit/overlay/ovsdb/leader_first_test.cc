@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
 #include <set>
 
 namespace homeport::overlay::ovsdb {
@@ -71,8 +72,9 @@ TEST(LeaderFirst, IsLookedForAgainMoreAndMoreSeldom) {
 
 TEST(LeaderFirst, FleetDoesNotComeBackAtOnce) {
   std::set<LeaderFirst::Time> moments;
-  for (std::uint32_t seed = 1; seed <= 100; ++seed) {
-    LeaderFirst server(true, kStart, seed);
+  std::mt19937 seeds(1);
+  for (int i = 0; i < 100; ++i) {
+    LeaderFirst server(true, kStart, seeds());
     server.look(false, server.again());
     server.look(true, kStart + 10s);
     moments.insert(server.again());
