@@ -80,8 +80,8 @@ class ProbeWire {
 
   /// Of all pairs that asks have come for; a pair that is silent for long may be left out.
   virtual policy::Result<std::vector<ProbesHeard>> heard() = 0;
-  /// Of those pairs that are the way of some host and class (Datapath::set_path()). Empty where the
-  /// datapath does not tell.
+  /// Of those pairs that are the way of some host and class (Datapath::set_path()); one that has
+  /// just become it is told of within a second or so. Empty where the datapath does not tell.
   virtual policy::Result<std::vector<WayUsed>> used() = 0;
 };
 

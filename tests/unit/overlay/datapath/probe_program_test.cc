@@ -101,7 +101,7 @@ TEST_P(ProbePrograms, WaysTellWhenTheyAreUsed) {
     // Probes are no use of it.
     ASSERT_TRUE(one.probe(way));
     ASSERT_TRUE(two.probe(back));
-    ASSERT_TRUE(one.used(way));
+    ASSERT_TRUE(eventually([&] { return one.used(way).has_value(); }));
     EXPECT_FALSE(one.used(way)->sent);
     // Otherwise its other end may have been heard by the way of the round before.
     if (!is_second) {
@@ -116,6 +116,7 @@ TEST_P(ProbePrograms, WaysTellWhenTheyAreUsed) {
     send(1, 2);
     EXPECT_TRUE(just_now(one.used(way)->sent));
     set_path(2, back);
+    ASSERT_TRUE(eventually([&] { return two.used(back).has_value(); }));
     send(2, 1);
     EXPECT_TRUE(just_now(one.used(way)->heard));
     EXPECT_TRUE(just_now(two.used(back)->sent));
