@@ -73,7 +73,8 @@ double rest_gap(System& system) {
 boost::json::object failure(const Candidate& candidate, const std::string& fault,
                             Clock::duration patience) {
   const auto system = candidate.make();
-  const double rest = rest_gap(*system);
+  boost::json::value rest;  // of each system, not of each failure
+  if (fault == "carrier") rest = rest_gap(*system);
   const auto traffic = system->start_traffic();
   traffic->wait_progress(kRest, 20s);
   const std::size_t interface = used_interface(*system, *traffic);
@@ -131,11 +132,9 @@ boost::json::object degradation(const std::string& fault, Clock::duration patien
           {"rest_gap_ms", nullptr}};
 }
 
-boost::json::object cost(std::size_t peers, std::chrono::seconds time) {
-  const ProbingCost found = probing_cost(peers, time);
+boost::json::object to_json(const ProbingCost& found) {
   return {{"who", "homeport"},
           {"fault", "cost"},
-          {"peers", peers},
           {"ways", found.ways},
           {"asks_per_second", found.asks_per_second},
           {"bytes_per_second", found.bytes_per_second},
@@ -182,7 +181,7 @@ int run(int argc, char** argv) {
   try {
     remove_abandoned_labs();
     if (cost_peers != 0) {
-      for (unsigned round = 0; round < rounds; ++round) print(cost(cost_peers, patience));
+      for (const ProbingCost& run : probing_cost(cost_peers, patience, rounds)) print(to_json(run));
       return 0;
     }
     for (unsigned round = 0; round < rounds; ++round) {

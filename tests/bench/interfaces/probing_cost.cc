@@ -59,7 +59,7 @@ Counted counted(Host& host) {
 
 }  // namespace
 
-ProbingCost probing_cost(std::size_t peers, std::chrono::seconds time) {
+std::vector<ProbingCost> probing_cost(std::size_t peers, std::chrono::seconds time, unsigned runs) {
   Lab lab("probing");
   for (std::size_t i = 0; i <= peers; ++i) {
     lab.add_host("host" + std::to_string(i), {.underlay = kUnderlay,
@@ -88,16 +88,21 @@ ProbingCost probing_cost(std::size_t peers, std::chrono::seconds time) {
         return known.size() == peers && std::all_of(known.begin(), known.end(), agreed);
       },
       60s, "all to agree", [&] { return json::serialize(known); });
-  let_pass(time);
-  const Counted before = counted(host);
-  const auto begin = Clock::now();
-  let_pass(time);
-  const Counted after = counted(host);
-  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  return {.ways = 4 * peers,
-          .asks_per_second = static_cast<double>(after.asks - before.asks) / seconds,
-          .bytes_per_second = static_cast<double>(after.bytes - before.bytes) / seconds,
-          .processor_share = (after.processor_seconds - before.processor_seconds) / seconds};
+  let_pass(4 * time);
+  std::vector<ProbingCost> all;
+  while (all.size() < runs) {
+    const Counted before = counted(host);
+    const auto begin = Clock::now();
+    let_pass(time);
+    const Counted after = counted(host);
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    all.push_back(
+        {.ways = 4 * peers,
+         .asks_per_second = static_cast<double>(after.asks - before.asks) / seconds,
+         .bytes_per_second = static_cast<double>(after.bytes - before.bytes) / seconds,
+         .processor_share = (after.processor_seconds - before.processor_seconds) / seconds});
+  }
+  return all;
 }
 
 }  // namespace homeport::lab

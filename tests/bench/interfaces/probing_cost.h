@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <vector>
 
 namespace homeport::lab {
 
@@ -14,7 +15,8 @@ struct ProbingCost {
 };
 
 /// Of one host, with so many others that have an application in common with it, two interfaces
-/// each. Nothing is sent by the applications. Measured for `time`, after as long to settle.
-ProbingCost probing_cost(std::size_t peers, std::chrono::seconds time);
+/// each. Nothing is sent by the applications. Measured `runs` times for `time`, after they have
+/// agreed and four times as long to settle.
+std::vector<ProbingCost> probing_cost(std::size_t peers, std::chrono::seconds time, unsigned runs);
 
 }  // namespace homeport::lab
