@@ -52,11 +52,7 @@ OpenVSwitchSystem::OpenVSwitchSystem(unsigned interval_ms) {
     auto vswitch = std::make_unique<OpenVSwitch>(
         hosts_.host(side), hosts_.directory() / ("ovs" + std::to_string(index(side))), "eth0",
         underlay(0));
-    vswitch->vsctl(
-        "add-br br-phy1 -- set Bridge br-phy1 datapath_type=netdev -- add-port br-phy1 eth1");
-    hosts_.host(side).ip("addr flush dev eth1");
-    hosts_.host(side).ip("addr add " + underlay(1) + " dev br-phy1");
-    hosts_.host(side).ip("link set br-phy1 up");
+    vswitch->add_underlay("br-phy1", "eth1", underlay(1));
     vswitch->vsctl(
         "add-br br-int -- set Bridge br-int datapath_type=netdev fail_mode=secure -- add-port "
         "br-int app0 -- set Interface app0 ofport_request=1");
