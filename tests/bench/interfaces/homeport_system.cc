@@ -48,6 +48,7 @@ bool settled(const json::value& of) {
 
 HomeportSystem::HomeportSystem(const HomeportOptions& options)
     : options_(options), lab_("interfaces") {
+  number_apart(own_name("underlay2"));
   for (const char* name : {"hostA", "hostB"}) {
     lab_.add_host(name, {.underlay = kUnderlay,
                          .memory_mib = 16,

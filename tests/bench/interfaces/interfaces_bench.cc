@@ -21,7 +21,7 @@
 namespace homeport::lab {
 namespace {
 
-constexpr std::uint64_t kRest = 500;  // records
+constexpr std::uint64_t kSome = 300;  // records
 constexpr std::chrono::milliseconds kDelay{20};
 constexpr unsigned kLossPercent = 2;
 
@@ -40,7 +40,7 @@ std::uint64_t received(const Namespace& host, std::size_t interface) {
 std::size_t used_interface(const System& system, Traffic& traffic) {
   const Namespace& host = system.host(Side::destination);
   const std::uint64_t before[] = {received(host, 0), received(host, 1)};
-  traffic.wait_progress(kRest, 20s);
+  traffic.wait_progress(kSome, 20s);
   return received(host, 0) - before[0] >= received(host, 1) - before[1] ? 0 : 1;
 }
 
@@ -64,7 +64,7 @@ double milliseconds(Clock::duration time) {
 
 double rest_gap(System& system) {
   const auto traffic = system.start_traffic();
-  traffic->wait_progress(2 * kRest, 20s);
+  traffic->wait_progress(2 * kSome, 20s);
   return traffic->finish();
 }
 
@@ -76,13 +76,13 @@ boost::json::object failure(const Candidate& candidate, const std::string& fault
   boost::json::value rest;  // of each system, not of each failure
   if (fault == "carrier") rest = rest_gap(*system);
   const auto traffic = system->start_traffic();
-  traffic->wait_progress(kRest, 20s);
+  traffic->wait_progress(kSome, 20s);
   const std::size_t interface = used_interface(*system, *traffic);
   const auto begin = Clock::now();
   begin_fault(fault, *system, interface);
   bool went_on = true;
   try {
-    traffic->wait_progress(kRest, patience);
+    traffic->wait_progress(kSome, patience);
   } catch (const Interrupted&) {
     throw;
   } catch (const LabFailure&) {
@@ -106,7 +106,7 @@ boost::json::object degradation(const std::string& fault, Clock::duration patien
   HomeportSystem system(options);
   const auto traffic = system.start_traffic();
   // Its state is long since settled when it begins.
-  traffic->wait_progress(4 * kRest, 20s);
+  traffic->wait_progress(5 * kSome, 20s);
   const std::size_t interface = used_interface(system, *traffic);
   const std::string before = system.path();
   const auto begin = Clock::now();

@@ -18,6 +18,7 @@ PlainHosts::PlainHosts() : directory_(fs::temp_directory_path() / own_name("inte
   for (std::size_t i : {0u, 1u}) {
     switches_[i] = std::make_unique<Switch>(own_name("underlay" + std::to_string(i)));
   }
+  number_apart(switches_[1]->inside().name());
   for (Side side : kSides) {
     const std::size_t at = index(side);
     hosts_[at] = std::make_unique<Namespace>(own_name(kNames[at]));
@@ -42,6 +43,13 @@ std::unique_ptr<Traffic> PlainHosts::start_datagrams() const {
   wait_answers(application(Side::source), kSinkAddress);
   return std::make_unique<DatagramTraffic>(application(Side::source), kSinkAddress,
                                            application(Side::destination), next_log(directory_));
+}
+
+void number_apart(const std::string& second_switch) {
+  // As many as it takes for its ports' numbers to begin behind those of a host's devices.
+  for (const char* device : {"apart0", "apart1", "apart2", "apart3"}) {
+    run_checked(words("ip -n " + second_switch + " link add " + device + " type bridge"));
+  }
 }
 
 void wait_answers(const Namespace& from, const std::string& address) {

@@ -56,6 +56,12 @@ class PlainHosts {
   std::vector<std::unique_ptr<Link>> application_links_;
 };
 
+/// Before hosts are connected to the second switch. The kernel tells at once that a device's
+/// carrier is lost where the number of the device differs from that of the one it stands on, its
+/// peer here; otherwise, as with a network card, at once or within a second, by whether the machine
+/// has had such news lately (net/core/link_watch.c). The numbers of all are to differ.
+void number_apart(const std::string& second_switch);
+
 /// Waits until the address answers a ping.
 void wait_answers(const Namespace& from, const std::string& address);
 
