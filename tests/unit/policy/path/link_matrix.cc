@@ -82,9 +82,10 @@ void LinkMatrix::run(Micros time) {
 
 double LinkMatrix::wrong_by(TrafficClass traffic) const {
   const auto ranked = rank(traffic, true_, {}, interactive());
+  // Not the first of them, which is a decision again.
+  const auto best = std::ranges::min(ranked, {}, &RankedPath::counted).counted;
   const RankedPath* chosen = find(ranked, choosers_[traffic].current());
-  return static_cast<double>(chosen->counted.count()) /
-         static_cast<double>(ranked.front().counted.count());
+  return static_cast<double>(chosen->counted.count()) / static_cast<double>(best.count());
 }
 
 }  // namespace homeport::policy
