@@ -97,7 +97,7 @@ std::vector<ProbingCost> probing_cost(std::size_t peers, std::chrono::seconds ti
     const Counted after = counted(host);
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     all.push_back(
-        {.ways = 4 * peers,
+        {.ways = 2 * peers,
          .asks_per_second = static_cast<double>(after.asks - before.asks) / seconds,
          .bytes_per_second = static_cast<double>(after.bytes - before.bytes) / seconds,
          .processor_share = (after.processor_seconds - before.processor_seconds) / seconds});

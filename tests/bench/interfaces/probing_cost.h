@@ -8,7 +8,7 @@
 namespace homeport::lab {
 
 struct ProbingCost {
-  std::size_t ways = 0;         ///< pairs of interfaces, to all peers
+  std::size_t ways = 0;         ///< pairs of interfaces at one switch, to all peers: what is asked
   double asks_per_second = 0;   ///< of this host, answered or not
   double bytes_per_second = 0;  ///< on its links, in both directions, whatever is on them
   double processor_share = 0;   ///< of one processor: the whole agent
