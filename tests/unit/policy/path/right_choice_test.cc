@@ -1,133 +1,15 @@
 // Over random matrices of links, measured by probes with all their noise, the path that is chosen
 // is within a tenth of the best there is, in each class.
-#include "policy/path/chooser.h"
-#include "policy/path/estimate.h"
-#include "policy/path/rank.h"
-#include "tests/unit/policy/path/paths.h"
+#include "tests/unit/policy/path/link_matrix.h"
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <map>
 #include <string>
 
 namespace homeport::policy {
 namespace {
 
 using namespace std::chrono_literals;
-
-// What a link is really like.
-struct TrueLink {
-  double rtt_us = 0;
-  double deviation_us = 0;  // of the round-trip time, exponentially distributed beyond its least
-  double loss = 0;          // of each direction
-  double bandwidth = 0;     // bit/s
-};
-
-TrueLink random_link(Random& random) {
-  std::uniform_real_distribution<double> share(0, 1);
-  TrueLink link;
-  link.rtt_us = 2000 * std::pow(50, share(random));  // 2 to 100 ms
-  link.deviation_us = link.rtt_us * share(random) / 10;
-  // Less than a packet in a thousand is not to be counted within seconds.
-  link.loss = chance(random, 0.6) ? 0 : 0.001 * std::pow(20, share(random));
-  link.bandwidth = 1e7 * std::pow(100, share(random));  // 10 to 1000 Mbit/s
-  return link;
-}
-
-// As a measurement without noise would have it.
-PathQuality truth(const TrueLink& link) {
-  PathQuality quality = carrying(Micros(std::lround(link.rtt_us + link.deviation_us)),
-                                 static_cast<LossPpm>(link.loss * kAllLost),
-                                 static_cast<std::uint64_t>(link.bandwidth));
-  // The mean deviation of an exponential distribution.
-  quality.variation = Micros(std::lround(link.deviation_us * 2 / std::exp(1)));
-  return quality;
-}
-
-// 20 probes and 1,000 packets a second, and a transfer each second.
-class Measured {
- public:
-  Measured(const TrueLink& link, unsigned seed) : link_(link), random_(seed) {}
-
-  void step(Micros now) {
-    std::exponential_distribution<double> beyond(1 / std::max(link_.deviation_us, 1.0));
-    estimator_.probe_sent(at(now));
-    if (!chance(random_, link_.loss) && !chance(random_, link_.loss)) {
-      estimator_.probe_answered(at(now), Micros(std::lround(link_.rtt_us + beyond(random_))));
-    }
-    sent_ += 50;
-    out_ += 50 - std::binomial_distribution<std::uint64_t>(50, link_.loss)(random_);
-    in_ += 50 - std::binomial_distribution<std::uint64_t>(50, link_.loss)(random_);
-    estimator_.counted(at(now), Counted::traffic, Direction::out, sent_, out_);
-    estimator_.counted(at(now), Counted::traffic, Direction::in, sent_, in_);
-    if (now % 1s == 0s) {
-      const double rate = link_.bandwidth * std::normal_distribution<double>(1, 0.03)(random_);
-      estimator_.transferred(at(now), Direction::out, static_cast<std::uint64_t>(rate / 8), 1s,
-                             true);
-    }
-  }
-  PathQuality quality(Micros now) const { return estimator_.quality(at(now)); }
-
- private:
-  TrueLink link_;
-  Random random_;
-  PathEstimator estimator_;
-  std::uint64_t sent_ = 0, out_ = 0, in_ = 0;
-};
-
-class Matrix {
- public:
-  explicit Matrix(unsigned seed) {
-    Random random(seed);
-    for (int first = 1; first <= 3; ++first) {
-      known_.first.ends.push_back(end_at("192.0.2." + std::to_string(first)));
-    }
-    for (int second = 1; second <= 2; ++second) {
-      known_.second.ends.push_back(end_at("198.51.100." + std::to_string(second)));
-    }
-    for (const PathCandidate& candidate : candidates(known_)) {
-      const TrueLink link = random_link(random);
-      links_.emplace(candidate.path, Measured(link, random()));
-      true_.first.reports.push_back({.path = candidate.path, .quality = truth(link)});
-    }
-    true_.first.ends = known_.first.ends;
-    true_.second.ends = known_.second.ends;
-  }
-
-  void run(Micros time) {
-    for (const Micros end = now_ + time; now_ < end; now_ += 50ms) {
-      known_.first.reports.clear();
-      for (auto& [path, link] : links_) {
-        link.step(now_);
-        known_.first.reports.push_back({.path = path, .quality = link.quality(now_)});
-      }
-      for (TrafficClass traffic : kTrafficClasses) {
-        choosers_[traffic].choose(at(now_), rank(traffic, known_, {}, interactive()), {}, true);
-      }
-    }
-  }
-
-  // How many times as long the chosen path takes as the best one.
-  double wrong_by(TrafficClass traffic) const {
-    const auto ranked = rank(traffic, true_, {}, interactive());
-    const RankedPath* chosen = find(ranked, choosers_[traffic].current());
-    return static_cast<double>(chosen->counted.count()) /
-           static_cast<double>(ranked.front().counted.count());
-  }
-
- private:
-  const std::optional<PathId>& interactive() const {
-    return choosers_[TrafficClass::interactive].current();
-  }
-
-  Conversation known_{{"hostA"}, {"hostB"}};
-  Conversation true_{{"hostA"}, {"hostB"}};
-  std::map<PathId, Measured> links_;
-  PerClass<Chooser> choosers_;
-  Micros now_{1s};
-};
 
 class RightChoice : public testing::TestWithParam<unsigned> {};
 
@@ -137,7 +19,7 @@ INSTANTIATE_TEST_SUITE_P(Seeds, RightChoice, testing::Range(0u, 10u));
 TEST_P(RightChoice, IsWithinATenthOfTheBest) {
   for (unsigned seed = 20 * GetParam(); seed < 20 * GetParam() + 20; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    Matrix matrix(seed);
+    LinkMatrix matrix(seed);
     matrix.run(30s);
     for (TrafficClass traffic : kTrafficClasses) {
       EXPECT_LE(matrix.wrong_by(traffic), 1.1) << to_string(traffic);
