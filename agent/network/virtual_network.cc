@@ -94,7 +94,9 @@ void VirtualNetwork::adopt() {
     view_.ways.try_emplace({path.vtep, path.traffic_class}, Way{path.local, path.remote});
   }
   for (const overlay::VtepAlias& alias : programmed->aliases) {
-    view_.aliases[alias.vtep].insert(alias.address);
+    if (alias_owners_.emplace(alias.address, alias.vtep).second) {
+      view_.aliases[alias.vtep].insert(alias.address);
+    }
   }
   std::set<std::pair<policy::Vni, policy::MacAddress>> been_here;
   for (const overlay::AddressEntry& entry : programmed->addresses) {
@@ -117,7 +119,9 @@ void VirtualNetwork::reconcile() {
   settle_views(any);
   settle_hearsay(any);
   view_.devices = devices_.all();
+  const auto networks = std::move(desired_.state.networks);
   desired_ = desired_state(database_.contents(), view_);
+  if (networks != desired_.state.networks) ++neighbors_version_;
   for (const auto& [name, own] : desired_.own) {
     if (own.is_here()) view_.been_here.insert(name);
   }
@@ -159,6 +163,7 @@ bool VirtualNetwork::update(const Changes& changes, std::set<std::string> applic
   look_for_devices(bindings);
   auto change = change_of(contents, view_, changes, applications, desired_);
   if (!change) return false;
+  if (!change->networks.empty() || !change->networks_gone.empty()) ++neighbors_version_;
   if (!change->empty()) {
     auto updated = datapath_.update(*change);
     report_mended();
@@ -298,11 +303,40 @@ void VirtualNetwork::use_way(const WayKey& key, const Way& way) {
 
 bool VirtualNetwork::set_aliases(const policy::IpAddress& vtep,
                                  std::set<policy::IpAddress> addresses) {
+  std::erase_if(addresses, [&](const policy::IpAddress& address) {
+    auto owner = alias_owners_.find(address);
+    return owner != alias_owners_.end() && owner->second != vtep && is_vtep(owner->second);
+  });
   std::set<policy::IpAddress>& known = view_.aliases[vtep];
   if (known == addresses) return false;
+  for (const policy::IpAddress& address : known) {
+    auto owner = alias_owners_.find(address);
+    if (owner != alias_owners_.end() && owner->second == vtep) alias_owners_.erase(owner);
+  }
+  for (const policy::IpAddress& address : addresses) {
+    auto [owner, is_new] = alias_owners_.try_emplace(address, vtep);
+    if (is_new || owner->second == vtep) continue;
+    view_.aliases[owner->second].erase(address);  // of a host that is gone
+    owner->second = vtep;
+  }
   known = std::move(addresses);
   due_ = true;
   return true;
+}
+
+bool VirtualNetwork::forget_ways(const policy::IpAddress& vtep) {
+  bool had =
+      std::erase_if(view_.ways, [&](const auto& way) { return way.first.first == vtep; }) > 0;
+  std::erase_if(alias_owners_, [&](const auto& owner) { return owner.second == vtep; });
+  if (auto aliases = view_.aliases.extract(vtep)) had = had || !aliases.mapped().empty();
+  due_ = due_ || had;
+  return had;
+}
+
+bool VirtualNetwork::is_vtep(const policy::IpAddress& address) const {
+  return std::ranges::any_of(database_.contents().hosts, [&](const auto& host) {
+    return std::ranges::count(host.second.vteps, address) > 0;
+  });
 }
 
 const MoveView* VirtualNetwork::move_of(const std::string& application) const {

@@ -68,13 +68,18 @@ class VirtualNetwork : public migration::Traffic {
 
   /// The VTEPs of the hosts that have an application of a network that is carried here.
   std::set<policy::IpAddress> neighbors() const;
+  /// Another number whenever they may be others.
+  std::uint64_t neighbors_version() const { return neighbors_version_; }
   /// The ways in use, of an earlier agent of this host to begin with.
   const std::map<WayKey, Way>& ways() const { return view_.ways; }
   /// What is sent to the host with that VTEP in that class takes this way from now on.
   void use_way(const WayKey& key, const Way& way);
-  /// The host with that VTEP has these underlay addresses beside it. True if that is news, which
-  /// the next reconcile() makes known to the datapath.
+  /// The host with that VTEP has these underlay addresses beside it, as far as no other host has
+  /// said so before. True if that is news, which the next reconcile() makes known to the datapath.
   bool set_aliases(const policy::IpAddress& vtep, std::set<policy::IpAddress> addresses);
+  /// Nobody looks after the ways to that host any more: from the next reconcile() on there is none
+  /// but that to its VTEP. True if there were others.
+  bool forget_ways(const policy::IpAddress& vtep);
 
   migration::Result<overlay::UniqueFd> provide(const std::string& application,
                                                const migration::PortSpec& port) override;
@@ -105,6 +110,7 @@ class VirtualNetwork : public migration::Traffic {
   void settle_views(std::set<std::string>& applications);
   void settle_hearsay(std::set<std::string>& applications);
   void adopt();
+  bool is_vtep(const policy::IpAddress& address) const;
   void report_alarms();
   void report_mended();
   void tell();
@@ -115,6 +121,7 @@ class VirtualNetwork : public migration::Traffic {
   /// `moves` and `been_here` are kept here. Bindings have been here that are, or have been since
   /// every host that may send to them knew it. Of the devices those of own bindings are right.
   LocalView view_;
+  std::map<policy::IpAddress, policy::IpAddress> alias_owners_;  ///< Of view_.aliases: the VTEPs.
   /// The taps that were made here, by application: they go even where its rows have gone first.
   std::map<std::string, std::set<std::string>> taps_;
   std::set<std::string> removed_;  ///< Taps that were deleted here, until the kernel says so.
@@ -123,6 +130,7 @@ class VirtualNetwork : public migration::Traffic {
   Desired desired_;                  ///< What was last applied, as change_of() leaves it.
   std::string not_applied_;          ///< What the datapath could not do of it.
   std::vector<std::string> problems_;
+  std::uint64_t neighbors_version_ = 0;
   bool due_ = false;  ///< desired_ is not what is programmed.
   bool programmed_ = false;
 };

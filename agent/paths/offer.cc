@@ -10,13 +10,20 @@ namespace homeport::agent {
 
 namespace {
 
-const Interface* row_of(const std::map<Uuid, Interface>& rows, const Interface& interface) {
-  auto row = std::ranges::find_if(rows, [&](const auto& item) {
-    const Interface& each = item.second;
-    return each.host == interface.host && each.name == interface.name &&
-           each.address == interface.address;
-  });
-  return row == rows.end() ? nullptr : &row->second;
+/// Of one host, of the rows of all.
+using Rows = std::map<std::pair<std::string, policy::IpAddress>, const Interface*>;
+
+Rows rows_of(const std::string& host, const std::map<Uuid, Interface>& all) {
+  Rows rows;
+  for (const auto& [uuid, row] : all) {
+    if (row.host == host) rows.emplace(std::pair(row.name, row.address), &row);
+  }
+  return rows;
+}
+
+const Interface* row_of(const Rows& rows, const Interface& interface) {
+  auto row = rows.find({interface.name, interface.address});
+  return row == rows.end() ? nullptr : row->second;
 }
 
 policy::PathEnd end_of(const Interface& interface, const Interface* row, bool default_route) {
@@ -58,8 +65,9 @@ Offer offer_of(const std::vector<Interface>& here, const std::map<Uuid, Interfac
   auto vtep = std::ranges::find(here, choice.vtep, &Interface::address);
   const std::string vtep_interface = vtep == here.end() ? std::string() : vtep->name;
   Offer offer;
+  const Rows own = here.empty() ? Rows() : rows_of(here.front().host, rows);
   for (const Interface& interface : here) {
-    const Interface* row = row_of(rows, interface);
+    const Interface* row = row_of(own, interface);
     policy::PathEnd end = end_of(interface, row, default_routes.contains(interface.name));
     std::string why = why_not(interface, row, configured(interface, choice, vtep_interface));
     if (why.empty()) {

@@ -29,10 +29,19 @@ namespace {
 constexpr auto kFirstRetry = 200ms;
 constexpr auto kLastRetry = 5s;
 
+enum class CalledBy { us, peer };
+
 struct Link {
-  Link(const asio::any_io_executor& executor, overlay::Channel stands)
-      : channel(std::move(stands)), wake(executor) {}
+  Link(const asio::any_io_executor& executor, overlay::Channel stands, CalledBy who)
+      : channel(std::move(stands)), called_by(who), wake(executor) {}
+
+  void close() {
+    channel.close();
+    wake.cancel();
+  }
+
   overlay::Channel channel;
+  CalledBy called_by;
   asio::steady_timer wake;
   std::optional<PathsSaid> next;  ///< what is to be sent
 };
@@ -71,13 +80,13 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
     return true;
   }
 
-  asio::awaitable<void> converse(overlay::Channel channel) {
+  asio::awaitable<void> converse(overlay::Channel channel, CalledBy who) {
+    if (ended) co_return;
     const std::string peer = channel.peer();
-    auto link = std::make_shared<Link>(context.executor, std::move(channel));
+    auto link = std::make_shared<Link>(context.executor, std::move(channel), who);
     std::list<std::shared_ptr<Link>>& all = links[peer];
     if (all.size() >= kMostChannels) {
-      all.front()->channel.close();
-      all.front()->wake.cancel();
+      all.front()->close();
       all.pop_front();
     }
     all.push_back(link);
@@ -89,10 +98,9 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
     context.connected(peer);
     while (true) {
       auto said = co_await link->channel.receive<PathsSaid>();
-      if (!said || !take(peer, *said)) break;
+      if (ended || !said || !take(peer, *said)) break;
     }
-    link->channel.close();
-    link->wake.cancel();
+    link->close();
     auto left = links.find(peer);
     if (left != links.end() && std::erase(left->second, link) > 0 && left->second.empty()) {
       links.erase(left);
@@ -102,6 +110,24 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
 
   bool wants(const std::string& peer, const Endpoint& endpoint) const {
     return peers.contains(peer) && std::ranges::count(context.endpoints_of(peer), endpoint) > 0;
+  }
+
+  /// Those that this host keeps to peers that are not wanted (any more).
+  void close_unwanted() {
+    for (const auto& [peer, all] : links) {
+      if (peers.contains(peer)) continue;
+      for (const std::shared_ptr<Link>& link : all) {
+        if (link->called_by == CalledBy::us) link->close();
+      }
+    }
+  }
+
+  void end() {
+    ended = true;
+    peers.clear();
+    for (const auto& [peer, all] : std::exchange(links, {})) {
+      for (const std::shared_ptr<Link>& link : all) link->close();
+    }
   }
 
   /// Keeps a channel to one endpoint of a peer, for as long as that is one.
@@ -115,10 +141,13 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
     std::string problem;
     while (wants(peer, endpoint)) {
       auto channel = co_await overlay::connect(context.tls, options, context.peer_check);
+      if (!wants(peer, endpoint)) break;
       if (channel) {
-        retry = kFirstRetry;
         problem.clear();
-        co_await converse(std::move(*channel));
+        const steady_clock::time_point begun = steady_clock::now();
+        co_await converse(std::move(*channel), CalledBy::us);
+        // Who closes what was just connected, would be called again and again.
+        if (steady_clock::now() - begun >= kLastRetry) retry = kFirstRetry;
       } else if (channel.error().message != problem) {
         problem = channel.error().message;
         log::info("no paths can be negotiated with {} by {} yet: {}", peer, to_string(endpoint),
@@ -131,6 +160,7 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
   }
 
   Context context;
+  bool ended = false;  ///< nobody is to be told of anything
   std::set<std::string> peers;
   std::set<std::pair<std::string, Endpoint>> kept;
   std::map<std::string, std::list<std::shared_ptr<Link>>> links;
@@ -138,11 +168,14 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
 
 PathChannels::PathChannels(Context context) : state_(std::make_shared<State>(std::move(context))) {}
 
-PathChannels::~PathChannels() = default;
+PathChannels::~PathChannels() {
+  state_->end();
+}
 
 void PathChannels::follow(const std::set<std::string>& peers) {
   State& state = *state_;
   state.peers = peers;
+  state.close_unwanted();
   for (const std::string& peer : peers) {
     if (state.context.host > peer) continue;
     for (const Endpoint& endpoint : state.context.endpoints_of(peer)) {
@@ -160,6 +193,13 @@ bool PathChannels::connected(const std::string& peer) const {
   return state_->links.contains(peer);
 }
 
+bool PathChannels::called_by(const std::string& peer) const {
+  auto links = state_->links.find(peer);
+  return links != state_->links.end() && std::ranges::any_of(links->second, [](const auto& link) {
+           return link->called_by == CalledBy::peer;
+         });
+}
+
 void PathChannels::say(const std::string& peer, const overlay::PathStatement& statement) {
   auto links = state_->links.find(peer);
   if (links == state_->links.end()) return;
@@ -173,7 +213,7 @@ void PathChannels::say(const std::string& peer, const overlay::PathStatement& st
 
 asio::awaitable<void> PathChannels::serve(overlay::Channel channel) {
   auto state = state_;
-  co_await state->converse(std::move(channel));
+  co_await state->converse(std::move(channel), CalledBy::peer);
 }
 
 }  // namespace homeport::agent

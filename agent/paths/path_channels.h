@@ -43,11 +43,15 @@ class PathChannels {
   static constexpr std::size_t kMostChannels = 8;
 
   explicit PathChannels(Context context);
+  /// Its channels close, and nothing of the context is called any more.
   ~PathChannels();
 
-  /// The peers to be connected to, as far as that is for this host to do.
+  /// The peers to be connected to, as far as that is for this host to do. The channels to others
+  /// close; not those that others have connected.
   void follow(const std::set<std::string>& peers);
   bool connected(const std::string& peer) const;
+  /// The peer has connected a channel, so it has to do with this host, whatever is known here.
+  bool called_by(const std::string& peer) const;
   /// If there is no channel, or it breaks, nobody hears it.
   void say(const std::string& peer, const overlay::PathStatement& statement);
   /// Serves a channel that a peer has connected, until it ends.

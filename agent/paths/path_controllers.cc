@@ -39,13 +39,17 @@ namespace {
 /// How often measurements are told to the negotiators even if nothing is news: they take what is
 /// not told for NegotiationSettings::own_fresh_for to be unknown.
 constexpr auto kMeasureInterval = 2s;
+/// Not of all peers at once, which would be long where there are hundreds.
+constexpr std::size_t kMeasureParts = 20;
 /// How often the kernel is asked for interfaces and routes, of which not every change is an event.
 constexpr auto kLookInterval = 5s;
 /// How often interfaces are looked at for their carrier, of which events come late
 /// (overlay/link/ethtool.h): what was sent by one without is lost until then.
 constexpr auto kCarrierInterval = 10ms;
-/// What many peers say at the same time is made known to the datapath together.
+/// What many peers say at the same time is made known to the datapath together: all of its state
+/// is computed for that, on which a tenth of the time is spent at most.
 constexpr auto kAliasesDelay = 10ms;
+constexpr int kAliasesShare = 10;
 
 Time steady_now() {
   return std::chrono::steady_clock::now();
@@ -79,6 +83,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     PathHistory history;
     asio::steady_timer look;
     std::optional<SystemTime> disconnected;  ///< none: never connected, or it is
+    std::optional<Time> unneeded;            ///< since when it is not needed; none: it is
     policy::PathPolicy policy;
     std::vector<overlay::ProbedWay> ways;
     std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
@@ -101,7 +106,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
         .disconnected =
             [this](const std::string& host) {
               if (Peer* peer = find(host)) peer->disconnected = system_now();
-              follow();
+              review_peers();
             },
         .heard = [this](const std::string& host,
                         overlay::PathStatement said) { heard(host, std::move(said)); }});
@@ -119,22 +124,51 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     return peer == peers.end() ? nullptr : peer->second.get();
   }
 
-  /// The host it has something to do with: the name of each by its VTEP.
-  std::map<std::string, policy::IpAddress> wanted() const {
+  /// The hosts there are, their VTEPs by name, as far as this one has to do with them or they say
+  /// that they have with it.
+  std::map<std::string, policy::IpAddress> wanted(Time now) {
     const std::set<policy::IpAddress> neighbors = context.network.neighbors();
     std::map<std::string, policy::IpAddress> hosts;
     for (const auto& [name, host] : context.database.contents().hosts) {
       const policy::IpAddress* vtep = vtep_towards(host, context.underlay.vtep);
       if (name == context.host || !vtep) continue;
-      if (neighbors.contains(*vtep) || channels->connected(name)) hosts.emplace(name, *vtep);
+      const bool needed = neighbors.contains(*vtep) || channels->called_by(name);
+      if (needed || lingers(name, now)) hosts.emplace(name, *vtep);
+      Peer* peer = find(name);
+      if (peer && needed) peer->unneeded.reset();
     }
     return hosts;
   }
 
+  /// Of one that is not needed.
+  bool lingers(const std::string& name, Time now) {
+    Peer* peer = find(name);
+    if (!peer) return false;
+    if (!peer->unneeded) peer->unneeded = now;
+    return now - *peer->unneeded < context.linger;
+  }
+
+  /// After a change of the database.
   void follow() {
     if (!context.network.programmed()) return;
     if (!looked) look_at_interfaces();
-    const std::map<std::string, policy::IpAddress> hosts = wanted();
+    if (!looked) return;
+    const Changes& changes = context.database.changes();
+    const bool first = !std::exchange(followed, true);
+    const bool all = first || changes.all;
+    auto concerns = [&](const char* table) { return all || changes.tables.contains(table); };
+    if (concerns(Interface::kTable)) offer_again();
+    if (concerns(PathPolicyRow::kTable)) ask_again();
+    if (concerns(Host::kTable) || neighbors_seen != context.network.neighbors_version()) {
+      review_peers();
+    }
+  }
+
+  /// Whoever this host has to do with may have changed.
+  void review_peers() {
+    if (ended || !followed) return;
+    neighbors_seen = context.network.neighbors_version();
+    const std::map<std::string, policy::IpAddress> hosts = wanted(steady_now());
     for (auto peer = peers.begin(); peer != peers.end();) {
       auto host = hosts.find(peer->first);
       const bool stays = host != hosts.end() && host->second == peer->second->vtep;
@@ -144,20 +178,30 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (const auto& [name, vtep] : hosts) {
       names.insert(name);
       if (!find(name)) begin_with(name, vtep);
-      Peer& peer = *peers.at(name);
-      policy::PathPolicy policy = path_policy(context.database.contents(), context.host, name);
-      if (policy == peer.policy) continue;
-      peer.policy = policy;
-      tell(peer, overlay::PolicyIs{std::move(policy)});
     }
     channels->follow(names);
-    offer_again();
+  }
+
+  /// What the controller asks for may have changed.
+  void ask_again() {
+    for (auto& [name, peer] : peers) ask(*peer);
+  }
+
+  void ask(Peer& peer) {
+    policy::PathPolicy policy = path_policy(context.database.contents(), context.host, peer.name);
+    if (policy != peer.policy) {
+      peer.policy = policy;
+      tell(peer, overlay::PolicyIs{std::move(policy)});
+    } else {
+      follow_ways(peer, steady_now());  // how fast a failure is to be found
+    }
   }
 
   using Peers = std::map<std::string, std::unique_ptr<Peer>>;
 
   Peers::iterator forget(Peers::iterator peer) {
     if (probing) probing->forget(peer->first);
+    if (context.network.forget_ways(peer->second->vtep)) program_soon();
     return peers.erase(peer);
   }
 
@@ -168,18 +212,24 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (const TrafficClass traffic : policy::kTrafficClasses) {
       auto way = context.network.ways().find({vtep, traffic});
       if (way == context.network.ways().end()) continue;
-      const auto& [local, remote] = way->second;
+      const auto [local, remote] = way->second;
+      if (!std::ranges::count(offer.ends, local, &policy::PathEnd::address)) {
+        // Its interface has gone while there was no agent, and the peer may not say anything.
+        context.network.use_way({vtep, traffic}, {context.underlay.vtep, vtep});
+        continue;
+      }
       const policy::PathId path = side == policy::Side::first ? policy::PathId{local, remote}
                                                               : policy::PathId{remote, local};
       found.paths[traffic] = path;
       peer.history.found(traffic, path);
     }
     tell(peer, std::move(found));
+    ask(peer);
     tell(peer, overlay::OffersEnds{offer.ends});
   }
 
   void connected(const std::string& host) {
-    if (!find(host)) follow();
+    if (!find(host)) review_peers();
     Peer* peer = find(host);
     if (!peer) return;
     peer->disconnected.reset();
@@ -228,20 +278,13 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   void follow_ways(Peer& peer, Time now) {
     const policy::Conversation known = peer.negotiator.conversation(now);
     const policy::Side side = policy::side_of(context.host, peer.name);
-    std::set<policy::IpAddress> addresses =
-        addresses_of(known.at(policy::other(side)), known.at(side));
+    std::set<policy::IpAddress> addresses = addresses_of(known.at(policy::other(side)), own);
     addresses.erase(peer.vtep);
     // An agent that has not heard yet keeps what was known before it was started.
     const bool has_heard = !known.at(policy::other(side)).ends.empty();
-    if (has_heard && context.network.set_aliases(peer.vtep, std::move(addresses))) {
-      aliases.expires_after(kAliasesDelay);
-      aliases.async_wait([weak = weak_from_this()](boost::system::error_code later) {
-        auto self = weak.lock();
-        if (!later && self) self->context.network.reconcile();
-      });
-    }
+    if (has_heard && context.network.set_aliases(peer.vtep, std::move(addresses))) program_soon();
     if (!probing) return;
-    std::vector<overlay::ProbedWay> ways = ways_of(known, side, peer.negotiator, fast());
+    std::vector<overlay::ProbedWay> ways = ways_of(known, side, own, peer.negotiator, fast());
     peer.unrouted.clear();
     std::erase_if(ways, [&](const overlay::ProbedWay& way) {
       if (leaves_by_its_interface(way.pair)) return false;
@@ -253,6 +296,21 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (ways == peer.ways) return;
     peer.ways = ways;
     probing->follow(peer.name, std::move(ways));
+  }
+
+  /// The aliases.
+  void program_soon() {
+    if (std::exchange(programs_soon, true)) return;
+    aliases.expires_after(aliases_delay);
+    aliases.async_wait([weak = weak_from_this()](boost::system::error_code failed) {
+      auto self = weak.lock();
+      if (failed || !self || self->ended) return;
+      self->programs_soon = false;
+      const Time begun = steady_now();
+      self->context.network.reconcile();
+      self->aliases_delay =
+          std::max<Time::duration>(kAliasesDelay, (steady_now() - begun) * kAliasesShare);
+    });
   }
 
   std::vector<policy::PathReport> reports_of(const Peer& peer) const {
@@ -290,21 +348,33 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       return;
     }
     interfaces = std::move(*here);
+    own.clear();
+    for (const Interface& each : interfaces) own.insert(each.address);
     default_routes = std::move(*leave);
     looked = true;
     routed.clear();  // routes are looked at as often
-    offer_again();
+    const bool other = make_offer();
+    route_by_source();  // of which other tables may have changed, too
+    if (other) tell_offer();
   }
 
-  /// After what it is made from has changed, or may have.
-  void offer_again() {
+  /// After what it is made from has changed, or may have. True if that makes a difference to peers.
+  bool make_offer() {
     Offer now = offer_of(interfaces, context.database.contents().interfaces, context.underlay,
                          default_routes);
     const bool other = now.ends != offer.ends;
     offer = std::move(now);
-    route_by_source();
-    if (!other) return;
+    return other;
+  }
+
+  void tell_offer() {
     for (auto& [name, peer] : peers) tell(*peer, overlay::OffersEnds{offer.ends});
+  }
+
+  void offer_again() {
+    if (!make_offer()) return;
+    route_by_source();
+    tell_offer();
   }
 
   /// With one interface there is nothing to choose from, and the host's routing is left alone.
@@ -317,9 +387,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (addresses.size() > 1) has_routed = true;
     if (!has_routed) return;
     auto kept = overlay::keep_source_routes({}, addresses);
-    if (kept || kept.error().message == routing_problem) return;
-    routing_problem = kept.error().message;
-    log::warn("{}", routing_problem);
+    if (kept && *kept) routed.clear();
+    const std::string problem = kept ? std::string() : kept.error().message;
+    if (problem == std::exchange(routing_problem, problem) || problem.empty()) return;
+    log::warn("{}", problem);
   }
 
   /// An interface that has lost its carrier is told of before anything else is asked for.
@@ -334,7 +405,9 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (Interface& each : interfaces) {
       if (each.name == name) each.state = LinkState::down;
     }
-    offer_again();
+    if (!make_offer()) return;
+    tell_offer();
+    route_by_source();
   }
 
   asio::awaitable<void> keep_watching_carriers() {
@@ -342,6 +415,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       // With one interface there is nothing to change over to.
       const bool choice = offer.ends.size() > 1 && !peers.empty();
       co_await overlay::pause(choice ? kCarrierInterval : kMeasureInterval);
+      if (ended) co_return;
       if (!choice) continue;
       std::set<std::string> names;
       for (const policy::PathEnd& end : offer.ends) names.insert(end.interface);
@@ -353,11 +427,15 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   asio::awaitable<void> keep_measuring() {
+    std::string last;
     while (true) {
-      co_await overlay::pause(kMeasureInterval);
-      if (!probing) co_return;
-      for (auto& [name, peer] : peers) {
-        tell(*peer, overlay::HasMeasured{reports_of(*peer)});
+      co_await overlay::pause(kMeasureInterval / kMeasureParts);
+      if (ended || !probing) co_return;
+      for (std::size_t n = (peers.size() + kMeasureParts - 1) / kMeasureParts; n > 0; --n) {
+        auto next = peers.upper_bound(last);
+        if (next == peers.end()) next = peers.begin();
+        last = next->first;
+        measured(last);
       }
     }
   }
@@ -365,8 +443,19 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   asio::awaitable<void> keep_looking() {
     while (true) {
       co_await overlay::pause(kLookInterval);
-      if (looked) look_at_interfaces();
+      if (ended) co_return;
+      if (!followed) continue;
+      look_at_interfaces();
+      review_peers();  // a device of an application is no change of the database
     }
+  }
+
+  void end() {
+    ended = true;
+    peers.clear();
+    aliases.cancel();
+    channels.reset();
+    probing.reset();
   }
 
   PathsSnapshot snapshot(const std::string& wanted) const {
@@ -389,15 +478,21 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   Context context;
+  bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
   Peers peers;
+  bool followed = false;              ///< the database, for the first time
+  std::uint64_t neighbors_seen = 0;   ///< VirtualNetwork::neighbors_version()
   std::vector<Interface> interfaces;  ///< of this host, as the kernel had them last
+  std::set<policy::IpAddress> own;    ///< their addresses
   std::set<std::string> default_routes;
   bool looked = false;
   std::map<overlay::ProbePair, bool> routed;  ///< See leaves_by_its_interface().
   Offer offer;
   asio::steady_timer aliases;
+  bool programs_soon = false;  ///< it runs
+  Time::duration aliases_delay = kAliasesDelay;
   bool has_routed = false;  ///< There has been more than one interface.
   std::string routing_problem;
 };
@@ -413,7 +508,9 @@ PathControllers::PathControllers(Context context)
   }
 }
 
-PathControllers::~PathControllers() = default;
+PathControllers::~PathControllers() {
+  state_->end();
+}
 
 void PathControllers::follow() {
   state_->follow();

@@ -18,6 +18,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -36,9 +37,13 @@ class PathControllers {
     overlay::TlsContext tls;
     overlay::PeerCheck peer_check;
     overlay::Timeouts timeouts;
+    /// How long the ways to a host are looked after once no application of a network that is
+    /// carried here is there any more: hosts that have not heard of a move send there that long.
+    std::chrono::seconds linger{300};
   };
 
   explicit PathControllers(Context context);
+  /// Nothing of the context is used any more.
   ~PathControllers();
 
   /// After the network has followed a change of the database.

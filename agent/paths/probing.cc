@@ -8,7 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <unistd.h>
+#include <fcntl.h>
 #include <algorithm>
 #include <random>
 #include <utility>
@@ -19,8 +19,6 @@ namespace asio = boost::asio;
 namespace log = overlay::log;
 using policy::Time;
 
-namespace {}  // namespace
-
 struct Probing::State : std::enable_shared_from_this<State> {
   State(asio::any_io_executor executor, std::unique_ptr<overlay::ProbeWire> probes,
         std::function<void(const std::string&)> tell)
@@ -28,7 +26,7 @@ struct Probing::State : std::enable_shared_from_this<State> {
         news(std::move(tell)),
         prober({}, std::random_device{}()),
         timer(executor),
-        answers(executor, ::dup(wire->answers_fd())) {}
+        answers(executor, ::fcntl(wire->answers_fd(), F_DUPFD_CLOEXEC, 0)) {}
 
   static Time now() { return std::chrono::steady_clock::now(); }
 
@@ -73,7 +71,7 @@ struct Probing::State : std::enable_shared_from_this<State> {
   }
 
   asio::awaitable<void> keep_looking() {
-    while (true) {
+    while (wire) {
       look();
       boost::system::error_code sooner;
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, sooner));
@@ -81,14 +79,21 @@ struct Probing::State : std::enable_shared_from_this<State> {
   }
 
   asio::awaitable<void> keep_listening() {
-    while (true) {
+    while (wire) {
       co_await answers.async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);
+      if (!wire) co_return;
       wire->take_answers([this](const overlay::ProbeAnswer& answer) { prober.answered(answer); });
       wake();
     }
   }
 
-  std::unique_ptr<overlay::ProbeWire> wire;
+  void end() {
+    wire.reset();
+    timer.cancel();
+    answers.cancel();
+  }
+
+  std::unique_ptr<overlay::ProbeWire> wire;  ///< none: it has ended
   std::function<void(const std::string&)> news;
   overlay::Prober prober;
   asio::steady_timer timer;
@@ -109,7 +114,9 @@ Probing::Probing(asio::any_io_executor executor, std::unique_ptr<overlay::ProbeW
   }(state_));
 }
 
-Probing::~Probing() = default;
+Probing::~Probing() {
+  state_->end();
+}
 
 void Probing::follow(const std::string& peer, std::vector<overlay::ProbedWay> ways) {
   state_->prober.follow(peer, std::move(ways), State::now());

@@ -20,6 +20,7 @@ class Probing {
   /// `news`: something is known otherwise than before of the ways to that peer.
   Probing(boost::asio::any_io_executor executor, std::unique_ptr<overlay::ProbeWire> wire,
           std::function<void(const std::string& peer)> news);
+  /// The wire goes with it, and there is no news any more.
   ~Probing();
 
   /// See Prober::follow().

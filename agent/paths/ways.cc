@@ -14,20 +14,23 @@ T least_known(T one, T other) {
 
 }  // namespace
 
-std::set<policy::IpAddress> addresses_of(const policy::Party& peer, const policy::Party& self) {
+std::set<policy::IpAddress> addresses_of(const policy::Party& peer,
+                                         const std::set<policy::IpAddress>& own) {
   std::set<policy::IpAddress> addresses;
   for (const policy::PathEnd& end : peer.ends) {
-    if (policy::is_unicast_beyond_link(end.address)) addresses.insert(end.address);
+    if (policy::is_unicast_beyond_link(end.address) && !own.contains(end.address)) {
+      addresses.insert(end.address);
+    }
   }
-  for (const policy::PathEnd& end : self.ends) addresses.erase(end.address);
   return addresses;
 }
 
 std::vector<overlay::ProbedWay> ways_of(const policy::Conversation& known, policy::Side side,
+                                        const std::set<policy::IpAddress>& own,
                                         const overlay::PathNegotiator& negotiator,
                                         const policy::PerClass<bool>& fast) {
   const policy::Side there = policy::other(side);
-  const std::set<policy::IpAddress> theirs = addresses_of(known.at(there), known.at(side));
+  const std::set<policy::IpAddress> theirs = addresses_of(known.at(there), own);
   std::vector<overlay::ProbedWay> ways;
   for (const policy::PathCandidate& candidate : policy::candidates(known)) {
     const policy::PathId& path = candidate.path;

@@ -104,7 +104,7 @@ struct PeerPathsSnapshot {
 
 struct PathsSnapshot {
   std::vector<PathEndSnapshot> ends;     ///< This host's, those that it does not offer included.
-  std::vector<PeerPathsSnapshot> peers;  ///< Hosts with an application in common with this one.
+  std::vector<PeerPathsSnapshot> peers;  ///< Hosts that this one has to do with, or had lately.
 };
 
 }  // namespace homeport::agent

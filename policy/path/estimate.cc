@@ -88,7 +88,9 @@ Time PathEstimator::dead_at() const {
 
 Micros PathEstimator::age(Time now) const {
   const std::optional<Time>& latest = dead(now) ? sent_ : heard_;
-  return latest ? std::chrono::duration_cast<Micros>(now - *latest) : Micros(0);
+  // What the kernel has noted may be later than the moment that somebody has looked at the clock.
+  return latest ? std::max(std::chrono::duration_cast<Micros>(now - *latest), Micros(0))
+                : Micros(0);
 }
 
 std::optional<Micros> PathEstimator::silent_for(Time now) const {

@@ -14,6 +14,7 @@ using boost::asio::ip::tcp;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
 using namespace std::chrono_literals;
@@ -35,6 +36,7 @@ TEST(Config, HasDefaultsForAllButTwoKeys) {
   EXPECT_EQ(config.database.probe_interval, 5s);
   EXPECT_EQ(config.tls.private_key, "/etc/homeport/pki/host.key");
   EXPECT_EQ(config.underlay.vtep, make_address("192.0.2.1"));
+  EXPECT_THAT(config.underlay.interfaces, IsEmpty());
   EXPECT_EQ(config.underlay.vxlan_device, "homeport0");
   EXPECT_EQ(config.underlay.vxlan_port, 4790);
   EXPECT_EQ(config.underlay.receive, "fast");
@@ -64,6 +66,7 @@ private_key = "/p/k.pem"
 
 [underlay]
 vtep = "2001:db8::1"
+interfaces = ["eth1", "wan*", "ib?"]
 vxlan_device = "vx1"
 vxlan_port = 4789
 receive = "filtered"
@@ -105,6 +108,7 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.tls.certificate, "/p/c.pem");
   EXPECT_EQ(config.tls.private_key, "/p/k.pem");
   EXPECT_EQ(config.underlay.vtep, make_address("2001:db8::1"));
+  EXPECT_THAT(config.underlay.interfaces, ElementsAre("eth1", "wan*", "ib?"));
   EXPECT_EQ(config.underlay.vxlan_device, "vx1");
   EXPECT_EQ(config.underlay.vxlan_port, 4789);
   EXPECT_EQ(config.underlay.receive, "filtered");
@@ -195,6 +199,7 @@ TEST(Config, IsWrittenAsItIsRead) {
   for (const std::string& text :
        {std::string(kLeast), std::string(kLeast) +
                                  "listen.control = [\"[2001:db8::1]:1\", \"10.0.0.1:2\"]\n"
+                                 "underlay.interfaces = [\"eth1\", \"wan*\"]\n"
                                  "directories.guest_cgroup = \"\"\n"
                                  "directories.state = '/a\"b\\c'\n"
                                  "limits.dead_peer_s = 2.5\n"}) {
@@ -251,6 +256,12 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"underlay.vxlan_device = \"sixteen-letters-\"", "underlay.vxlan_device",
               "no name for a device"},
         Wrong{"underlay.vxlan_device = \"a/b\"", "underlay.vxlan_device", "no name"},
+        Wrong{"underlay.interfaces = [\"eth1\", \"a/b\"]", "underlay.interfaces",
+              "\"a/b\" is no name"},
+        Wrong{"underlay.interfaces = [\"\"]", "underlay.interfaces", "is no name"},
+        Wrong{"underlay.interfaces = [\"sixteen-letters-\"]", "underlay.interfaces",
+              "1 to 15 characters"},
+        Wrong{"underlay.interfaces = \"eth1\"", "underlay.interfaces", "must be a list"},
         Wrong{"datapath.kind = \"xdp\"", "datapath.kind", "ebpf"},
         Wrong{"datapath.bridge = \"a/b\"", "datapath.bridge", "no name"},
         Wrong{"datapath.database = \"db.sock\"", "datapath.database", "absolute path"},

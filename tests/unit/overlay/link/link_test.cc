@@ -72,6 +72,24 @@ TEST(LinkSpeed, IsWhatTheDriverTells) {
   });
 }
 
+TEST(Carrier, IsAsTheOtherEndHasIt) {
+  NetNamespace host;
+  host.run([] {
+    create_veth("nic", "peer");
+    EXPECT_FALSE(has_carrier("nic").value()) << "it is down";
+    set_link_up("nic", true).value();
+    EXPECT_FALSE(has_carrier("nic").value()) << "its other end is";
+    set_link_up("peer", true).value();
+    EXPECT_TRUE(has_carrier("nic").value());
+    set_link_up("peer", false).value();
+    EXPECT_FALSE(has_carrier("nic").value()) << "at once";
+    EXPECT_TRUE(has_carrier("lo").value());
+    const auto none = has_carrier("none");
+    EXPECT_EQ(none.error().code, boost::system::errc::no_such_device);
+    EXPECT_THAT(none.error().message, HasSubstr("none"));
+  });
+}
+
 TEST(Links, VethInsideOneNamespaceHasItsPeerHere) {
   NetNamespace host;
   host.run([] {

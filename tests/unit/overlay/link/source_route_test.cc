@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -134,6 +135,24 @@ TEST_F(SourceRoutes, OfADeviceThatIsGoneAreForgotten) {
   EXPECT_TRUE(keep(all()));
   host_.shell("! ip rule | grep 198.51.100.1 && ! ip -6 rule | grep 2001:db8:2::1");
   EXPECT_FALSE(keep(all()));
+}
+
+TEST_F(SourceRoutes, DefaultRoutesLeaveByTheDevicesThatTheMainTableNames) {
+  using Devices = std::set<std::string>;
+  auto devices = [this] { return host_.run([] { return default_route_devices().value(); }); };
+  EXPECT_EQ(devices(), (Devices{"nic1", "nic2"}));
+  host_.shell("ip route add 0.0.0.0/1 dev nic3 && ip route add default dev nic3 table 77");
+  EXPECT_EQ(devices(), (Devices{"nic1", "nic2"})) << "neither of these is one";
+  host_.shell("ip route del default via 198.51.100.254");
+  EXPECT_EQ(devices(), (Devices{"nic1", "nic2"})) << "of IPv6 there is still one";
+  host_.shell("ip -6 route del default via 2001:db8:2::ff");
+  EXPECT_EQ(devices(), (Devices{"nic1"}));
+  host_.shell(
+      "ip -6 route flush default && ip route flush default &&"
+      "ip route add default nexthop via 198.51.100.254 dev nic2 nexthop via 192.0.2.254 dev nic3");
+  EXPECT_EQ(devices(), (Devices{"nic2", "nic3"})) << "one route by two";
+  host_.shell("ip route del default && ip route add unreachable default");
+  EXPECT_EQ(devices(), Devices{});
 }
 
 }  // namespace

@@ -73,6 +73,30 @@ TEST_F(Flapping, APathWhoseQualityComesAndGoesIsDamped) {
   EXPECT_EQ(hosts.uses(Side::first, kClass), slower);
 }
 
+TEST_F(Flapping, APathThatAllClassesLeaveBecauseItIsWorseHasFailedOnce) {
+  hosts.truth[slower] = policy::carrying(500ms);  // so much slower that bulk is on the same one
+  hosts.measure_both();
+  hosts.run(5s);
+  for (const TrafficClass traffic : policy::kTrafficClasses) {
+    ASSERT_EQ(hosts.uses(Side::first, traffic), faster);
+  }
+  hosts.truth[faster] = policy::carrying(5s);
+  hosts.measure_both();
+  hosts.run(2s);
+  for (const TrafficClass traffic : policy::kTrafficClasses) {
+    EXPECT_EQ(hosts.uses(Side::first, traffic), slower);
+  }
+  const policy::FlapHistory& flaps = hosts.host(Side::first).flaps();
+  EXPECT_GT(flaps.penalty(faster, hosts.now()), 900);
+  EXPECT_LE(flaps.penalty(faster, hosts.now()), 1000);
+  EXPECT_FALSE(flaps.damped(faster, hosts.now()));
+  // So it is taken again as soon as it is better.
+  hosts.truth[faster] = policy::carrying(10ms);
+  hosts.measure_both();
+  hosts.run(5s);
+  EXPECT_EQ(hosts.uses(Side::first, kClass), faster);
+}
+
 TEST_F(Flapping, TheOnlyPathIsUsedHoweverOftenItFails) {
   hosts.offer(Side::first, {policy::end_at("192.0.2.1")});
   for (int i = 0; i < 5; ++i) {

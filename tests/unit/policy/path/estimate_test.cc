@@ -154,6 +154,14 @@ TEST(PathEstimator, ForgetsWhenNobodyProbes) {
   EXPECT_EQ(down.quality(), PathQuality()) << "nor down";
 }
 
+TEST(PathEstimator, IsNeverOfALaterTime) {
+  PathEstimator path;
+  path.probe_sent(at(1s));
+  path.probe_answered(at(1s + 2ms), 2ms);
+  EXPECT_EQ(path.age(at(1s + 1ms)), Micros(0)) << "by a clock that was looked at before";
+  EXPECT_EQ(path.age(at(1s + 5ms)), Micros(3ms));
+}
+
 TEST(PathEstimator, ForgetsEachValueInItsTime) {
   Probed probed(10ms);
   probed.path.path_mtu(at(1s), 1400);
