@@ -98,7 +98,9 @@ std::string standing(const json::value& path) {
 
 std::string list_of(const json::value& paths) {
   if (paths.at("peers").as_array().empty()) {
-    return "No other host has an application in common with this one: no paths are needed.\n";
+    return "Nothing to choose: no other host has an application in common with this one, or all "
+           "have one "
+           "interface.\n";
   }
   Table table(
       {{"PEER"}, {"CLASS"}, {"FROM"}, {"TO"}, {"RTT", true}, {"LOSS", true}, {"STATE"}, {"SINCE"}});

@@ -108,6 +108,13 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
     }
   }
 
+  bool called_by(const std::string& peer) const {
+    auto with = links.find(peer);
+    return with != links.end() && std::ranges::any_of(with->second, [](const auto& link) {
+             return link->called_by == CalledBy::peer;
+           });
+  }
+
   bool wants(const std::string& peer, const Endpoint& endpoint) const {
     return peers.contains(peer) && std::ranges::count(context.endpoints_of(peer), endpoint) > 0;
   }
@@ -140,6 +147,11 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
     steady_clock::duration retry = kFirstRetry;
     std::string problem;
     while (wants(peer, endpoint)) {
+      if (context.host > peer) {
+        co_await overlay::pause(context.others_turn);
+        if (!wants(peer, endpoint)) break;
+        if (called_by(peer)) continue;
+      }
       auto channel = co_await overlay::connect(context.tls, options, context.peer_check);
       if (!wants(peer, endpoint)) break;
       if (channel) {
@@ -177,7 +189,6 @@ void PathChannels::follow(const std::set<std::string>& peers) {
   state.peers = peers;
   state.close_unwanted();
   for (const std::string& peer : peers) {
-    if (state.context.host > peer) continue;
     for (const Endpoint& endpoint : state.context.endpoints_of(peer)) {
       if (!state.kept.emplace(peer, endpoint).second) continue;
       overlay::spawn_service(
@@ -194,10 +205,7 @@ bool PathChannels::connected(const std::string& peer) const {
 }
 
 bool PathChannels::called_by(const std::string& peer) const {
-  auto links = state_->links.find(peer);
-  return links != state_->links.end() && std::ranges::any_of(links->second, [](const auto& link) {
-           return link->called_by == CalledBy::peer;
-         });
+  return state_->called_by(peer);
 }
 
 void PathChannels::say(const std::string& peer, const overlay::PathStatement& statement) {

@@ -10,6 +10,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include <chrono>
 #include <cstddef>
 #include <functional>
 #include <memory>
@@ -22,7 +23,8 @@ namespace homeport::agent {
 /// Session of the control channels on which paths are negotiated.
 inline constexpr const char* kPathsSession = "paths";
 
-/// Used on the control executor only. The host whose name sorts first connects.
+/// Used on the control executor only. Of two hosts that want to the one whose name sorts first
+/// connects; the other does when that one has not.
 class PathChannels {
  public:
   struct Context {
@@ -31,6 +33,8 @@ class PathChannels {
     overlay::TlsContext tls;
     overlay::PeerCheck peer_check;
     overlay::Timeouts timeouts;
+    /// How long the host whose name sorts first is waited for.
+    std::chrono::milliseconds others_turn{2000};
     std::function<std::vector<Endpoint>(const std::string& host)> endpoints_of;
     /// A channel to the peer stands.
     std::function<void(const std::string& peer)> connected;
@@ -46,7 +50,7 @@ class PathChannels {
   /// Its channels close, and nothing of the context is called any more.
   ~PathChannels();
 
-  /// The peers to be connected to, as far as that is for this host to do. The channels to others
+  /// The peers to be connected to. The channels to others
   /// close; not those that others have connected.
   void follow(const std::set<std::string>& peers);
   bool connected(const std::string& peer) const;

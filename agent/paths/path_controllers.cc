@@ -174,10 +174,18 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       const bool stays = host != hosts.end() && host->second == peer->second->vtep;
       peer = stays ? std::next(peer) : forget(peer);
     }
-    std::set<std::string> names;
     for (const auto& [name, vtep] : hosts) {
-      names.insert(name);
       if (!find(name)) begin_with(name, vtep);
+    }
+    connect_peers();
+  }
+
+  /// A host that has no choice leaves it to those that have one: where neither has, there is
+  /// nothing to negotiate.
+  void connect_peers() {
+    std::set<std::string> names;
+    for (const auto& [name, peer] : peers) {
+      if (has_choice) names.insert(name);
     }
     channels->follow(names);
   }
@@ -364,11 +372,13 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
                          default_routes);
     const bool other = now.ends != offer.ends;
     offer = std::move(now);
+    has_choice = has_choice || offer.ends.size() > 1;
     return other;
   }
 
   void tell_offer() {
     for (auto& [name, peer] : peers) tell(*peer, overlay::OffersEnds{offer.ends});
+    connect_peers();
   }
 
   void offer_again() {
@@ -384,8 +394,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       const auto index = static_cast<int>(::if_nametoindex(end.interface.c_str()));
       if (index != 0) addresses.push_back({index, end.address, 0});
     }
-    if (addresses.size() > 1) has_routed = true;
-    if (!has_routed) return;
+    if (!has_choice) return;
     auto kept = overlay::keep_source_routes({}, addresses);
     if (kept && *kept) routed.clear();
     const std::string problem = kept ? std::string() : kept.error().message;
@@ -464,6 +473,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (const LeftOut& left : offer.left_out) ends.push_back({left.end, left.why});
     std::vector<PeerPathsSource> sources;
     for (const auto& [name, peer] : peers) {
+      if (!has_choice && !channels->connected(name)) continue;
       PeerPathsSource source{.negotiator = peer->negotiator, .history = peer->history};
       source.connected = channels->connected(name);
       source.since = peer->disconnected;
@@ -493,7 +503,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   asio::steady_timer aliases;
   bool programs_soon = false;  ///< it runs
   Time::duration aliases_delay = kAliasesDelay;
-  bool has_routed = false;  ///< There has been more than one interface.
+  bool has_choice = false;  ///< This host has had more than one interface to offer.
   std::string routing_problem;
 };
 

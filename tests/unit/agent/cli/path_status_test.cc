@@ -45,7 +45,8 @@ hostC  bulk         -                                         -                 
 
 TEST(PathListOf, SaysWhenThereIsNothingToList) {
   EXPECT_EQ(*path_list(json::object{{"peers", json::array()}}),
-            "No other host has an application in common with this one: no paths are needed.\n");
+            "Nothing to choose: no other host has an application in common with this one, or all "
+            "have one interface.\n");
 }
 
 TEST(PathPageOf, HasEveryPathInItsPlace) {

@@ -25,6 +25,8 @@ using testing::SizeIs;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
+constexpr auto kOthersTurn = 200ms;
+
 class PathChannelsTest : public testing::Test {
  protected:
   /// A host that listens at two addresses.
@@ -52,6 +54,7 @@ class PathChannelsTest : public testing::Test {
           .tls = tls,
           .peer_check = overlay::anyone(),
           .timeouts = {},
+          .others_turn = kOthersTurn,
           .endpoints_of = [this](const std::string& host) { return test.endpoints[host]; },
           .connected = [this](const std::string& peer) { ++connected[peer]; },
           .disconnected = [this](const std::string& peer) { ++disconnected[peer]; },
@@ -166,6 +169,15 @@ TEST_F(PathChannelsTest, TheHostWhoseNameSortsFirstConnectsToEachEndpoint) {
   EXPECT_EQ(b.served, 3) << "one to each, and the later one";
 }
 
+TEST_F(PathChannelsTest, TheOtherConnectsWhereTheFirstDoesNot) {
+  Node a(*this, "hostA"), b(*this, "hostB");
+  const auto begun = steady_clock::now();
+  b.channels->follow({"hostA"});
+  wait([&] { return a.connected["hostB"] == 2 && b.connected["hostA"] == 2; });
+  EXPECT_GE(steady_clock::now() - begun, kOthersTurn);
+  EXPECT_TRUE(a.channels->called_by("hostB"));
+}
+
 TEST_F(PathChannelsTest, OfWhatWaitsTheLastIsSaidOnEachChannel) {
   Node a(*this, "hostA"), b(*this, "hostB");
   connect(a, b);
@@ -228,6 +240,7 @@ TEST_F(PathChannelsTest, ConnectsAgainAfterALoss) {
 TEST_F(PathChannelsTest, WhoIsNotWantedAnyMoreIsLeftInPeace) {
   Node a(*this, "hostA"), b(*this, "hostB");
   connect(a, b);
+  b.channels->follow({});
   a.channels->follow({});
   wait([&] { return b.disconnected["hostA"] == 1 && a.disconnected["hostB"] == 1; });
   a.server.reset();
