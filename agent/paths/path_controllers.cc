@@ -350,20 +350,30 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   void look_at_interfaces() {
     auto here = interfaces_of(context.host);
-    auto leave = overlay::default_route_devices();
-    if (!here || !leave) {
-      log::warn("{}", here ? leave.error().message : here.error().message);
+    if (!here) {
+      log::warn("{}", here.error().message);
       return;
     }
     interfaces = std::move(*here);
     own.clear();
     for (const Interface& each : interfaces) own.insert(each.address);
-    default_routes = std::move(*leave);
     looked = true;
     routed.clear();  // routes are looked at as often
-    const bool other = make_offer();
+    bool other = make_offer();
+    if (has_choice) other = look_at_default_routes() || other;
     route_by_source();  // of which other tables may have changed, too
     if (other) tell_offer();
+  }
+
+  /// Reads the main table, which may be long: only where there is a choice. True as make_offer().
+  bool look_at_default_routes() {
+    auto leave = overlay::default_route_devices();
+    if (!leave) {
+      log::warn("{}", leave.error().message);
+      return false;
+    }
+    default_routes = std::move(*leave);
+    return make_offer();
   }
 
   /// After what it is made from has changed, or may have. True if that makes a difference to peers.
