@@ -38,9 +38,10 @@ namespace {
 
 /// How often measurements are told to the negotiators even if nothing is news: they take what is
 /// not told for NegotiationSettings::own_fresh_for to be unknown.
-constexpr auto kMeasureInterval = 2s;
+constexpr std::chrono::milliseconds kMeasureInterval = 2s;
 /// Not of all peers at once, which would be long where there are hundreds.
 constexpr std::size_t kMeasureParts = 20;
+static_assert(kMeasureInterval / kMeasureParts >= 10ms);
 /// How often the kernel is asked for interfaces and routes, of which not every change is an event.
 constexpr auto kLookInterval = 5s;
 /// How often interfaces are looked at for their carrier, of which events come late
