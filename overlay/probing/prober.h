@@ -4,21 +4,19 @@
 // and says what to ask and what is known of each way. A way is asked often while there is something
 // to find out, and rarely once there is not (times of ProbeSettings::fast in parentheses):
 //
-//   new, or it has come back    every 45 ms (5 ms) until three asks were answered
-//   an answer is overdue        every 22 ms (4 ms) until one comes, or it is dead: five asks have
-//   had
-//                               none, the first of them for 180 ms (30 ms)
-//   dead                        every second
-//   in use, frames are sent     when nothing has come from the peer's end of it for 30 ms (8 ms),
-//   and
-//                               then every 45 ms (5 ms); while something comes it need not be asked
-//   in use, and the datapath    every 45 ms (5 ms)
-//   tells nothing of that
-//   in use, and frames flow     every second
-//   watched, and frames flow    every 4 ms, so that 2% of loss shows within a second; when an ask
-//   is
-//                               lost or takes longer 250 times every millisecond
-//   otherwise                   every 2 s; when an ask is lost or takes longer 16 times every 45 ms
+//   new, or it has come back     every 45 ms (5 ms) until three asks were answered
+//   an answer is overdue         every 22 ms (4 ms) until one comes or it is dead: five asks had
+//                                none, the first of them for 180 ms (30 ms)
+//   dead                         every second
+//   in use, frames are sent      once nothing has come from its other end for 30 ms (8 ms), every
+//                                45 ms (5 ms); while something comes it need not be asked
+//   in use, of which the         every 45 ms (5 ms)
+//   datapath tells nothing
+//   in use, and frames flow      every second
+//   watched, and frames flow     every 4 ms, so that 2% of loss shows within a second; 250 times
+//                                every millisecond when an ask is lost or takes longer
+//   otherwise                    every 2 s; 16 times every 45 ms when an ask is lost or takes
+//                                longer
 //
 // A blackhole of a way that frames are sent on is found within 20 + 30 + 180 ms (5 + 8 + 30 ms) and
 // a round trip, later only on ways whose round trips take longer than that or vary as much. The

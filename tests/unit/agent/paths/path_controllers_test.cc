@@ -272,6 +272,20 @@ TEST_F(PathControllersTest, WhoeverCallsIsAPeer) {
   });
 }
 
+TEST_F(PathControllersTest, WhoHasNothingToDoSleeps) {
+  in_namespace([&] {
+    settle();
+    // Handlers, each of which the agent has been woken for.
+    std::size_t handled = 0;
+    const auto begun = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() - begun < 500ms) {
+      io->restart();
+      handled += io->run_one_for(10ms);
+    }
+    EXPECT_LT(handled, 1000u) << "carriers, probes and measurements are some 300 a second";
+  });
+}
+
 TEST_F(PathControllersTest, WhatIsNoMatterOfPathsCostsNothing) {
   in_namespace([&] {
     settle();
