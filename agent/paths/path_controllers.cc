@@ -2,9 +2,9 @@
 
 #include "agent/control/path_policy.h"
 #include "agent/network/underlay.h"
-#include "agent/path_history.h"
-#include "agent/path_snapshot.h"
 #include "agent/paths/path_channels.h"
+#include "agent/paths/path_history.h"
+#include "agent/paths/path_snapshot.h"
 #include "agent/paths/probing.h"
 #include "agent/paths/ways.h"
 #include "overlay/link/ethtool.h"

@@ -1,5 +1,5 @@
 // What one agent knows of the paths to other hosts, as plain values: part of StatusModel. The words
-// are those of docs/paths.md. Filled by path_snapshot() (agent/path_snapshot.h).
+// are those of docs/paths.md. Filled by path_snapshot() (agent/paths/path_snapshot.h).
 //
 // Everything is as this host sees it: a path leads from an end here to an end there, `out` is what
 // this host sends, `in` what comes to it.

@@ -1,7 +1,7 @@
 // What two hosts offer each other, as ways.
 #include "agent/paths/ways.h"
 
-#include "tests/unit/agent/path_pair.h"
+#include "tests/unit/agent/paths/path_pair.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

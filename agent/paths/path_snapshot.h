@@ -1,7 +1,7 @@
 // What the routing controller of one peer knows, as the status server shows it. Pure.
 #pragma once
 
-#include "agent/path_history.h"
+#include "agent/paths/path_history.h"
 #include "agent/status/path_model.h"
 #include "overlay/negotiation/negotiator.h"
 

@@ -1,6 +1,6 @@
-#include "agent/path_snapshot.h"
+#include "agent/paths/path_snapshot.h"
 
-#include "agent/path_words.h"
+#include "agent/paths/path_words.h"
 #include "agent/status/path_units.h"
 #include "policy/path/conversation.h"
 

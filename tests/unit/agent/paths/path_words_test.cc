@@ -1,5 +1,5 @@
 // Paths in words: each criterion, and that there are words for whatever may be.
-#include "agent/path_words.h"
+#include "agent/paths/path_words.h"
 
 #include "tests/unit/policy/path/paths.h"
 

@@ -1,8 +1,8 @@
 // Two hosts that agree on paths over a network without delay, with the history that each keeps.
 #pragma once
 
-#include "agent/path_history.h"
-#include "agent/path_snapshot.h"
+#include "agent/paths/path_history.h"
+#include "agent/paths/path_snapshot.h"
 #include "tests/unit/policy/path/paths.h"
 
 #include <array>

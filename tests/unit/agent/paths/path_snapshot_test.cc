@@ -1,8 +1,8 @@
 // What is shown of two hosts that negotiate, from both sides.
-#include "agent/path_snapshot.h"
+#include "agent/paths/path_snapshot.h"
 
 #include "agent/status/path_json.h"
-#include "tests/unit/agent/path_pair.h"
+#include "tests/unit/agent/paths/path_pair.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "agent/path_words.h"
+#include "agent/paths/path_words.h"
 
 #include "agent/status/path_units.h"
 

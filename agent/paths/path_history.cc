@@ -1,6 +1,6 @@
-#include "agent/path_history.h"
+#include "agent/paths/path_history.h"
 
-#include "agent/path_words.h"
+#include "agent/paths/path_words.h"
 
 #include <utility>
 
