@@ -127,9 +127,11 @@ StatusResponse peer_paths(const StatusCall& call) {
   for (const PeerPathsSnapshot& peer : model.paths.peers) {
     if (peer.peer == call.name) return answer(peer_paths_json(model.host, model.paths, peer));
   }
-  return problem(http::status::not_found,
-                 "This host needs no paths to such a host; /v1/paths lists those it has paths to, "
-                 "which are those with an application in a network of one that is here.");
+  return problem(
+      http::status::not_found,
+      "This host negotiates no paths with such a host; /v1/paths lists those it does with: "
+      "hosts with an application in a network of one that is here, where either of the two "
+      "has more than one interface.");
 }
 
 StatusResponse events(const StatusCall&) {
