@@ -201,7 +201,7 @@ TEST_F(PathCommand, FollowsThePagesOfALargeFleet) {
 TEST_F(PathCommand, SaysWhereToLookForAnUnknownHost) {
   auto ran = run({"show", "host/x"});
   EXPECT_EQ(ran.code, 1);
-  EXPECT_THAT(ran.err, HasSubstr("/v1/paths lists those it has paths to"));
+  EXPECT_THAT(ran.err, HasSubstr("/v1/paths lists those it does with"));
 }
 
 TEST_F(PathCommand, RefusesWrongUsage) {
