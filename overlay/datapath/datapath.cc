@@ -46,7 +46,9 @@ void normalize(DesiredState& state) {
   std::sort(state.vteps.begin(), state.vteps.end());
   std::sort(state.hosts.begin(), state.hosts.end());
   std::sort(state.aliases.begin(), state.aliases.end());
+  for (PathEntry& path : state.paths) std::sort(path.labels.begin(), path.labels.end());
   std::sort(state.paths.begin(), state.paths.end());
+  std::sort(state.relays.begin(), state.relays.end());
 }
 
 Result<bool> Datapath::update(const StateChange&) {

@@ -98,14 +98,39 @@ struct VtepAlias {
   std::weak_ordering operator<=>(const VtepAlias&) const = default;
 };
 
+/// By what a network is called on the wire to a host that relays: that host has given the label out
+/// (RelayEntry), and makes of it the network and the host that it is for.
+struct NetworkLabel {
+  policy::Vni vni = 0;
+  policy::Vni label = 0;  ///< of kFirstLabel to kLastLabel
+  auto operator<=>(const NetworkLabel&) const = default;
+};
+
 /// The way to a host for a class of traffic: from which address of this host to which of that one.
 /// Without an entry it is from this host's VTEP to that host's.
 struct PathEntry {
   policy::IpAddress vtep;
   policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;
   policy::IpAddress local, remote;  ///< of the same family
+  /// `remote` is an address of a third host, which relays: the networks in `labels` go there, each
+  /// under its label, and others as without an entry.
+  bool relayed = false;
+  std::vector<NetworkLabel> labels = {};
   std::weak_ordering operator<=>(const PathEntry&) const = default;
 };
+
+/// What this host relays: a frame of the network `label` from the host with the VTEP `from` goes on
+/// to the host with the VTEP `to`, by this host's way there, as one of the network `vni`, with the
+/// forwarded mark if it came with it. From any other host it is dropped.
+struct RelayEntry {
+  policy::Vni label = 0;
+  policy::IpAddress from, to;
+  policy::Vni vni = 0;
+  std::weak_ordering operator<=>(const RelayEntry&) const = default;
+};
+
+/// Labels are network identifiers that no network has.
+inline constexpr policy::Vni kFirstLabel = 0x700000, kLastLabel = 0x7fffff;
 
 /// An error where its addresses are of different families.
 Result<void> check_path(const PathEntry& path);
@@ -119,6 +144,7 @@ struct DesiredState {
   std::vector<HostAddress> hosts = {};
   std::vector<VtepAlias> aliases = {};
   std::vector<PathEntry> paths = {};
+  std::vector<RelayEntry> relays = {};
   bool operator==(const DesiredState&) const = default;
 };
 

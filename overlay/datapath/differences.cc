@@ -33,6 +33,9 @@ std::pair<policy::Vni, std::string> key_of(const PathEntry& entry) {
   return {0, fmt::format("the {} path to the VTEP {}", to_string(entry.traffic_class),
                          entry.vtep.to_string())};
 }
+std::pair<policy::Vni, std::string> key_of(const RelayEntry& entry) {
+  return {0, fmt::format("the label {}", entry.label)};
+}
 
 template <class Entry>
 void compare(const std::vector<Entry>& desired, const std::vector<Entry>& programmed,
@@ -62,6 +65,7 @@ std::vector<std::string> differences(const DesiredState& desired, const DesiredS
   compare(desired.hosts, programmed.hosts, sentences);
   compare(desired.aliases, programmed.aliases, sentences);
   compare(desired.paths, programmed.paths, sentences);
+  compare(desired.relays, programmed.relays, sentences);
   if (sentences.size() > limit) sentences.resize(limit);
   return sentences;
 }

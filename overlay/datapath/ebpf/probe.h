@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define HP_PROBE_VNI 0           /* no application's: they have 1 to 2^23 - 1 */
+#define HP_PROBE_VNI 0           /* no application's: they have 1 and more */
 #define HP_PROBE_PROTOCOL 0x88b5 /* EtherType "local experimental 1" of IEEE 802 */
 
 /* Locally administered, the same on every host. Frames of both kinds come from the router's. */
