@@ -22,10 +22,11 @@ constexpr Micros kRecentlyAsked{1'000'000};
 
 /// Enough to tell 2% of loss from none.
 constexpr unsigned kAsksToWatch = 250;
-constexpr unsigned kAsksToFollow = 16;
+constexpr unsigned kAsksToFollow = 32;
 constexpr Micros kWatchAgain{1'000'000};
 constexpr Micros kFollowAgain{10'000'000};
 constexpr Micros kNoticeable{1000};
+constexpr policy::LossPpm kLossToFollow = 2'000;
 
 constexpr Micros kLeastMtuTimeout{100'000};
 constexpr std::uint32_t kLeastIpv4 = 576;  // RFC 791
@@ -83,6 +84,7 @@ bool Way::answered(const ProbeAnswer& answer) {
   const bool was_dead = estimator_.dead(std::max(received, asked_at_));
   const auto usual = estimator_.usual_answer();
   const bool late = usual && rtt > *usual + kNoticeable;
+  const bool better = is_better_than_known(received, rtt);
   estimator_.probe_answered(received, rtt);
   count(answer, asked);
   if (was_dead) {
@@ -90,8 +92,16 @@ bool Way::answered(const ProbeAnswer& answer) {
     mtu_begun_.reset();
   }
   if (deciding_ > 0) --deciding_;
-  if (before_is_missing(asked) || late) examine(received);
+  if (before_is_missing(asked) || late || better) examine(received);
   return true;
+}
+
+// What is asked seldom would be believed to be bad for minutes after it is not any more.
+bool Way::is_better_than_known(Time now, Micros rtt) const {
+  if (flows(now) || (what_.in_use && !told_of_)) return false;  // then it is asked often
+  const PathQuality known = estimator_.quality(now);
+  if (known.rtt && rtt + kNoticeable < *known.rtt - *known.rtt / 8) return true;
+  return std::max(known.out.loss().value_or(0), known.in.loss().value_or(0)) >= kLossToFollow;
 }
 
 // Of the asks that were answered with a count: how many had been sent, how many had come to the
