@@ -1,15 +1,13 @@
 #include "agent/paths/path_controllers.h"
 
 #include "agent/control/path_policy.h"
-#include "agent/network/underlay.h"
+#include "agent/paths/own_ends.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_history.h"
 #include "agent/paths/path_snapshot.h"
 #include "agent/paths/probing.h"
 #include "agent/paths/ways.h"
 #include "overlay/link/ethtool.h"
-#include "overlay/link/route.h"
-#include "overlay/link/source_route.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
@@ -17,7 +15,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <net/if.h>
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -90,7 +87,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
   };
 
-  explicit State(Context c) : context(std::move(c)), aliases(context.executor) {}
+  explicit State(Context c)
+      : context(std::move(c)),
+        ends(context.host, context.underlay, context.database),
+        aliases(context.executor) {}
 
   void begin() {
     channels.emplace(PathChannels::Context{
@@ -152,13 +152,13 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   /// After a change of the database.
   void follow() {
     if (!context.network.programmed()) return;
-    if (!looked) look_at_interfaces();
-    if (!looked) return;
+    if (!ends.looked()) look_at_interfaces();
+    if (!ends.looked()) return;
     const Changes& changes = context.database.changes();
     const bool first = !std::exchange(followed, true);
     const bool all = first || changes.all;
     auto concerns = [&](const char* table) { return all || changes.tables.contains(table); };
-    if (concerns(Interface::kTable)) offer_again();
+    if (concerns(Interface::kTable) && ends.follow_database()) tell_offer();
     if (concerns(PathPolicyRow::kTable)) ask_again();
     if (concerns(Host::kTable) || neighbors_seen != context.network.neighbors_version()) {
       review_peers();
@@ -186,7 +186,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   void connect_peers() {
     std::set<std::string> names;
     for (const auto& [name, peer] : peers) {
-      if (has_choice) names.insert(name);
+      if (ends.has_choice()) names.insert(name);
     }
     channels->follow(names);
   }
@@ -222,7 +222,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       auto way = context.network.ways().find({vtep, traffic});
       if (way == context.network.ways().end()) continue;
       const auto [local, remote] = way->second;
-      if (!std::ranges::count(offer.ends, local, &policy::PathEnd::address)) {
+      if (!std::ranges::count(ends.offer().ends, local, &policy::PathEnd::address)) {
         // Its interface has gone while there was no agent, and the peer may not say anything.
         context.network.use_way({vtep, traffic}, {context.underlay.vtep, vtep});
         continue;
@@ -234,7 +234,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     }
     tell(peer, std::move(found));
     ask(peer);
-    tell(peer, overlay::OffersEnds{offer.ends});
+    tell(peer, overlay::OffersEnds{ends.offer().ends});
   }
 
   void connected(const std::string& host) {
@@ -287,16 +287,18 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   void follow_ways(Peer& peer, Time now) {
     const policy::Conversation known = peer.negotiator.conversation(now);
     const policy::Side side = policy::side_of(context.host, peer.name);
-    std::set<policy::IpAddress> addresses = addresses_of(known.at(policy::other(side)), own);
+    std::set<policy::IpAddress> addresses =
+        addresses_of(known.at(policy::other(side)), ends.addresses());
     addresses.erase(peer.vtep);
     // An agent that has not heard yet keeps what was known before it was started.
     const bool has_heard = !known.at(policy::other(side)).ends.empty();
     if (has_heard && context.network.set_aliases(peer.vtep, std::move(addresses))) program_soon();
     if (!probing) return;
-    std::vector<overlay::ProbedWay> ways = ways_of(known, side, own, peer.negotiator, fast());
+    std::vector<overlay::ProbedWay> ways =
+        ways_of(known, side, ends.addresses(), peer.negotiator, fast());
     peer.unrouted.clear();
     std::erase_if(ways, [&](const overlay::ProbedWay& way) {
-      if (leaves_by_its_interface(way.pair)) return false;
+      if (ends.leaves_by_its_interface(way.pair)) return false;
       policy::PathReport report{.path = way.path};
       report.quality.out.reachable = policy::Reachability::no;
       peer.unrouted.push_back(std::move(report));
@@ -328,19 +330,6 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     return reports;
   }
 
-  /// Whether what is sent from the one address to the other leaves by the interface that has the
-  /// former: by another it may not come back, or be dropped for its source (BCP 38).
-  bool leaves_by_its_interface(const overlay::ProbePair& pair) {
-    auto [known, is_new] = routed.try_emplace(pair, false);
-    if (!is_new) return known->second;
-    auto end = std::ranges::find(offer.ends, pair.local, &policy::PathEnd::address);
-    if (end == offer.ends.end()) return false;
-    auto taken = overlay::find_route(pair.remote, pair.local);
-    const auto device = static_cast<int>(::if_nametoindex(end->interface.c_str()));
-    known->second = taken && device != 0 && taken->device == device;
-    return known->second;
-  }
-
   policy::PerClass<bool> fast() const {
     policy::PerClass<bool> fast;
     for (const TrafficClass traffic : policy::kTrafficClasses) {
@@ -350,95 +339,37 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   void look_at_interfaces() {
-    auto here = interfaces_of(context.host);
-    if (!here) {
-      log::warn("{}", here.error().message);
-      return;
-    }
-    interfaces = std::move(*here);
-    own.clear();
-    for (const Interface& each : interfaces) own.insert(each.address);
-    looked = true;
-    routed.clear();  // routes are looked at as often
-    bool other = make_offer();
-    if (has_choice) other = look_at_default_routes() || other;
-    route_by_source();  // of which other tables may have changed, too
-    if (other) tell_offer();
-  }
-
-  /// Reads the main table, which may be long: only where there is a choice. True as make_offer().
-  bool look_at_default_routes() {
-    auto leave = overlay::default_route_devices();
-    if (!leave) {
-      log::warn("{}", leave.error().message);
-      return false;
-    }
-    default_routes = std::move(*leave);
-    return make_offer();
-  }
-
-  /// After what it is made from has changed, or may have. True if that makes a difference to peers.
-  bool make_offer() {
-    Offer now = offer_of(interfaces, context.database.contents().interfaces, context.underlay,
-                         default_routes);
-    const bool other = now.ends != offer.ends;
-    offer = std::move(now);
-    has_choice = has_choice || offer.ends.size() > 1;
-    return other;
+    if (ends.look()) tell_offer();
   }
 
   void tell_offer() {
-    for (auto& [name, peer] : peers) tell(*peer, overlay::OffersEnds{offer.ends});
+    for (auto& [name, peer] : peers) tell(*peer, overlay::OffersEnds{ends.offer().ends});
     connect_peers();
-  }
-
-  void offer_again() {
-    if (!make_offer()) return;
-    route_by_source();
-    tell_offer();
-  }
-
-  /// With one interface there is nothing to choose from, and the host's routing is left alone.
-  void route_by_source() {
-    std::vector<overlay::LinkAddress> addresses;
-    for (const policy::PathEnd& end : offer.ends) {
-      const auto index = static_cast<int>(::if_nametoindex(end.interface.c_str()));
-      if (index != 0) addresses.push_back({index, end.address, 0});
-    }
-    if (!has_choice) return;
-    auto kept = overlay::keep_source_routes({}, addresses);
-    if (kept && *kept) routed.clear();
-    const std::string problem = kept ? std::string() : kept.error().message;
-    if (problem == std::exchange(routing_problem, problem) || problem.empty()) return;
-    log::warn("{}", problem);
   }
 
   /// An interface that has lost its carrier is told of before anything else is asked for.
   void on_link_event(const overlay::LinkEvent& event) {
-    if (!may_change(interfaces, event)) return;
+    if (!ends.may_change(event)) return;
     const auto* changed = std::get_if<overlay::LinkChanged>(&event);
     if (changed && !changed->link.carrier) lost_carrier(changed->link.name);
     look_at_interfaces();
   }
 
   void lost_carrier(const std::string& name) {
-    for (Interface& each : interfaces) {
-      if (each.name == name) each.state = LinkState::down;
-    }
-    if (!make_offer()) return;
+    if (!ends.lost_carrier(name)) return;
     tell_offer();
-    route_by_source();
+    ends.route();
   }
 
   asio::awaitable<void> keep_watching_carriers() {
     while (true) {
       // With one interface there is nothing to change over to.
-      const bool choice = offer.ends.size() > 1 && !peers.empty();
+      const bool choice = ends.offer().ends.size() > 1 && !peers.empty();
       co_await overlay::pause(choice ? kCarrierInterval : kMeasureInterval);
       if (ended) co_return;
       if (!choice) continue;
       std::set<std::string> names;
-      for (const policy::PathEnd& end : offer.ends) names.insert(end.interface);
+      for (const policy::PathEnd& end : ends.offer().ends) names.insert(end.interface);
       for (const std::string& name : names) {
         auto carrier = overlay::has_carrier(name);
         if (carrier && !*carrier) lost_carrier(name);
@@ -479,12 +410,12 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   PathsSnapshot snapshot(const std::string& wanted) const {
-    std::vector<PathEndSnapshot> ends;
-    for (const policy::PathEnd& end : offer.ends) ends.push_back({end, {}});
-    for (const LeftOut& left : offer.left_out) ends.push_back({left.end, left.why});
+    std::vector<PathEndSnapshot> told;
+    for (const policy::PathEnd& end : ends.offer().ends) told.push_back({end, {}});
+    for (const LeftOut& left : ends.offer().left_out) told.push_back({left.end, left.why});
     std::vector<PeerPathsSource> sources;
     for (const auto& [name, peer] : peers) {
-      if (!has_choice && !channels->connected(name)) continue;
+      if (!ends.has_choice() && !channels->connected(name)) continue;
       PeerPathsSource source{.negotiator = peer->negotiator, .history = peer->history};
       source.connected = channels->connected(name);
       source.since = peer->disconnected;
@@ -495,7 +426,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       }
       sources.push_back(source);
     }
-    return paths_snapshot(std::move(ends), sources, {steady_now(), system_now()}, wanted);
+    return paths_snapshot(std::move(told), sources, {steady_now(), system_now()}, wanted);
   }
 
   Context context;
@@ -503,19 +434,12 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
   Peers peers;
-  bool followed = false;              ///< the database, for the first time
-  std::uint64_t neighbors_seen = 0;   ///< VirtualNetwork::neighbors_version()
-  std::vector<Interface> interfaces;  ///< of this host, as the kernel had them last
-  std::set<policy::IpAddress> own;    ///< their addresses
-  std::set<std::string> default_routes;
-  bool looked = false;
-  std::map<overlay::ProbePair, bool> routed;  ///< See leaves_by_its_interface().
-  Offer offer;
+  bool followed = false;             ///< the database, for the first time
+  std::uint64_t neighbors_seen = 0;  ///< VirtualNetwork::neighbors_version()
+  OwnEnds ends;
   asio::steady_timer aliases;
   bool programs_soon = false;  ///< it runs
   Time::duration aliases_delay = kAliasesDelay;
-  bool has_choice = false;  ///< This host has had more than one interface to offer.
-  std::string routing_problem;
 };
 
 PathControllers::PathControllers(Context context)
