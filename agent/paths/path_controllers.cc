@@ -6,6 +6,7 @@
 #include "agent/paths/path_history.h"
 #include "agent/paths/path_snapshot.h"
 #include "agent/paths/probing.h"
+#include "agent/paths/relaying.h"
 #include "agent/paths/ways.h"
 #include "overlay/link/ethtool.h"
 #include "overlay/log/log.h"
@@ -16,6 +17,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -84,7 +86,9 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     std::optional<Time> unneeded;            ///< since when it is not needed; none: it is
     policy::PathPolicy policy;
     std::vector<overlay::ProbedWay> ways;
-    std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
+    std::vector<policy::PathReport> unrouted;           ///< of those which nothing can be sent on
+    overlay::FoundInUse found;                          ///< of an earlier run of this agent
+    std::map<TrafficClass, std::string> found_through;  ///< likewise: only the host that relays
   };
 
   explicit State(Context c)
@@ -110,7 +114,26 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
               review_peers();
             },
         .heard = [this](const std::string& host,
-                        overlay::PathStatement said) { heard(host, std::move(said)); }});
+                        overlay::PathStatement said) { heard(host, std::move(said)); },
+        .heard_of_relaying =
+            [this](const std::string& host, overlay::RelayStatement said) {
+              if (find(host)) relaying->heard(host, std::move(said));
+            }});
+    relaying.emplace(Relaying::Context{
+        .executor = context.executor,
+        .host = context.host,
+        .vtep = context.underlay.vtep,
+        .relays = context.underlay.relay,
+        .database = context.database,
+        .network = context.network,
+        .negotiator = [this](const std::string& host) -> const overlay::PathNegotiator* {
+          const Peer* peer = find(host);
+          return peer ? &peer->negotiator : nullptr;
+        },
+        .say = [this](const std::string& host,
+                      const overlay::RelayStatement& said) { channels->say(host, said); },
+        .news = [this](const std::string& host) { measured(host); },
+        .program = [this] { program_soon(); }});
     auto wire = context.datapath.probe_wire();
     if (wire) {
       probing.emplace(context.executor, std::move(*wire),
@@ -128,17 +151,32 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   /// The hosts there are, their VTEPs by name, as far as this one has to do with them or they say
   /// that they have with it.
   std::map<std::string, policy::IpAddress> wanted(Time now) {
-    const std::set<policy::IpAddress> neighbors = context.network.neighbors();
-    std::map<std::string, policy::IpAddress> hosts;
+    const auto neighbors = context.network.neighbors();
+    const std::set<policy::Vni> open = context.network.open_networks();
+    std::map<std::string, policy::IpAddress> vteps;
+    std::map<std::string, std::set<policy::Vni>> in_common;
     for (const auto& [name, host] : context.database.contents().hosts) {
       const policy::IpAddress* vtep = vtep_towards(host, context.underlay.vtep);
       if (name == context.host || !vtep) continue;
-      const bool needed = neighbors.contains(*vtep) || channels->called_by(name);
-      if (needed || lingers(name, now)) hosts.emplace(name, *vtep);
-      Peer* peer = find(name);
-      if (peer && needed) peer->unneeded.reset();
+      vteps.emplace(name, *vtep);
+      auto neighbor = neighbors.find(*vtep);
+      const bool is_neighbor = neighbor != neighbors.end();
+      if (!is_neighbor && !channels->called_by(name)) continue;
+      std::set<policy::Vni>& networks = in_common[name] = open;
+      if (is_neighbor) networks.insert(neighbor->second.begin(), neighbor->second.end());
     }
-    return hosts;
+    std::set<std::string> needed;
+    for (const auto& [name, any] : in_common) needed.insert(name);
+    relaying->follow_networks(std::move(in_common));
+    needed.merge(relaying->relays());
+    std::erase_if(vteps, [&](const auto& item) {
+      const std::string& name = item.first;
+      const bool serves = relaying->is_asked_by(name) && channels->connected(name);
+      const bool is_needed = needed.contains(name) || serves;
+      if (Peer* peer = find(name); peer && is_needed) peer->unneeded.reset();
+      return !is_needed && !lingers(name, now);
+    });
+    return vteps;
   }
 
   /// Of one that is not needed.
@@ -160,6 +198,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     auto concerns = [&](const char* table) { return all || changes.tables.contains(table); };
     if (concerns(Interface::kTable) && ends.follow_database()) tell_offer();
     if (concerns(PathPolicyRow::kTable)) ask_again();
+    if (concerns(Host::kTable)) relaying->follow_hosts();
     if (concerns(Host::kTable) || neighbors_seen != context.network.neighbors_version()) {
       review_peers();
     }
@@ -179,14 +218,16 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       if (!find(name)) begin_with(name, vtep);
     }
     connect_peers();
+    relaying->follow_peers();
   }
 
   /// A host that has no choice leaves it to those that have one: where neither has, there is
-  /// nothing to negotiate.
+  /// nothing to negotiate. Another host that relays is a choice for both.
   void connect_peers() {
-    std::set<std::string> names;
+    std::set<std::string> names = relaying->relays();
+    std::erase_if(names, [this](const std::string& name) { return !find(name); });
     for (const auto& [name, peer] : peers) {
-      if (ends.has_choice()) names.insert(name);
+      if (ends.has_choice() || relaying->has_relays(name)) names.insert(name);
     }
     channels->follow(names);
   }
@@ -210,6 +251,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   Peers::iterator forget(Peers::iterator peer) {
     if (probing) probing->forget(peer->first);
+    relaying->forget(peer->first);
     if (context.network.forget_ways(peer->second->vtep)) program_soon();
     return peers.erase(peer);
   }
@@ -217,22 +259,25 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   void begin_with(const std::string& name, const policy::IpAddress& vtep) {
     Peer& peer = *peers.emplace(name, std::make_unique<Peer>(context, name, vtep)).first->second;
     const policy::Side side = policy::side_of(context.host, name);
-    overlay::FoundInUse found;
     for (const TrafficClass traffic : policy::kTrafficClasses) {
       auto way = context.network.ways().find({vtep, traffic});
       if (way == context.network.ways().end()) continue;
-      const auto [local, remote] = way->second;
+      const auto& [local, remote, relayed, labels] = way->second;
       if (!std::ranges::count(ends.offer().ends, local, &policy::PathEnd::address)) {
         // Its interface has gone while there was no agent, and the peer may not say anything.
         context.network.use_way({vtep, traffic}, {context.underlay.vtep, vtep});
         continue;
       }
+      if (relayed) {
+        peer.found_through[traffic] = relaying->relay_of(way->second);
+        continue;
+      }
       const policy::PathId path = side == policy::Side::first ? policy::PathId{local, remote}
                                                               : policy::PathId{remote, local};
-      found.paths[traffic] = path;
+      peer.found.paths[traffic] = path;
       peer.history.found(traffic, path);
     }
-    tell(peer, std::move(found));
+    tell(peer, peer.found);
     ask(peer);
     tell(peer, overlay::OffersEnds{ends.offer().ends});
   }
@@ -243,14 +288,35 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (!peer) return;
     peer->disconnected.reset();
     tell(*peer, overlay::Connected{});
+    relaying->connected(host);
   }
 
   void heard(const std::string& host, overlay::PathStatement said) {
-    if (Peer* peer = find(host)) tell(*peer, overlay::PeerSays{std::move(said)});
+    Peer* peer = find(host);
+    if (!peer) return;
+    find_relayed(*peer, said);
+    tell(*peer, overlay::PeerSays{std::move(said)});
+  }
+
+  /// What an earlier run of this agent has left in use through another host, as the peer knows it:
+  /// here is not known to which of the peer's addresses it leads.
+  void find_relayed(Peer& peer, const overlay::PathStatement& said) {
+    bool any = false;
+    for (const auto& [traffic, relay] : std::exchange(peer.found_through, {})) {
+      const auto& path = said.choices[traffic].path;
+      if (!path || path->relay != relay) continue;
+      peer.found.paths[traffic] = path;
+      peer.history.found(traffic, *path);
+      any = true;
+    }
+    if (any) tell(peer, peer.found);
   }
 
   void measured(const std::string& host) {
-    if (Peer* peer = find(host)) tell(*peer, overlay::HasMeasured{reports_of(*peer)});
+    Peer* peer = find(host);
+    if (!peer) return;
+    tell(*peer, overlay::HasMeasured{reports_of(*peer)});
+    follow_relayed(*peer);
   }
 
   void tell(Peer& peer, NegotiationEvent event) {
@@ -260,6 +326,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (actions.say) channels->say(peer.name, *actions.say);
     follow_ways(peer, now);
     await_look(peer, actions.look_again);
+    relaying->followed(peer.name);
   }
 
   void await_look(Peer& peer, Time at) {
@@ -275,12 +342,29 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   /// Where no path is usable, traffic goes as it does without any choice.
   void take(Peer& peer, const overlay::PathUse& use, Time now) {
-    const policy::Side side = policy::side_of(context.host, peer.name);
-    Way way{context.underlay.vtep, peer.vtep};
-    if (use.path) way = {use.path->at(side), use.path->at(policy::other(side))};
-    context.network.use_way({peer.vtep, use.traffic}, way);
+    send_by(peer, use.traffic, use.path);
     peer.history.changed({now, system_now()}, use, peer.negotiator);
     log::info({{"host", peer.name}}, "{}", peer.history.recent().back().text);
+  }
+
+  void send_by(const Peer& peer, TrafficClass traffic, const std::optional<policy::PathId>& path) {
+    const policy::Side side = policy::side_of(context.host, peer.name);
+    Way way{context.underlay.vtep, peer.vtep};
+    if (path && path->relay.empty()) way = {path->at(side), path->at(policy::other(side))};
+    if (path && !path->relay.empty()) way = relaying->way_of(peer.name, *path).value_or(way);
+    context.network.use_way({peer.vtep, traffic}, way);
+  }
+
+  /// The path to the host that relays, or its labels, may be others now.
+  void follow_relayed(const Peer& peer) {
+    for (const TrafficClass traffic : policy::kTrafficClasses) {
+      const auto& path = peer.negotiator.agreement(traffic).choice().path;
+      if (!path || path->relay.empty()) continue;
+      auto way = relaying->way_of(peer.name, *path);
+      auto used = context.network.ways().find({peer.vtep, traffic});
+      if (!way || (used != context.network.ways().end() && used->second == *way)) continue;
+      context.network.use_way({peer.vtep, traffic}, *way);
+    }
   }
 
   /// What both have said of their ends, or what is used of it, may have changed.
@@ -319,14 +403,17 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       self->programs_soon = false;
       const Time begun = steady_now();
       self->context.network.reconcile();
+      self->relaying->programmed();
       self->aliases_delay =
           std::max<Time::duration>(kAliasesDelay, (steady_now() - begun) * kAliasesShare);
     });
   }
 
   std::vector<policy::PathReport> reports_of(const Peer& peer) const {
-    std::vector<policy::PathReport> reports = probing->reports(peer.name);
+    std::vector<policy::PathReport> reports;
+    if (probing) reports = probing->reports(peer.name);
     reports.insert(reports.end(), peer.unrouted.begin(), peer.unrouted.end());
+    std::ranges::move(relaying->reports(peer.name), std::back_inserter(reports));
     return reports;
   }
 
@@ -406,6 +493,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     peers.clear();
     aliases.cancel();
     channels.reset();
+    relaying.reset();
     probing.reset();
   }
 
@@ -433,6 +521,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
+  std::optional<Relaying> relaying;
   Peers peers;
   bool followed = false;             ///< the database, for the first time
   std::uint64_t neighbors_seen = 0;  ///< VirtualNetwork::neighbors_version()

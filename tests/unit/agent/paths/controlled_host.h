@@ -106,7 +106,8 @@ class Peer {
                       [this](const std::string&, overlay::PathStatement said) {
                         if (said.ends) ends_heard = *said.ends;
                         tell(overlay::PeerSays{std::move(said)});
-                      }}),
+                      },
+                  .heard_of_relaying = [](const std::string&, overlay::RelayStatement) {}}),
         server(overlay::ChannelServer::listen(
                    io.get_executor(), authority.context(named),
                    {.listen = {{asio::ip::address_v4::loopback(), 0}}}, overlay::anyone(),
