@@ -514,7 +514,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       }
       sources.push_back(source);
     }
-    return paths_snapshot(std::move(told), sources, {steady_now(), system_now()}, wanted);
+    PathsSnapshot snapshot =
+        paths_snapshot(std::move(told), sources, {steady_now(), system_now()}, wanted);
+    snapshot.relaying = relaying->totals();
+    return snapshot;
   }
 
   Context context;

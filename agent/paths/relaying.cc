@@ -431,7 +431,7 @@ std::string Relaying::relay_of(const Way& way) const {
   return {};
 }
 
-Relaying::Totals Relaying::totals() const {
+RelayingSnapshot Relaying::totals() const {
   return {state_->book.askers().size(), state_->book.wanted()};
 }
 

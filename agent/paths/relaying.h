@@ -11,6 +11,7 @@
 
 #include "agent/control/database.h"
 #include "agent/network/virtual_network.h"
+#include "agent/status/path_model.h"
 #include "overlay/negotiation/negotiator.h"
 #include "overlay/negotiation/relay_statement.h"
 #include "policy/address.h"
@@ -18,7 +19,6 @@
 
 #include <boost/asio/any_io_executor.hpp>
 
-#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -79,12 +79,7 @@ class Relaying {
   /// The host that a relayed way leads through; empty: it is not known (any more).
   std::string relay_of(const Way& way) const;
 
-  /// What is relayed here.
-  struct Totals {
-    std::size_t hosts = 0;   ///< that have asked for it
-    std::size_t labels = 0;  ///< a network towards a host, for one that has asked
-  };
-  Totals totals() const;
+  RelayingSnapshot totals() const;
 
  private:
   struct State;

@@ -104,6 +104,11 @@ bool RelayTalk::heard(RelayStatement statement, Time now) {
     }
     told.push_back(std::move(each));
   }
+  // Nor what it has been asked for.
+  for (Told& before : told_) {
+    const bool is_asked = find(asks_, before.host) != asks_.end();
+    if (is_asked && find(told, before.host) == told.end()) told.push_back(std::move(before));
+  }
   told_ = std::move(told);
   return true;
 }
