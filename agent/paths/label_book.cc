@@ -56,13 +56,14 @@ bool LabelBook::give(const LabelMeaning& meaning) {
   return true;
 }
 
-void LabelBook::look(Time now) {
-  std::erase_if(given_, [&](const auto& item) {
+bool LabelBook::look(Time now) {
+  const auto ended = std::erase_if(given_, [&](const auto& item) {
     const auto& [label, unwanted] = item.second;
     if (!unwanted || now - *unwanted < limits_.rest) return false;
     taken_.erase(label);
     return true;
   });
+  return ended > 0;
 }
 
 std::optional<Vni> LabelBook::label_of(const LabelMeaning& meaning) const {

@@ -46,10 +46,11 @@ class LabelBook {
   /// beyond the limits gets no label.
   void want(const policy::IpAddress& from, const std::set<LabelMeaning>& meanings,
             policy::Time now);
-  /// Ends the rest of those that have rested for long enough.
-  void look(policy::Time now);
+  /// Ends the rest of those that have rested for long enough. True if there were any.
+  bool look(policy::Time now);
 
   std::optional<policy::Vni> label_of(const LabelMeaning& meaning) const;
+  bool empty() const { return given_.empty(); }
   /// All, those that rest included: what the datapath relays.
   std::vector<overlay::RelayEntry> entries() const;
   /// Hosts for which there are labels, which do not rest.

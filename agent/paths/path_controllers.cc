@@ -309,7 +309,9 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       peer.history.found(traffic, *path);
       any = true;
     }
-    if (any) tell(peer, peer.found);
+    if (!any) return;
+    tell(peer, peer.found);
+    tell(peer, overlay::HasMeasured{reports_of(peer)});
   }
 
   void measured(const std::string& host) {

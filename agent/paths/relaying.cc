@@ -31,6 +31,8 @@ constexpr overlay::SpeakerTimes kTimes{.sign_of_life = policy::Micros(5'000'000)
 constexpr policy::Micros kFreshFor{45'000'000};
 /// Labels that an earlier agent has given out are kept so long for hosts that have not asked again.
 constexpr std::chrono::minutes kAdoptedFor{5};
+/// How often it is looked for those that nobody wants any more.
+constexpr std::chrono::seconds kBookInterval{30};
 
 Time steady_now() {
   return std::chrono::steady_clock::now();
@@ -82,14 +84,16 @@ struct Relaying::State : std::enable_shared_from_this<State> {
     return vtep && context.network.has_address(*vtep, way.remote);
   }
 
-  /// Whether traffic to that host goes through that one as it is programmed.
-  bool in_use(const std::string& host, const std::string& relay) const {
+  /// By which traffic to that host goes through that one as it is programmed; nullptr: it does not.
+  const Way* way_in_use(const std::string& host, const std::string& relay) const {
     const policy::IpAddress* vtep = vtep_of(host);
-    if (!vtep) return false;
-    return std::ranges::any_of(policy::kTrafficClasses, [&](policy::TrafficClass traffic) {
+    if (!vtep) return nullptr;
+    for (const policy::TrafficClass traffic : policy::kTrafficClasses) {
       auto way = context.network.ways().find({*vtep, traffic});
-      return way != context.network.ways().end() && leads_through(way->second, relay);
-    });
+      if (way == context.network.ways().end()) continue;
+      if (leads_through(way->second, relay)) return &way->second;
+    }
+    return nullptr;
   }
 
   /// A path to a host through another.
@@ -113,7 +117,7 @@ struct Relaying::State : std::enable_shared_from_this<State> {
     }
     // For a network that has just come the label follows, which is no reason to leave the path.
     const bool complete = result.way.labels.size() == vnis->second.size();
-    if (!complete && (result.way.labels.empty() || !in_use(host, relay))) return std::nullopt;
+    if (!complete && (result.way.labels.empty() || !way_in_use(host, relay))) return std::nullopt;
 
     const policy::Side here = policy::side_of(context.host, relay);
     const policy::IpAddress& mine = near->second.report.path.at(here);
@@ -134,16 +138,18 @@ struct Relaying::State : std::enable_shared_from_this<State> {
     return of_host != relays.end() && std::ranges::count(of_host->second, relay) > 0;
   }
 
-  std::optional<Through> through_chosen(const std::string& host, const std::string& relay,
-                                        Time now) const {
-    return is_relay_for(host, relay) ? through(host, relay, now) : std::nullopt;
+  std::optional<Way> way_through(const std::string& host, const std::string& relay) const {
+    if (!is_relay_for(host, relay)) return std::nullopt;
+    if (auto found = through(host, relay, steady_now())) return std::move(found->way);
+    return is_adopted(host, relay) ? std::optional(*way_in_use(host, relay)) : std::nullopt;
   }
 
-  /// What was in use when this agent was started, and of which it knows nothing yet.
+  /// What was in use when this agent was started, and of which it does not know enough yet.
   bool is_adopted(const std::string& host, const std::string& relay) const {
+    if (!is_relay_for(host, relay) || !way_in_use(host, relay)) return false;
     auto talk = talks.find(relay);
-    const bool has_heard = talk != talks.end() && talk->second.asked();
-    return !has_heard && in_use(host, relay);
+    return !legs.contains(relay) || talk == talks.end() ||
+           !talk->second.told_of(host, steady_now(), kFreshFor);
   }
 
   std::vector<PathReport> reports(const std::string& host, Time now) const {
@@ -161,9 +167,11 @@ struct Relaying::State : std::enable_shared_from_this<State> {
     if (!negotiator) return reports;
     for (const PathId& path :
          relayed_paths(*negotiator, policy::side_of(context.host, host), now)) {
-      if (carrying.contains(path.relay) || is_adopted(host, path.relay)) continue;
+      if (carrying.contains(path.relay)) continue;
       PathReport report{.path = path};
-      report.quality.out.reachable = policy::Reachability::no;
+      if (!is_adopted(host, path.relay)) {
+        report.quality.out.reachable = policy::Reachability::no;
+      }
       reports.push_back(std::move(report));
     }
     return reports;
@@ -290,12 +298,13 @@ struct Relaying::State : std::enable_shared_from_this<State> {
     }
   }
 
-  /// Of hosts that have asked an earlier agent, and have not come back.
+  /// Of hosts that are in the database no more, and of those that have asked an earlier agent and
+  /// have not come back for a while.
   void forget_strangers(Time now) {
-    if (now - begun < kAdoptedFor) return;
     std::set<policy::IpAddress> known;
-    for (const auto& [peer, talk] : talks) {
-      if (const policy::IpAddress* vtep = vtep_of(peer)) known.insert(*vtep);
+    for (const auto& [name, host] : context.database.contents().hosts) {
+      if (now - begun >= kAdoptedFor && !talks.contains(name)) continue;
+      known.insert(host.vteps.begin(), host.vteps.end());
     }
     for (const policy::IpAddress& from : book.askers()) {
       if (!known.contains(from)) book.want(from, {}, now);
@@ -323,12 +332,12 @@ struct Relaying::State : std::enable_shared_from_this<State> {
       if (auto statement = talk.speak(now)) context.say(peer, *statement);
       next = std::min(next, talk.due());
     }
-    if (context.relays && adopted) {
+    if (now >= look_at_book && !book.empty()) {
+      look_at_book = now + kBookInterval;
       forget_strangers(now);
-      book.look(now);
-      follow_book();
-      if (!book.entries().empty()) next = std::min<Time>(next, now + std::chrono::seconds(30));
+      if (book.look(now)) follow_book();
     }
+    if (!book.empty()) next = std::min(next, look_at_book);
     wake_at(changed.empty() ? next : Time::min());
   }
 
@@ -342,6 +351,7 @@ struct Relaying::State : std::enable_shared_from_this<State> {
   std::map<std::string, RelayTalk> talks;                  ///< by peer
   std::map<std::string, Leg> legs;                         ///< by peer
   LabelBook book;
+  Time look_at_book{};
   bool adopted = false;
   std::set<Vni> ready;            ///< labels that the datapath knows
   std::set<std::string> stale;    ///< peers whose answers are to be made again before they are told
@@ -420,8 +430,7 @@ std::vector<PathReport> Relaying::reports(const std::string& peer) const {
 }
 
 std::optional<Way> Relaying::way_of(const std::string& peer, const PathId& path) const {
-  auto through = state_->through_chosen(peer, path.relay, steady_now());
-  return through ? std::optional(std::move(through->way)) : std::nullopt;
+  return state_->way_through(peer, path.relay);
 }
 
 std::string Relaying::relay_of(const Way& way) const {

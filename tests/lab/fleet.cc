@@ -59,6 +59,7 @@ Fleet::Fleet(FleetOptions options)
     if (number < clocks.size()) host.clock_off_seconds = clocks[number];
     const char letter = static_cast<char>('A' + number);
     host.open_vswitch = options_.open_vswitch.find(letter) != std::string::npos;
+    host.relay = options_.relays.find(letter) != std::string::npos;
     *place = &lab_.add_host(std::string("host") + letter, host);
   }
   lab_.add_network(options_.host_access);

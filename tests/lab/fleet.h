@@ -24,6 +24,7 @@ struct FleetOptions {
   bool holdable = false;                      ///< moves can be held at a step, see Host::hold_at()
   bool second_underlay = false;               ///< a second interface for each host, as fast
   std::string open_vswitch = {};  ///< "AC": the datapath of A and C is Open vSwitch's, of B eBPF
+  std::string relays = {};        ///< "B": others may send each other through it
 };
 
 /// One task as `homeport task show --json` and `homeport move --json` print it.

@@ -111,15 +111,16 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
   management_ = &switches.management.connect(inside_, "mgmt0", {});
   const std::string management_address = "192.168.77." + std::to_string(number);
   inside_.ip("addr add " + management_address + "/24 dev mgmt0");
-  write_configuration(options.database.empty() ? database.remote() : options.database,
-                      database.issue(name_),
-                      options.lanes_apart ? management_address + ":6711" : "", second_address);
+  write_configuration(
+      options.database.empty() ? database.remote() : options.database, database.issue(name_),
+      options.lanes_apart ? management_address + ":6711" : "", second_address, options.relay);
 }
 
 Host::~Host() = default;
 
 void Host::write_configuration(const std::string& database, const fs::path& certificates,
-                               const std::string& lanes, const std::string& second_underlay) {
+                               const std::string& lanes, const std::string& second_underlay,
+                               bool relay) {
   auto quoted = [](const fs::path& path) { return "\"" + path.string() + "\"\n"; };
   std::ostringstream toml;
   toml << "host = " << quoted(name_)  //
@@ -130,7 +131,8 @@ void Host::write_configuration(const std::string& database, const fs::path& cert
        << "private_key = " << quoted(certificates / (name_ + ".key"))
        << "\n[underlay]\nvtep = " << quoted(underlay_address_)
        << (second_underlay.empty() ? "" : "interfaces = [\"eth1\", \"br-phy1\"]\n")
-       << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort << "\"]\n";
+       << (relay ? "relay = true\n" : "") << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort
+       << "\"]\n";
   if (!second_underlay.empty()) {
     toml << "control = [\"" << underlay_address_ << ":6710\", \"" << second_underlay
          << ":6710\"]\n";

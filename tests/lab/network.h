@@ -33,6 +33,8 @@ class Link {
   void restore();
   /// The link loses frames from now on; the member is the near end.
   void lose(Loss loss);
+  /// Of two members that are set apart from others neither hears of the other.
+  void set_apart(bool apart);
   /// Watches what is sent to the member.
   std::unique_ptr<WireWatch> watch() const;
   bool is_cut() const { return cut_; }
