@@ -186,6 +186,7 @@ struct PortCounters {
 /// where it happens: docs/life-of-a-packet.md.
 struct TotalCounters {
   std::uint64_t forwarded = 0;          ///< Sent on to another host, marked.
+  std::uint64_t relayed = 0;            ///< Of two other hosts: sent on from one to the other.
   std::uint64_t delivered_held = 0;     ///< Delivered to a held port.
   std::uint64_t delivered_fast = 0;     ///< Delivered past the VXLAN device.
   std::uint64_t sent_fast = 0;          ///< Sent to another host past the VXLAN device.
@@ -206,6 +207,7 @@ struct TotalCounters {
   std::uint64_t drop_expired = 0;              ///< Routed until its TTL or hop limit was used up.
   std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.
   std::uint64_t drop_unknown_vtep = 0;         ///< Outer source is no known host.
+  std::uint64_t drop_unknown_label = 0;        ///< To be relayed: not by this host for that one.
   std::uint64_t drop_forwarded_twice = 0;      ///< Marked, and not for anyone here.
   std::uint64_t drop_too_big = 0;              ///< Where neither an answer nor fragments help.
   std::uint64_t drop_malformed = 0;            ///< Too short, or no tunnel key.
