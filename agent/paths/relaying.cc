@@ -57,9 +57,14 @@ struct Relaying::State : std::enable_shared_from_this<State> {
   // As one end.
 
   void choose() {
-    relays.clear();
-    if (choice.empty()) return;
-    for (const auto& [host, vnis] : networks) relays[host] = choice.between(context.host, host);
+    const auto before = std::exchange(relays, {});
+    if (choice.empty() && before.empty()) return;
+    for (const auto& [host, vnis] : networks) {
+      relays[host] = choice.between(context.host, host);
+      auto same = before.find(host);
+      if (same == before.end() || same->second != relays[host]) changed.insert(host);
+    }
+    if (!changed.empty()) wake();
   }
 
   void ask() {
@@ -366,8 +371,14 @@ Relaying::~Relaying() {
 }
 
 void Relaying::follow_hosts() {
-  state_->adopt();
-  state_->choice = RelayChoice::of(state_->context.database.contents().hosts, state_->context.vtep);
+  State& state = *state_;
+  state.adopt();
+  state.choice = RelayChoice::of(state.context.database.contents().hosts, state.context.vtep);
+  for (auto& [peer, talk] : state.talks) {
+    if (talk.asked()) state.give_labels(peer, *talk.asked());
+    state.answer(peer, talk, steady_now());
+  }
+  state.wake();
 }
 
 void Relaying::follow_networks(std::map<std::string, std::set<Vni>> of_hosts) {

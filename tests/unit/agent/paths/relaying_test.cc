@@ -235,6 +235,10 @@ class RelayTest : public ControlledHostTest {
   }
   bool answered() const {
     const auto answer = c_->answered_about("hostD");
+    for (const auto& [vni, label] : answer.labels) {
+      EXPECT_EQ(std::ranges::count(datapath.state.relays, label, &overlay::RelayEntry::label), 1)
+          << "what is told is programmed before";
+    }
     return answer.labels.size() == 2 && answer.way && answer.way->quality.measured();
   }
   void settle() {
@@ -333,6 +337,17 @@ TEST_F(RelayTest, AnUnknownHostIsRefused) {
     for (const char* host : {"hostX", "hostA", "hostC"}) {
       wait([&] { return !c_->answered_about(host).refusal.empty(); }, "a refusal");
     }
+  });
+}
+
+TEST_F(RelayTest, AHostThatComesLaterIsRelayedTo) {
+  in_namespace([&] {
+    settle();
+    c_->relaying.ask({{"hostE", {100}}});
+    wait([&] { return !c_->answered_about("hostE").refusal.empty(); }, "a refusal");
+    add_peer("hostE", 11);
+    wait([&] { return c_->answered_about("hostE").labels.size() == 1; }, "a label");
+    EXPECT_EQ(c_->answered_about("hostE").refusal, "");
   });
 }
 
