@@ -131,9 +131,17 @@ struct RelayEntry {
 
 /// Labels are network identifiers that no network has.
 inline constexpr policy::Vni kFirstLabel = 0x700000, kLastLabel = 0x7fffff;
+constexpr bool is_label(policy::Vni vni) {
+  return vni >= kFirstLabel && vni <= kLastLabel;
+}
+constexpr bool is_network(policy::Vni vni) {
+  return vni >= 1 && vni < kFirstLabel;
+}
 
-/// An error where its addresses are of different families.
+/// An error where its addresses are of different families, or a label is none.
 Result<void> check_path(const PathEntry& path);
+/// An error where its label is none.
+Result<void> check_relay(const RelayEntry& relay);
 
 struct DesiredState {
   std::vector<NetworkEntry> networks;

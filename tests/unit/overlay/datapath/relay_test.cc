@@ -246,8 +246,8 @@ TEST_P(LabelsByHand, DeletedAreMendedAndNamed) {
   expect_talk(one_, three_);
 }
 
-INSTANTIATE_TEST_SUITE_P(, Relays, testing::Values(fleets()[0], fleets()[1]), fleet_name);
-INSTANTIATE_TEST_SUITE_P(, LabelsByHand, testing::Values(fleets()[0], fleets()[1]), fleet_name);
+INSTANTIATE_TEST_SUITE_P(, Relays, testing::ValuesIn(fleets()), fleet_name);
+INSTANTIATE_TEST_SUITE_P(, LabelsByHand, testing::ValuesIn(fleets()), fleet_name);
 
 }  // namespace
 }  // namespace homeport::overlay
