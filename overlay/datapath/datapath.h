@@ -58,7 +58,9 @@ struct Port {
   policy::MacAddress mac;
   /// A destination that waits for its application: frames for (vni, mac) are delivered here
   /// although the address is still elsewhere, if they carry the forwarded mark or come from the
-  /// very host the address entry points to, which only happens when that host redirects them.
+  /// very host the address entry points to, which only happens when that host redirects them. A
+  /// third host may have relayed these, so where this host sends nothing on for the address, they
+  /// may come from any. What is sent to a group comes from that very host.
   bool held = false;
   /// Of what the application sends, unless a packet says otherwise by its DSCP.
   policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;

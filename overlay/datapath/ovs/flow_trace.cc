@@ -372,8 +372,11 @@ std::optional<FlowTrace> read_trace(std::string_view printed) {
     }
     begun = begun || line.starts_with("bridge(");
     const std::size_t indent = indent_of(line);
-    if (!begun || indent == 0 || indent == line.size()) continue;
+    if (!begun || indent == line.size()) continue;
     const std::string_view text = line.substr(indent);
+    // A flow that ends in a resubmit() is followed by the next as far to the left, of which tables
+    // of three digits begin the line.
+    if (indent == 0 && !read_flow(text)) continue;
     const bool heading = text.starts_with("bridge(");
     if (heading) elsewhere = indent;
     const bool there = elsewhere != text.npos;
