@@ -293,8 +293,6 @@ std::set<policy::IpAddress> VirtualNetwork::neighbors() const {
 }
 
 void VirtualNetwork::use_way(const WayKey& key, const Way& way) {
-  const bool is_usual = way == Way{view_.vtep, key.first};
-  if (is_usual && !view_.ways.contains(key)) return;
   view_.ways[key] = way;
   if (!programmed_) return;
   auto set = datapath_.set_path({key.first, key.second, way.local, way.remote});

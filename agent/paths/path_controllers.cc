@@ -276,9 +276,11 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   /// Where no path is usable, traffic goes as it does without any choice.
   void take(Peer& peer, const overlay::PathUse& use, Time now) {
     const policy::Side side = policy::side_of(context.host, peer.name);
+    const WayKey key{peer.vtep, use.traffic};
     Way way{context.underlay.vtep, peer.vtep};
     if (use.path) way = {use.path->at(side), use.path->at(policy::other(side))};
-    context.network.use_way({peer.vtep, use.traffic}, way);
+    // The datapath tells of the use of what it was told of: also where a path is the usual way.
+    if (use.path || context.network.ways().contains(key)) context.network.use_way(key, way);
     peer.history.changed({now, system_now()}, use, peer.negotiator);
     log::info({{"host", peer.name}}, "{}", peer.history.recent().back().text);
   }
