@@ -117,6 +117,7 @@ class Prober {
   void hasten_others(const Followed& failing, policy::Time now);
   void excuse_absence(policy::Time now);
   void recount(policy::Time now);
+  void allow_closely(policy::Time now);
   void plan(policy::Time now, Look& look);
 
   const ProbeSettings settings_;
@@ -130,6 +131,8 @@ class Prober {
 
   bool recount_ = true;
   ProbePace pace_;
+  double closely_left_;  // asks
+  policy::Time closely_at_{};
   bool any_flows_ = false, any_fast_ = false, any_owes_ = false;
 
   policy::Time promised_ = policy::Time::max();  // the next look

@@ -127,6 +127,13 @@ DirectionQuality PathEstimator::direction(const DirectionMeters& meters, Time no
   return quality;
 }
 
+bool PathEstimator::loss_doubtful(Time now) const {
+  const auto doubtful = [&](const DirectionMeters& of) {
+    return fresh(of.probes.at, now) && of.probes.value.doubtful();
+  };
+  return doubtful(out_) || doubtful(in_);
+}
+
 PathQuality PathEstimator::quality(Time now) const {
   PathQuality quality{.out = direction(out_, now), .in = direction(in_, now)};
   quality.out.reachable = reachable_out(now);

@@ -61,6 +61,8 @@ class PathEstimator {
   void path_mtu(Time now, std::uint32_t mtu);
 
   PathQuality quality(Time now) const;
+  /// More probes would tell whether more are lost than before, in either direction.
+  bool loss_doubtful(Time now) const;
   /// Since the last sign that the peer is there: an answer, or a probe of its own.
   std::optional<Micros> silent_for(Time now) const;
   /// Since when a probe has had no answer; nullopt: none is out.
@@ -71,6 +73,8 @@ class PathEstimator {
   bool dead(Time now) const;
   /// Within which a probe is answered, usually (RFC 6298, section 2.3); nullopt: not known.
   std::optional<Micros> usual_answer() const;
+  /// Within which it is, if it is not lost, however late: for what overtakes it on the way.
+  Micros latest_answer() const { return rtt_.rtt() + 8 * rtt_.variation(); }
   /// How old the latest of what quality() says is; 0 where that is nothing.
   Micros age(Time now) const;
 

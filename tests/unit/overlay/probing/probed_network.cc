@@ -8,7 +8,10 @@
 namespace homeport::overlay {
 namespace {
 
-constexpr std::uint32_t kSmallest = 102;  // bytes of the outer IP packet
+// Bytes of the outer IP packet.
+std::uint32_t smallest(const ProbePair& pair) {
+  return pair.local.is_v6() ? 102 : 82;
+}
 constexpr std::uint32_t kEthernet = 18;
 
 }  // namespace
@@ -63,7 +66,7 @@ void ProbedNetwork::send(const ProbeAsk& ask) {
     prober.refused(ask, policy::make_error(*refuses, "It cannot be sent."), now_);
     return;
   }
-  const std::uint32_t size = std::max(ask.size, kSmallest);
+  const std::uint32_t size = std::max(ask.size, smallest(ask.pair));
   ++asks_;
   ++asks_of_[ask.pair];
   bytes_ += size + kEthernet;

@@ -103,7 +103,7 @@ INSTANTIATE_TEST_SUITE_P(, RateOfUse,
                                          Use{"NotInUse", false, false, true, true, true, 0.4, 0.6},
                                          Use{"BothWays", true, false, true, true, true, 0.8, 1.2},
                                          Use{"OneWay", true, false, true, false, true, 18, 23},
-                                         Use{"Watched", true, true, true, true, true, 200, 251},
+                                         Use{"Watched", true, true, true, true, true, 300, 334},
                                          Use{"NotTold", true, true, false, false, false, 21, 23}),
                          [](const auto& info) { return info.param.what; });
 
@@ -124,7 +124,7 @@ TEST(Rate, OfWatchingIsSharedAndKeepsToTheSpeed) {
   EXPECT_LE(network.bytes() / 100, 88'000u);
   EXPECT_GE(network.bytes() / 100, 30'000u);
   // 0.5% of 2 Mbit/s in each direction.
-  EXPECT_LE(network.asks_of(ways.front()) * 120 * 8 / 100, 11'000u);
+  EXPECT_LE(network.asks_of(ways.front()) * 100 * 8 / 100, 11'000u);
 }
 
 TEST(Rate, IsNotInStep) {
