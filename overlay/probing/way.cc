@@ -135,10 +135,9 @@ void Way::count_settled(Time now) {
       continue;
     }
     const std::uint64_t sent = came.asked.index + mtu_answered_;
-    estimator_.counted(now, policy::Counted::probes, Direction::out, sent,
-                       came.heard.value_or(answered_));
+    estimator_.counted(now, Direction::out, sent, came.heard.value_or(answered_));
     if (came.heard) {
-      estimator_.counted(now, policy::Counted::probes, Direction::in, *came.heard, answered_);
+      estimator_.counted(now, Direction::in, *came.heard, answered_);
     }
   }
 }

@@ -31,8 +31,6 @@ struct EstimateLimits {
 };
 
 enum class Direction : std::uint8_t { out, in };
-/// What is counted at both ends for loss.
-enum class Counted : std::uint8_t { probes, traffic };
 
 class PathEstimator {
  public:
@@ -52,8 +50,7 @@ class PathEstimator {
   /// from now on gets the time to be answered.
   void stood_still(Time now, Micros time);
   /// See LossMeter::count().
-  void counted(Time now, Counted what, Direction direction, std::uint64_t sent,
-               std::uint64_t received);
+  void counted(Time now, Direction direction, std::uint64_t sent, std::uint64_t received);
   /// See BandwidthMeter::transferred().
   void transferred(Time now, Direction direction, std::uint64_t bytes, Micros duration,
                    bool backlogged);
@@ -85,7 +82,7 @@ class PathEstimator {
     std::optional<Time> at{};
   };
   struct DirectionMeters {
-    Noted<LossMeter> probes, traffic;
+    Noted<LossMeter> loss;
     Noted<BandwidthMeter> bandwidth;
   };
 

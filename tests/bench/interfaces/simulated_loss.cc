@@ -62,7 +62,7 @@ class Conversation {
     if (there_) there_->truth().in_loss = share;
   }
   void stay() { chooser_.use(now(), here_.used.path, policy::ChoiceCause::first); }
-  policy::LossPpm loss() const { return merged().out.loss().value_or(0); }
+  policy::LossPpm loss() const { return merged().out.loss.value_or(0); }
   void forget_bytes() { here_.network.forget_totals(); }
   /// Of this host's asks and the answers to them.
   std::uint64_t bytes() const { return here_.network.bytes(); }
@@ -102,8 +102,8 @@ class Conversation {
   void rank() {
     policy::PathQuality spare = here_.quality();
     spare.rtt = here_.truth().out + here_.truth().in;
-    spare.out.probe_loss = static_cast<policy::LossPpm>(std::lround(usual_ * policy::kAllLost));
-    spare.in.probe_loss = 0;
+    spare.out.loss = static_cast<policy::LossPpm>(std::lround(usual_ * policy::kAllLost));
+    spare.in.loss = 0;
     ranked_ = {of(here_.used.path, merged()),
                of(policy::path_of("192.0.2.2", "198.51.100.2"), spare)};
     std::stable_sort(ranked_.begin(), ranked_.end(), [](const auto& one, const auto& other) {

@@ -84,6 +84,7 @@ void ProbedNetwork::send(const ProbeAsk& ask) {
 }
 
 Micros ProbedNetwork::delay(Micros least, const TrueWay& way) {
+  if (way.late > 0 && policy::chance(random, way.late)) least += way.late_by;
   if (way.jitter == Micros(0)) return least;
   const double mean = static_cast<double>(way.jitter.count());
   return least +

@@ -22,6 +22,8 @@ using policy::Time;
 struct TrueWay {
   Micros out{5'000}, in{5'000};  ///< one way
   Micros jitter{};               ///< mean of an exponential delay on top, in each direction
+  double late = 0;  ///< share of packets that a busy host keeps for `late_by`, in each direction
+  Micros late_by{8'000};
   double out_loss = 0, in_loss = 0;
   bool out_carries = true, in_carries = true;
   std::uint32_t mtu = 9000;

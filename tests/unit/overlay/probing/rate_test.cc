@@ -127,6 +127,32 @@ TEST(Rate, OfWatchingIsSharedAndKeepsToTheSpeed) {
   EXPECT_LE(network.asks_of(ways.front()) * 100 * 8 / 100, 11'000u);
 }
 
+TEST(Rate, OfAWatchedWayThatIsAlwaysLossyIsWithinTheBudget) {
+  ProbedNetwork network(1);
+  ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  way.watched = true;
+  TrueWay& truth = network.truth[way.pair];
+  truth.sends = truth.receives = true;
+  truth.out_loss = truth.in_loss = 0.01;
+  network.follow(kPeer, {way});
+  network.run(100s);
+  network.forget_totals();
+  network.run(100s);
+  EXPECT_LE(network.bytes() / 100, 80'000u);
+}
+
+// On a machine with other work to do one in a few is.
+TEST(Rate, OfASettledWayIsNoHigherWhereSingleAnswersAreLate) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::way(1, 1);
+  network.truth[way.pair].late = 0.02;
+  network.follow(kPeer, {way});
+  network.run(10s);
+  network.forget_totals();
+  network.run(1000s);
+  EXPECT_LE(network.asks(), 600u) << "every 2 s, and the one after a late one";
+}
+
 TEST(Rate, IsNotInStep) {
   for (unsigned seed = 1; seed <= 20; ++seed) {
     // Some of these begin together.
