@@ -166,6 +166,7 @@ void Way::examine(Time now) {
 
 void Way::used(const WayUsed& used, Time now) {
   told_of_ = true;
+  prompt_ = used.prompt;
   frames_sent_ = used.sent;
   frames_heard_ = used.heard;
   // A clock that is ahead would be believed for as long as it is.
@@ -237,7 +238,9 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
   if (dead(now)) return jittered(pace.dead);
   const bool flowing = flows(now);
   Micros wait = jittered(pace.slow);
-  if (deciding_ > 0 || (what_.in_use && !told_of_)) wait = std::min(wait, times().quick);
+  // What is told late shows that frames flow, and not that they arrive.
+  const bool untold = !told_of_ || (!prompt_ && flowing);
+  if (deciding_ > 0 || (what_.in_use && untold)) wait = std::min(wait, times().quick);
   if (flowing) {
     wait = std::min(wait, what_.watched ? within_speed(pace.watched, 200) : jittered(pace.flowing));
   }
@@ -253,7 +256,7 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
 
 // When the silence of the peer has to be explained.
 Time Way::unheard_at() const {
-  if (!what_.in_use || !told_of_ || !frames_sent_) return Time::max();
+  if (!what_.in_use || !told_of_ || !prompt_ || !frames_sent_) return Time::max();
   std::optional<Time> life = life_;
   if (alone_at_remote_ && frames_heard_) life = std::max(life.value_or(Time()), *frames_heard_);
   if (life && *frames_sent_ <= *life) return Time::max();

@@ -119,6 +119,7 @@ class Way {
   policy::Time examine_again_{};
 
   bool told_of_ = false;
+  bool prompt_ = true;  // WayUsed::prompt
   bool alone_at_remote_ = true;
   std::optional<policy::Time> frames_sent_, frames_heard_;
   std::optional<policy::Time> life_;       // the last answer

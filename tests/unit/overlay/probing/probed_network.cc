@@ -112,7 +112,7 @@ void ProbedNetwork::tell_used() {
   }
   for (const auto& [pair, way] : truth) {
     if (!tells_use) break;
-    WayUsed each{.pair = pair};
+    WayUsed each{.pair = pair, .prompt = tells_promptly};
     if (way.sends) each.sent = now_;
     if (heard.contains(pair.remote)) each.heard = heard[pair.remote];
     used.push_back(each);

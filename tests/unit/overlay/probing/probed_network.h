@@ -51,6 +51,7 @@ class ProbedNetwork {
   Prober prober;
   std::map<ProbePair, TrueWay> truth;  ///< what is not in here carries nothing
   bool tells_use = true;               ///< used() says something
+  bool tells_promptly = true;          ///< otherwise half a second later
   bool answers = true;                 ///< otherwise the answers are lost at this host
   std::optional<boost::system::errc::errc_t> refuses = {};
 

@@ -107,6 +107,24 @@ INSTANTIATE_TEST_SUITE_P(, RateOfUse,
                                          Use{"NotTold", true, true, false, false, false, 21, 23}),
                          [](const auto& info) { return info.param.what; });
 
+// It shows that frames flow, and not in time whether they arrive.
+TEST(Rate, OfAWayWhoseUseIsToldLateIsAsWhereItIsNotToldWhileFramesFlow) {
+  ProbedNetwork network(1);
+  network.tells_promptly = false;
+  const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  TrueWay& truth = network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(10s);
+  network.forget_totals();
+  network.run(100s);
+  EXPECT_LE(network.asks(), 60u) << "idle";
+  truth.sends = truth.receives = true;
+  network.run(1s);
+  network.forget_totals();
+  network.run(100s);
+  EXPECT_NEAR(static_cast<double>(network.asks()) / 100, 22, 1);
+}
+
 TEST(Rate, OfWatchingIsSharedAndKeepsToTheSpeed) {
   ProbedNetwork network(1);
   std::vector<ProbedWay> ways;
