@@ -354,7 +354,9 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     Way way{context.underlay.vtep, peer.vtep};
     if (path && path->relay.empty()) way = {path->at(side), path->at(policy::other(side))};
     if (path && !path->relay.empty()) way = relaying->way_of(peer.name, *path).value_or(way);
-    context.network.use_way({peer.vtep, traffic}, way);
+    // The datapath tells of the use of what it was told of: also where a path is the usual way.
+    const WayKey key{peer.vtep, traffic};
+    if (path || context.network.ways().contains(key)) context.network.use_way(key, way);
   }
 
   /// The path to the host that relays, or its labels, may be others now.

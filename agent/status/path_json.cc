@@ -55,7 +55,7 @@ json::object direction(const DirectionQuality& quality) {
   const bool unknown = quality.reachable == Reachability::unknown;
   return {{"reachable",
            unknown ? json::value(nullptr) : json::value(quality.reachable == Reachability::yes)},
-          {"loss_ppm", number(quality.loss())},
+          {"loss_ppm", number(quality.loss)},
           {"bits_per_second", number(quality.bandwidth)},
           {"mtu", number(quality.mtu)}};
 }

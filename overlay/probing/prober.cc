@@ -66,7 +66,8 @@ struct Prober::Followed : Way {
   std::uint64_t told_of = 0;                            // the round of used() that did
 };
 
-Prober::Prober(ProbeSettings settings, std::uint64_t seed) : settings_(settings), random_(seed) {}
+Prober::Prober(ProbeSettings settings, std::uint64_t seed)
+    : settings_(settings), random_(seed), closely_left_(settings.most_closely) {}
 Prober::~Prober() = default;
 
 void Prober::follow(const std::string& peer, std::vector<ProbedWay> ways, Time now) {
@@ -173,6 +174,7 @@ void Prober::refused(const ProbeAsk& ask, const policy::Error& error, Time now) 
 
 Prober::Look Prober::look(Time now) {
   excuse_absence(now);
+  allow_closely(now);
   Look look;
   for (Followed* way : std::exchange(touched_, {})) {
     way->touched = false;
@@ -181,9 +183,11 @@ Prober::Look Prober::look(Time now) {
   }
   while (!due_.empty() && due_.begin()->first.first <= now && look.asks.size() < kMostAsks) {
     Followed& way = *due_.begin()->second;
+    const bool closely = way.asked_closely(now);
     if (auto ask = way.ask(now, pace_, random_)) {
       look.asks.push_back(*ask);
       ++peers_[way.peer].totals.asked;
+      if (closely) --closely_left_;
     }
     judge(way, now, look);
     // One ask of a way at a look.
@@ -240,7 +244,9 @@ void Prober::recount(Time now) {
     for (const auto& way : peer.ways) {
       const bool dead = way->dead(now), flows = way->flows(now);
       ++(dead ? load.dead : load.settled);
-      if (flows) ++(way->what().watched ? load.watched : load.flowing);
+      if (flows) {
+        (way->what().watched ? load.watched : load.flowing) += 2 * ask_bytes(way->what().pair);
+      }
       if (!dead) load.mtus += way->what().mtu;
       any_flows_ |= flows;
       any_fast_ |= way->what().in_use && way->what().fast;
@@ -248,7 +254,19 @@ void Prober::recount(Time now) {
     }
   }
   pace_ = pace(load, settings_);
+  allow_closely(now);
   recount_ = false;
+}
+
+// When nothing is left, watching has to do.
+void Prober::allow_closely(Time now) {
+  const std::chrono::duration<double> since = std::max(now - closely_at_, Time::duration(0));
+  const double bytes = since.count() * static_cast<double>(closely_budget(settings_));
+  const double asks = bytes / static_cast<double>(2 * settings_.ask_bytes);
+  closely_left_ = std::min(closely_left_ + asks, settings_.most_closely);
+  closely_at_ = now;
+  pace_.closely =
+      closely_left_ >= 1 ? settings_.closely : std::max(settings_.closely, pace_.watched);
 }
 
 void Prober::plan(Time now, Look& look) {

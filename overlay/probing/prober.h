@@ -13,10 +13,11 @@
 //   in use, of which the         every 45 ms (5 ms)
 //   datapath tells nothing
 //   in use, and frames flow      every second
-//   watched, and frames flow     every 4 ms, so that 2% of loss shows within a second; 250 times
-//                                every millisecond when an ask is lost or takes longer
-//   otherwise                    every 2 s; 16 times every 45 ms when an ask is lost or takes
-//                                longer
+//   watched, and frames flow     every 3 ms, so that 2% of loss shows within a second; every
+//                                millisecond while it is in doubt whether more is lost than before
+//                                (policy::LossMeter), and 16 times when answers take longer
+//   otherwise                    every 2 s; 16 times every 45 ms when an ask is lost or answers
+//                                take longer
 //
 // A blackhole of a way that frames are sent on is found within 20 + 30 + 180 ms (5 + 8 + 30 ms) and
 // a round trip, later only on ways whose round trips take longer than that or vary as much. The
@@ -117,6 +118,7 @@ class Prober {
   void hasten_others(const Followed& failing, policy::Time now);
   void excuse_absence(policy::Time now);
   void recount(policy::Time now);
+  void allow_closely(policy::Time now);
   void plan(policy::Time now, Look& look);
 
   const ProbeSettings settings_;
@@ -130,6 +132,8 @@ class Prober {
 
   bool recount_ = true;
   ProbePace pace_;
+  double closely_left_;  // asks
+  policy::Time closely_at_{};
   bool any_flows_ = false, any_fast_ = false, any_owes_ = false;
 
   policy::Time promised_ = policy::Time::max();  // the next look

@@ -44,6 +44,18 @@ TEST_F(PathControllersTest, WhatIsAgreedIsProgrammed) {
   });
 }
 
+// Of what it was told of only the datapath tells whether it is used (overlay::ProbeWire::used()).
+TEST_F(PathControllersTest, WhatIsAgreedIsProgrammedAlsoWhereItIsTheUsualWay) {
+  in_namespace([&] {
+    Peer& peer = add_peer("hostC", 9);
+    start();
+    offer_two(peer, 9);
+    carry(peer, "192.0.2.1", "192.0.2.9", 1ms);
+    const overlay::ProbePair usual{ip("192.0.2.1"), ip("192.0.2.9")};
+    wait([&] { return datapath.way(peer.vtep, TrafficClass::interactive) == usual; }, "the way");
+  });
+}
+
 TEST_F(PathControllersTest, AnInterfaceWithoutCarrierIsLeftAndTakenAgain) {
   in_namespace([&] {
     Peer& peer = settle();

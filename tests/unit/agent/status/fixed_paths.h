@@ -17,16 +17,10 @@ inline PathSnapshot path_between(const std::string& local, const std::string& lo
 
 inline policy::PathQuality quality_of(policy::Micros rtt, policy::LossPpm out, policy::LossPpm in) {
   policy::PathQuality quality{.rtt = rtt, .variation = rtt / 10};
-  quality.out = {.reachable = policy::Reachability::yes,
-                 .probe_loss = out,
-                 .traffic_loss = {},
-                 .bandwidth = 1'000'000'000,
-                 .mtu = 1500};
-  quality.in = {.reachable = policy::Reachability::yes,
-                .probe_loss = in,
-                .traffic_loss = {},
-                .bandwidth = 940'000'000,
-                .mtu = 9000};
+  quality.out = {
+      .reachable = policy::Reachability::yes, .loss = out, .bandwidth = 1'000'000'000, .mtu = 1500};
+  quality.in = {
+      .reachable = policy::Reachability::yes, .loss = in, .bandwidth = 940'000'000, .mtu = 9000};
   return quality;
 }
 

@@ -1,6 +1,7 @@
 // What is known of a way, and how soon.
 #include "tests/unit/overlay/probing/probed_network.h"
 
+#include "policy/path/chooser.h"
 #include "policy/path/exchange_time.h"
 
 #include <gtest/gtest.h>
@@ -93,32 +94,69 @@ TEST_F(Quality, LossOfAnIdleWayIsForgottenWithinAMinuteOnceItIsOver) {
   network.follow(kPeer, {way, other});
   network.truth[other.pair].out_loss = 0.1;
   network.run(60s);
-  ASSERT_GE(network.quality(kPeer, other).out.loss(), 50'000u);
+  ASSERT_GE(network.quality(kPeer, other).out.loss, 50'000u);
   network.truth[other.pair].out_loss = 0;
   const auto seen = network.until(
-      kPeer, [&] { return network.quality(kPeer, other).out.loss() < 10'000u; }, 600s);
+      kPeer, [&] { return network.quality(kPeer, other).out.loss < 10'000u; }, 600s);
   ASSERT_TRUE(seen);
   EXPECT_LE(*seen, 60s);
 }
 
-// Within a second traffic is to have moved, for which the chooser wants 300 ms of proof.
-TEST_F(Quality, LossIsSeenWithinTwoThirdsOfASecond) {
+// Within a second traffic is to have moved, for which the chooser wants 300 ms of proof. Of 4,000
+// seeds 2.2% are late; `interfaces_simulated loss` says more.
+TEST_F(Quality, LossIsSeenWithinSevenTenthsOfASecond) {
   int late = 0;
   Micros sum{};
-  for (unsigned seed = 0; seed < 100; ++seed) {
+  for (unsigned seed = 0; seed < 200; ++seed) {
     ProbedNetwork lossy(seed);
     lossy.truth[way.pair].sends = lossy.truth[way.pair].receives = true;
     lossy.follow(kPeer, {way});
     lossy.run(20s);
     lossy.truth[way.pair].out_loss = 0.02;
     const auto seen = lossy.until(
-        kPeer, [&] { return lossy.quality(kPeer, way).out.loss() > 4'000u; }, 5s);
+        kPeer, [&] { return lossy.quality(kPeer, way).out.loss > 4'000u; }, 5s);
     ASSERT_TRUE(seen);
     sum += *seen;
-    late += *seen > 667ms;
+    late += *seen > 700ms;
   }
-  EXPECT_LE(late, 20);
-  EXPECT_LE(sum / 100, 450ms);
+  EXPECT_LE(late, 6) << "3%";
+  EXPECT_LE(sum / 200, 300ms);
+}
+
+// Of ten ways each is asked a tenth as often, until something is lost.
+TEST_F(Quality, LossIsSeenWithinSecondsWhereManyWaysAreWatched) {
+  std::vector<ProbedWay> ways;
+  for (int i = 1; i <= 10; ++i) {
+    ways.push_back(ProbedNetwork::used(ProbedNetwork::way(i, i)));
+    ways.back().watched = true;
+    TrueWay& each = network.truth[ways.back().pair];
+    each.sends = each.receives = true;
+  }
+  network.follow(kPeer, ways);
+  network.run(20s);
+  truth().out_loss = 0.02;
+  const auto lost = [&] { return quality().out.loss > 0u; };
+  ASSERT_TRUE(network.until(kPeer, lost, 10s));
+  const auto seen = [&] { return quality().out.loss > 4'000u; };
+  const auto found = network.until(kPeer, seen, 10s);
+  EXPECT_LE(found.value_or(10s), 500ms);
+}
+
+// Three asks are lost that were on their way in the same moment.
+TEST_F(Quality, AMomentOfLossIsForgottenBeforeTrafficMoves) {
+  for (unsigned seed = 0; seed < 50; ++seed) {
+    ProbedNetwork blip(seed);
+    blip.truth[way.pair].sends = blip.truth[way.pair].receives = true;
+    blip.follow(kPeer, {way});
+    blip.run(20s);
+    blip.truth[way.pair].out_carries = false;
+    blip.run(11ms);
+    blip.truth[way.pair].out_carries = true;
+    const auto seen = [&] { return blip.quality(kPeer, way).out.loss > 4'000u; };
+    ASSERT_TRUE(blip.until(kPeer, seen, 200ms)) << seed;
+    const auto over = [&] { return blip.quality(kPeer, way).out.loss < 4'000u; };
+    EXPECT_TRUE(blip.until(kPeer, over, policy::ChooserPolicy().proof)) << seed;
+  }
 }
 
 // Without being told of traffic nobody asks that often.
@@ -127,7 +165,7 @@ TEST_F(Quality, LossIsSeenWithinSecondsWhereUseIsNotTold) {
   network.follow(kPeer, {way});
   network.run(60s);
   truth().out_loss = 0.02;
-  const auto seen = [&] { return quality().out.loss() > 4'000u; };
+  const auto seen = [&] { return quality().out.loss > 4'000u; };
   EXPECT_TRUE(network.until(kPeer, seen, 8s));
 }
 
@@ -135,8 +173,8 @@ TEST_F(Quality, LossIsToldByDirection) {
   network.follow(kPeer, {way});
   truth().in_loss = 0.05;
   network.run(30s);
-  EXPECT_NEAR(static_cast<double>(*quality().in.loss()), 50'000, 15'000);
-  EXPECT_EQ(quality().out.loss(), 0u);
+  EXPECT_NEAR(static_cast<double>(*quality().in.loss), 50'000, 15'000);
+  EXPECT_EQ(quality().out.loss, 0u);
 }
 
 TEST_F(Quality, LossIsKnownThoughThePeerDoesNotCount) {
@@ -144,16 +182,16 @@ TEST_F(Quality, LossIsKnownThoughThePeerDoesNotCount) {
   truth().counts = false;
   truth().in_loss = 0.05;
   network.run(30s);
-  EXPECT_NEAR(static_cast<double>(*quality().out.loss()), 50'000, 15'000) << "of either direction";
-  EXPECT_EQ(quality().in.loss(), std::nullopt);
+  EXPECT_NEAR(static_cast<double>(*quality().out.loss), 50'000, 15'000) << "of either direction";
+  EXPECT_EQ(quality().in.loss, std::nullopt);
 }
 
 TEST_F(Quality, NoLossIsSeenWherePacketsAreOnlyLate) {
   network.follow(kPeer, {way});
   truth().jitter = 5ms;  // they overtake each other
   network.run(120s);
-  EXPECT_EQ(quality().out.loss(), 0u);
-  EXPECT_LE(*quality().in.loss(), 1'000u);
+  EXPECT_EQ(quality().out.loss, 0u);
+  EXPECT_LE(*quality().in.loss, 1'000u);
 }
 
 TEST_F(Quality, AgesWhereNothingCanBeAsked) {
@@ -178,7 +216,7 @@ TEST_F(Quality, AWayThatThisHostHasNoRouteForDoesNotCarry) {
   EXPECT_LE(*found, 250ms);
   network.refuses.reset();
   network.run(1500ms);
-  EXPECT_EQ(quality().out.loss(), 0u) << "nothing was lost on the way";
+  EXPECT_EQ(quality().out.loss, 0u) << "nothing was lost on the way";
 }
 
 TEST_F(Quality, IsOldWhenNobodyLooks) {
@@ -229,9 +267,9 @@ TEST_F(Quality, OfAWayThatHasComeBackHasNoLossForWhatWasLostMeanwhile) {
   gone.out_carries = gone.in_carries = true;
   const auto carries = [&] { return network.quality(kPeer, other).measured(); };
   ASSERT_TRUE(network.until(kPeer, carries, 10s));
-  EXPECT_EQ(network.quality(kPeer, other).out.loss().value_or(0), 0u);
+  EXPECT_EQ(network.quality(kPeer, other).out.loss.value_or(0), 0u);
   network.run(10s);
-  EXPECT_EQ(network.quality(kPeer, other).out.loss().value_or(0), 0u);
+  EXPECT_EQ(network.quality(kPeer, other).out.loss.value_or(0), 0u);
 }
 
 TEST_F(Quality, OfAWayThatHasComeBackIsMeasuredAnew) {
