@@ -84,6 +84,7 @@ bool Way::answered(const ProbeAnswer& answer) {
   const auto usual = estimator_.usual_answer();
   const bool late = usual && rtt > *usual + kNoticeable;
   estimator_.probe_answered(received, rtt);
+  if (was_dead) estimator_.forget_loss();
   count(answer, asked);
   if (was_dead) {
     deciding_ = kAnswersToDecide;

@@ -1,6 +1,7 @@
 // Two hosts that do not reach each other for a while send through a third one, which relays. Nobody
 // has more than one interface.
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -32,6 +33,7 @@ struct ClassView {
   std::string state = "unknown";
   std::string relay;        ///< of the path in use
   std::string good_relays;  ///< those through which there are good paths
+  std::string ranking;      ///< for a person
 };
 
 ClassView view(const Host& host, const Host& peer) {
@@ -39,10 +41,12 @@ ClassView view(const Host& host, const Host& peer) {
   const auto* classes = body.as_object().if_contains("classes");
   if (!classes) return {};
   const json::value& of = classes->at(0);
-  ClassView view{.state = text(of.at("state"))};
+  ClassView view;
+  view.state = text(of.at("state"));
   if (of.at("path").is_object()) view.relay = text(of.at("path").at("relay"));
   for (const json::value& path : of.at("ranked").as_array()) {
     if (text(path.at("standing")) == "good") view.good_relays += text(path.at("path").at("relay"));
+    view.ranking += "\n  " + json::serialize(path);
   }
   return view;
 }
@@ -50,7 +54,7 @@ ClassView view(const Host& host, const Host& peer) {
 class RelayedPaths : public testing::Test {
  protected:
   explicit RelayedPaths(const std::string& relays = "B")
-      : fleet_({.name = "relay", .containers = true, .relays = relays}) {}
+      : fleet_(FleetOptions{.name = "relay", .containers = true, .relays = relays}) {}
 
   void TearDown() override {
     EXPECT_THAT(fleet_.lab().complaints({"paths cannot be negotiated", "cannot tell"}), IsEmpty());
@@ -62,9 +66,7 @@ class RelayedPaths : public testing::Test {
   }
   std::string told() const {
     const ClassView here = view(source_, destination_), there = view(destination_, source_);
-    return "source: " + here.state + ", through \"" + here.relay + "\", might through \"" +
-           here.good_relays + "\"; destination: " + there.state + ", through \"" + there.relay +
-           "\", might through \"" + there.good_relays + "\"";
+    return "source: " + here.state + here.ranking + "\ndestination: " + there.state + there.ranking;
   }
   void wait_for(const std::function<bool(const ClassView&)>& holds, const std::string& what) {
     wait_until(
@@ -112,7 +114,7 @@ TEST_F(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
   relay_.start_agent();
   relay_.wait_ready();
   flow->wait_progress(3000, 20s);
-  EXPECT_EQ(view(source_, destination_).relay, "hostB");
+  EXPECT_EQ(view(source_, destination_).relay, "hostB") << told();
   const FlowReport report = flow->finish();
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }
