@@ -58,7 +58,9 @@ struct Port {
   policy::MacAddress mac;
   /// A destination that waits for its application: frames for (vni, mac) are delivered here
   /// although the address is still elsewhere, if they carry the forwarded mark or come from the
-  /// very host the address entry points to, which only happens when that host redirects them.
+  /// very host the address entry points to, which only happens when that host redirects them. A
+  /// third host may have relayed these, so where this host sends nothing on for the address, they
+  /// may come from any. What is sent to a group comes from that very host.
   bool held = false;
   /// Of what the application sends, unless a packet says otherwise by its DSCP.
   policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;
@@ -131,9 +133,17 @@ struct RelayEntry {
 
 /// Labels are network identifiers that no network has.
 inline constexpr policy::Vni kFirstLabel = 0x700000, kLastLabel = 0x7fffff;
+constexpr bool is_label(policy::Vni vni) {
+  return vni >= kFirstLabel && vni <= kLastLabel;
+}
+constexpr bool is_network(policy::Vni vni) {
+  return vni >= 1 && vni < kFirstLabel;
+}
 
-/// An error where its addresses are of different families.
+/// An error where its addresses are of different families, or a label is none.
 Result<void> check_path(const PathEntry& path);
+/// An error where its label is none.
+Result<void> check_relay(const RelayEntry& relay);
 
 struct DesiredState {
   std::vector<NetworkEntry> networks;

@@ -45,11 +45,7 @@ void PathPlacer::place(const PathEntry& path, MapImage& image, std::vector<std::
   image.paths[path_key(path.vtep, path.traffic_class)] = path_value(path, number);
   if (number == 0) return;
   for (const auto& [vni, label] : path.labels) {
-    if (!is_carried(vni) || !is_label(label)) {
-      problems.push_back(fmt::format(
-          "On the {} path to the VTEP {} the network {} is not relayed: {} is no label.",
-          to_string(path.traffic_class), path.vtep.to_string(), vni, label));
-    } else if (image.labels.size() < HP_MAX_LABELS) {
+    if (image.labels.size() < HP_MAX_LABELS) {
       image.labels[{number, vni}] = label;
     } else if (!std::exchange(full_, true)) {
       problems.push_back(fmt::format(
@@ -59,10 +55,8 @@ void PathPlacer::place(const PathEntry& path, MapImage& image, std::vector<std::
 }
 
 void place_relay(const RelayEntry& relay, MapImage& image, std::vector<std::string>& problems) {
-  if (!is_label(relay.label) || !is_carried(relay.vni)) {
-    return problems.push_back(fmt::format(
-        "The label {} of the network {} is left out: it is none, or that is no network.",
-        relay.label, relay.vni));
+  if (auto possible = check_relay(relay); !possible) {
+    return problems.push_back(possible.error().message + ".");
   }
   if (image.relays.size() >= HP_MAX_RELAYS && !image.relays.contains(relay.label)) {
     return problems.push_back(

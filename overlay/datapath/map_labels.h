@@ -12,10 +12,6 @@
 
 namespace homeport::overlay {
 
-inline bool is_label(policy::Vni label) {
-  return label >= kFirstLabel && label <= kLastLabel;
-}
-
 /// Places paths. The labels of each are under a number of its own: what it was in `current` while
 /// the same address of the host that relays is there, else the lowest that is free. So whoever
 /// changes over to another host that relays never sends it a label of the one before.

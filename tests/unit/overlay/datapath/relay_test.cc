@@ -6,12 +6,15 @@
 
 #include <bpf/bpf.h>
 #include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 namespace homeport::overlay {
 namespace {
 
 using enum policy::TrafficClass;
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 const BpfFileSystem& bpf() {
@@ -213,6 +216,69 @@ TEST_P(Relays, AreReadBackAndAdopted) {
   EXPECT_EQ(host(1).read_back().value().paths, desired(1).paths);
 }
 
+TEST_P(Relays, AreTraced) {
+  const auto is_label = testing::Field(&TraceStep::step, "label");
+  TracedPacket packet{one_.mac, three_.mac, one_.v4, three_.v4};
+  packet.length = 100;
+  const auto trace = [&](int number, const TraceOrigin& origin) {
+    return host(number).inside.run(
+        [&] { return host(number).datapath->trace(origin, packet).value().found; });
+  };
+  Trace sent = trace(1, FromPort{one_.device});
+  EXPECT_EQ(sent.end, TraceEnd::sent);
+  EXPECT_THAT(sent.steps, Contains(is_label));
+  EXPECT_THAT(sent.copies, ElementsAre(TraceCopy{{}, host(2).vtep, false, kThere}));
+  for (const bool marked : {false, true}) {
+    const Trace relayed = trace(2, FromTunnel{host(1).vtep, kThere, marked});
+    EXPECT_EQ(relayed.end, TraceEnd::sent);
+    EXPECT_THAT(relayed.steps, Contains(is_label));
+    EXPECT_THAT(relayed.counters, ElementsAre("relayed"));
+    EXPECT_EQ(relayed.vni, kVni);
+    EXPECT_THAT(relayed.copies, ElementsAre(TraceCopy{{}, host(3).vtep, marked}));
+  }
+  EXPECT_THAT(trace(2, FromTunnel{host(3).vtep, kThere, false}).counters,
+              ElementsAre("drop_unknown_label"));
+  packet.destination_mac = kBroadcast;
+  packet.destination = boost::asio::ip::make_address("10.0.0.255");
+  EXPECT_THAT(trace(1, FromPort{one_.device}).copies,
+              testing::UnorderedElementsAre(TraceCopy{{}, host(2).vtep, true},
+                                            TraceCopy{{}, host(2).vtep, true, kThere}));
+}
+
+// By the interactive class, the way of host 2 is another.
+TEST_P(Relays, TakeTheWayOfTheClassThatAPacketSays) {
+  host(2).desired.paths = {{host(3).vtep, interactive, host(2).second, host(3).second}};
+  host(3).desired.aliases = {{host(2).second, host(2).vtep}};
+  host(1).desired.paths.push_back(host(1).desired.paths[0]);
+  host(1).desired.paths[1].traffic_class = interactive;
+  for (int number : {3, 2, 1}) apply(number);
+  Sniffer on = fabric_.sniffer(2);
+  const bool v6 = host(2).vtep.is_v6();
+  const auto goes_from = [&](const policy::IpAddress& source, const std::string& payload) {
+    return on
+        .next([&](const std::string& frame) {
+          return frame.find(payload) != std::string::npos &&
+                 frame.substr(v6 ? 22 : 26, v6 ? 16 : 4) == bytes_of(source);
+        })
+        .has_value();
+  };
+  Socket server(three_.inside, false), client(one_.inside, false);
+  client.send(three_.v4, server.port(), "plain");
+  EXPECT_TRUE(goes_from(host(2).vtep, "plain"));
+  const int expedited = 46 << 2;
+  ASSERT_EQ(::setsockopt(client.fd(), IPPROTO_IP, IP_TOS, &expedited, sizeof(expedited)), 0);
+  client.send(three_.v4, server.port(), "urgent");
+  EXPECT_TRUE(goes_from(host(2).second, "urgent"));
+  // Outside it is said too, of what is so by its port; flows do not see that.
+  for (Port& port : host(1).desired.ports) port.traffic_class = interactive;
+  apply(1);
+  const int none = 0;
+  ASSERT_EQ(::setsockopt(client.fd(), IPPROTO_IP, IP_TOS, &none, sizeof(none)), 0);
+  client.send(three_.v4, server.port(), "by its port");
+  const bool said = host(1).kind == Kind::ebpf && host(2).kind == Kind::ebpf;
+  EXPECT_TRUE(goes_from(said ? host(2).second : host(2).vtep, "by its port"));
+}
+
 class LabelsByHand : public Relays {
  protected:
   void delete_by_hand(int number, const char* map, const void* key, const std::string& flow) {
@@ -246,8 +312,8 @@ TEST_P(LabelsByHand, DeletedAreMendedAndNamed) {
   expect_talk(one_, three_);
 }
 
-INSTANTIATE_TEST_SUITE_P(, Relays, testing::Values(fleets()[0], fleets()[1]), fleet_name);
-INSTANTIATE_TEST_SUITE_P(, LabelsByHand, testing::Values(fleets()[0], fleets()[1]), fleet_name);
+INSTANTIATE_TEST_SUITE_P(, Relays, testing::ValuesIn(fleets()), fleet_name);
+INSTANTIATE_TEST_SUITE_P(, LabelsByHand, testing::ValuesIn(fleets()), fleet_name);
 
 }  // namespace
 }  // namespace homeport::overlay
