@@ -51,10 +51,12 @@ ClassView view(const Host& host, const Host& peer) {
   return view;
 }
 
-class RelayedPaths : public testing::Test {
+/// The parameter: FleetOptions::open_vswitch.
+class RelayedPaths : public testing::TestWithParam<std::string> {
  protected:
   explicit RelayedPaths(const std::string& relays = "B")
-      : fleet_(FleetOptions{.name = "relay", .containers = true, .relays = relays}) {}
+      : fleet_(FleetOptions{
+            .name = "relay", .containers = true, .open_vswitch = GetParam(), .relays = relays}) {}
 
   void TearDown() override {
     EXPECT_THAT(fleet_.lab().complaints({"paths cannot be negotiated", "cannot tell"}), IsEmpty());
@@ -88,7 +90,7 @@ class RelayedPaths : public testing::Test {
   Host& relay_ = fleet_.b();
 };
 
-TEST_F(RelayedPaths, AreTakenWhileThereIsNoDirectOne) {
+TEST_P(RelayedPaths, AreTakenWhileThereIsNoDirectOne) {
   wait_known();
   auto flow = fleet_.start_flow(1000);
   cut(true);
@@ -104,7 +106,7 @@ TEST_F(RelayedPaths, AreTakenWhileThereIsNoDirectOne) {
   EXPECT_LT(report.longest_gap_ms, 2000) << report.to_string();
 }
 
-TEST_F(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
+TEST_P(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
   wait_known();
   cut(true);
   wait_through("hostB");
@@ -119,7 +121,7 @@ TEST_F(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }
 
-TEST_F(RelayedPaths, StayWhenTheAgentOfAnEndIsKilled) {
+TEST_P(RelayedPaths, StayWhenTheAgentOfAnEndIsKilled) {
   wait_known();
   cut(true);
   wait_through("hostB");
@@ -133,7 +135,7 @@ TEST_F(RelayedPaths, StayWhenTheAgentOfAnEndIsKilled) {
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }
 
-TEST_F(RelayedPaths, AreNotTakenWhereTheControllerDoesNotAllowThem) {
+TEST_P(RelayedPaths, AreNotTakenWhereTheControllerDoesNotAllowThem) {
   wait_known();
   fleet_.lab().homeport_checked("path limit all --no-relays");
   wait_for([](const ClassView& it) { return it.good_relays.empty(); }, "it to be heeded");
@@ -141,7 +143,7 @@ TEST_F(RelayedPaths, AreNotTakenWhereTheControllerDoesNotAllowThem) {
   wait_for([](const ClassView& it) { return it.state == "idle"; }, "no path to be usable");
 }
 
-TEST_F(RelayedPaths, AnApplicationThatMovesToTheHostThatRelaysLosesNothing) {
+TEST_P(RelayedPaths, AnApplicationThatMovesToTheHostThatRelaysLosesNothing) {
   wait_known();
   cut(true);
   wait_through("hostB");
@@ -160,7 +162,7 @@ class WithoutARelay : public RelayedPaths {
   WithoutARelay() : RelayedPaths("") {}
 };
 
-TEST_F(WithoutARelay, NothingIsNegotiatedAndNothingArrives) {
+TEST_P(WithoutARelay, NothingIsNegotiatedAndNothingArrives) {
   auto flow = fleet_.start_flow(1000);
   cut(true);
   flow->wait_sent(1500, 20s);
@@ -169,6 +171,12 @@ TEST_F(WithoutARelay, NothingIsNegotiatedAndNothingArrives) {
   flow->wait_progress(1000, 20s);
   EXPECT_GE(flow->finish().lost, 1000u);
 }
+
+const auto name_of = [](const auto& each) {
+  return each.param.empty() ? std::string("Ebpf") : "OvsAt" + each.param;
+};
+INSTANTIATE_TEST_SUITE_P(Fleets, RelayedPaths, testing::Values("", "ABC"), name_of);
+INSTANTIATE_TEST_SUITE_P(Fleets, WithoutARelay, testing::Values(""), name_of);
 
 }  // namespace
 }  // namespace homeport::lab
