@@ -144,6 +144,8 @@ TEST_F(ThroughAnotherTest, IsNotOfferedWithoutALabelForEachNetwork) {
         },
         "hostR to be asked for both");
     relay(policy::carrying(3ms));
+    wait([&] { return relay_->relaying.due() > std::chrono::steady_clock::now() + 1s; },
+         "hostR to be heard");
     carry_no_more(c, "192.0.2.1", "192.0.2.9");
     wait([&] { return !agent->paths.snapshot("").peers.at(0).classes.at(0).path; }, "no path");
     EXPECT_EQ(programmed(c), nullptr);
