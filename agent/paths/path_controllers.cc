@@ -506,8 +506,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (const policy::PathEnd& end : ends.offer().ends) told.push_back({end, {}});
     for (const LeftOut& left : ends.offer().left_out) told.push_back({left.end, left.why});
     std::vector<PeerPathsSource> sources;
+    const std::set<std::string> relays = relaying->relays();
     for (const auto& [name, peer] : peers) {
-      if (!ends.has_choice() && !channels->connected(name)) continue;
+      const bool chosen = ends.has_choice() || relaying->has_relays(name) || relays.contains(name);
+      if (!chosen && !channels->connected(name)) continue;
       PeerPathsSource source{.negotiator = peer->negotiator, .history = peer->history};
       source.connected = channels->connected(name);
       source.since = peer->disconnected;

@@ -29,6 +29,10 @@ void PathEstimator::probe_withdrawn() {
   if (!unanswered_.empty()) unanswered_.pop_back();
 }
 
+void PathEstimator::forget_loss() {
+  for (DirectionMeters* meters : {&out_, &in_}) meters->loss = {};
+}
+
 void PathEstimator::stood_still(Time now, Micros time) {
   if (unanswered_.empty() || dead(now - time)) return;
   if (unanswered_.front() >= back_) longest_absence_ = Micros(0);

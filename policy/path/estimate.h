@@ -46,13 +46,13 @@ class PathEstimator {
   void probe_heard(Time now) { heard_ = std::max(heard_.value_or(now), now); }
   /// The last probe was not sent after all.
   void probe_withdrawn();
+  /// What was lost until now was so because nothing was carried, and says nothing of what will be.
+  void forget_loss();
   /// Nobody was there to send probes and take answers for so long, which ends now: what is sent
   /// from now on gets the time to be answered.
   void stood_still(Time now, Micros time);
   /// See LossMeter::count().
   void counted(Time now, Direction direction, std::uint64_t sent, std::uint64_t received);
-  /// Of what is counted from now on it is known anew.
-  void forget_loss() { out_.loss = in_.loss = {}; }
   /// See BandwidthMeter::transferred().
   void transferred(Time now, Direction direction, std::uint64_t bytes, Micros duration,
                    bool backlogged);

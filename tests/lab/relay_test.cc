@@ -28,13 +28,17 @@ ClassView view(const Host& host, const Host& peer) {
   return path_view(host, peer);
 }
 
-class RelayedPaths : public testing::Test {
+/// The parameter: FleetOptions::open_vswitch.
+class RelayedPaths : public testing::TestWithParam<std::string> {
  protected:
   explicit RelayedPaths(const std::string& relays = "B")
-      : fleet_({.name = "relay", .containers = true, .relays = relays}) {}
+      : fleet_(FleetOptions{
+            .name = "relay", .containers = true, .open_vswitch = GetParam(), .relays = relays}) {}
 
   void TearDown() override {
-    EXPECT_THAT(fleet_.lab().complaints({"paths cannot be negotiated", "cannot tell"}), IsEmpty());
+    EXPECT_THAT(
+        fleet_.lab().complaints({"paths cannot be negotiated", "no host host. with a certificate"}),
+        IsEmpty());
   }
 
   /// The way between source and destination, without the third host.
@@ -43,9 +47,7 @@ class RelayedPaths : public testing::Test {
   }
   std::string told() const {
     const ClassView here = view(source_, destination_), there = view(destination_, source_);
-    return "source: " + here.state + ", through \"" + here.relay + "\", might through \"" +
-           here.good_relays + "\"; destination: " + there.state + ", through \"" + there.relay +
-           "\", might through \"" + there.good_relays + "\"\n" + here.explanation;
+    return "source: " + here.explanation + "\ndestination: " + there.explanation;
   }
   void wait_for(const std::function<bool(const ClassView&)>& holds, const std::string& what) {
     wait_until(
@@ -67,7 +69,7 @@ class RelayedPaths : public testing::Test {
   Host& relay_ = fleet_.b();
 };
 
-TEST_F(RelayedPaths, AreTakenWhileThereIsNoDirectOne) {
+TEST_P(RelayedPaths, AreTakenWhileThereIsNoDirectOne) {
   wait_known();
   auto flow = fleet_.start_flow(1000);
   cut(true);
@@ -83,7 +85,7 @@ TEST_F(RelayedPaths, AreTakenWhileThereIsNoDirectOne) {
   EXPECT_LT(report.longest_gap_ms, 2000) << report.to_string();
 }
 
-TEST_F(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
+TEST_P(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
   wait_known();
   cut(true);
   wait_through("hostB");
@@ -93,12 +95,12 @@ TEST_F(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
   relay_.start_agent();
   relay_.wait_ready();
   flow->wait_progress(3000, 20s);
-  EXPECT_EQ(view(source_, destination_).relay, "hostB");
+  EXPECT_EQ(view(source_, destination_).relay, "hostB") << told();
   const FlowReport report = flow->finish();
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }
 
-TEST_F(RelayedPaths, StayWhenTheAgentOfAnEndIsKilled) {
+TEST_P(RelayedPaths, StayWhenTheAgentOfAnEndIsKilled) {
   wait_known();
   cut(true);
   wait_through("hostB");
@@ -112,7 +114,7 @@ TEST_F(RelayedPaths, StayWhenTheAgentOfAnEndIsKilled) {
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }
 
-TEST_F(RelayedPaths, AreNotTakenWhereTheControllerDoesNotAllowThem) {
+TEST_P(RelayedPaths, AreNotTakenWhereTheControllerDoesNotAllowThem) {
   wait_known();
   fleet_.lab().homeport_checked("path limit all --no-relays");
   wait_for([](const ClassView& it) { return it.good_relays.empty(); }, "it to be heeded");
@@ -120,7 +122,7 @@ TEST_F(RelayedPaths, AreNotTakenWhereTheControllerDoesNotAllowThem) {
   wait_for([](const ClassView& it) { return it.state == "idle"; }, "no path to be usable");
 }
 
-TEST_F(RelayedPaths, AnApplicationThatMovesToTheHostThatRelaysLosesNothing) {
+TEST_P(RelayedPaths, AnApplicationThatMovesToTheHostThatRelaysLosesNothing) {
   wait_known();
   cut(true);
   wait_through("hostB");
@@ -139,7 +141,7 @@ class WithoutARelay : public RelayedPaths {
   WithoutARelay() : RelayedPaths("") {}
 };
 
-TEST_F(WithoutARelay, NothingIsNegotiatedAndNothingArrives) {
+TEST_P(WithoutARelay, NothingIsNegotiatedAndNothingArrives) {
   auto flow = fleet_.start_flow(1000);
   cut(true);
   flow->wait_sent(1500, 20s);
@@ -148,6 +150,12 @@ TEST_F(WithoutARelay, NothingIsNegotiatedAndNothingArrives) {
   flow->wait_progress(1000, 20s);
   EXPECT_GE(flow->finish().lost, 1000u);
 }
+
+const auto name_of = [](const auto& each) {
+  return each.param.empty() ? std::string("Ebpf") : "OvsAt" + each.param;
+};
+INSTANTIATE_TEST_SUITE_P(Fleets, RelayedPaths, testing::Values("", "ABC"), name_of);
+INSTANTIATE_TEST_SUITE_P(Fleets, WithoutARelay, testing::Values(""), name_of);
 
 }  // namespace
 }  // namespace homeport::lab

@@ -144,6 +144,8 @@ TEST_F(ThroughAnotherTest, IsNotOfferedWithoutALabelForEachNetwork) {
         },
         "hostR to be asked for both");
     relay(policy::carrying(3ms));
+    wait([&] { return relay_->relaying.due() > std::chrono::steady_clock::now() + 1s; },
+         "hostR to be heard");
     carry_no_more(c, "192.0.2.1", "192.0.2.9");
     wait([&] { return !agent->paths.snapshot("").peers.at(0).classes.at(0).path; }, "no path");
     EXPECT_EQ(programmed(c), nullptr);
@@ -209,13 +211,10 @@ TEST_F(ThroughAnotherTest, WhereNobodyRelaysNobodyIsAskedOrCalled) {
     wait([&] { return agent->network.programmed() && !agent->network.neighbors().empty(); },
          "the database");
     EXPECT_THAT(known(), IsEmpty());
-    add_relay("hostR", 18);
-    wait(
-        [&] {
-          return known() == std::vector<std::string>{"hostC", "hostR"};
-        },
-        "channels once there is one");
-    EXPECT_TRUE(c.connected());
+    EXPECT_FALSE(c.connected());
+    Peer& other = add_relay("hostR", 18);
+    wait([&] { return c.connected() && other.connected(); }, "channels once there is one");
+    EXPECT_THAT(known(), ElementsAre("hostC", "hostR"));
   });
 }
 

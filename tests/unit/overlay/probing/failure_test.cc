@@ -200,6 +200,25 @@ struct Weather {
 // An hour of each, in quarters, so that sanitizers keep up.
 class BadWeather : public testing::TestWithParam<std::tuple<Weather, bool, unsigned>> {};
 
+/// Otherwise it would not be used for a quarter of an hour: few packets are asked on an idle way.
+TEST(Failure, IsNoLossOnceItIsOver) {
+  for (bool counts : {true, false}) {
+    ProbedNetwork network(1);
+    const ProbedWay way = ProbedNetwork::way(1, 1);
+    network.truth[way.pair].counts = counts;
+    network.follow("hostB", {way});
+    network.run(5s);
+    network.truth[way.pair].out_carries = false;
+    network.run(5s);
+    network.truth[way.pair].out_carries = true;
+    network.run(60s);
+    const policy::PathQuality quality = network.quality("hostB", way);
+    EXPECT_TRUE(quality.measured());
+    EXPECT_EQ(quality.out.loss().value_or(0), 0u) << counts;
+    EXPECT_EQ(quality.in.loss().value_or(0), 0u) << counts;
+  }
+}
+
 TEST_P(BadWeather, IsNoFailure) {
   const auto& [weather, fast, seed] = GetParam();
   ProbedNetwork network(seed);

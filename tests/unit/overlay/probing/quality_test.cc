@@ -252,7 +252,7 @@ TEST_F(Quality, OfLargePacketsIsThePathMtu) {
   truth().mtu = 1500;
   network.run(70s);
   EXPECT_EQ(quality().out.mtu, 1500u) << "it is measured now and then";
-  truth().out_loss = 0.15;
+  truth().out_loss = 0.1;
   const auto another = [&] { return quality().out.mtu != 1500u; };
   EXPECT_FALSE(network.until(kPeer, another, 600s)) << "and loss is no limit";
 }
