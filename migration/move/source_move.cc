@@ -70,6 +70,7 @@ MoveProgress SourceMove::progress() const {
   MoveProgress progress;
   progress.phase = to_string(machine_.state());
   progress.memory = copier_ ? copier_->progress() : copied_;
+  progress.lanes = lanes_;
   progress.elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - started_);
   progress.stopped = stopped_;
@@ -198,14 +199,16 @@ asio::awaitable<Result<ToSource>> SourceMove::ask(ToDestination message) {
   co_return answer;
 }
 
-/// Lets go of the guest's memory; the figures stay.
 void SourceMove::sign_handovers() {
   handovers_ = context_->vouch(entry().application, entry().peer, entry().generation + 1);
 }
 
+/// Lets go of the guest's memory; the figures stay.
 void SourceMove::end_copier() {
   if (copier_) copied_ = copier_->progress();
   copier_.reset();
+  paths_.reset();
+  lanes_.clear();
 }
 
 /// Waits for a person, or for the other host to come back.

@@ -4,6 +4,7 @@
 
 #include "migration/move/edges.h"
 #include "migration/move/journal.h"
+#include "migration/move/lane_paths.h"
 #include "migration/move/memory_copier.h"
 #include "migration/move/move.pb.h"
 #include "migration/move/source_machine.h"
@@ -44,6 +45,7 @@ struct SourceContext {
   overlay::Timeouts timeouts;
   /// Where a host listens for control channels, by the control database.
   std::function<std::vector<boost::asio::ip::tcp::endpoint>(const std::string& host)> endpoints_of;
+  LanePaths* lane_paths = nullptr;  ///< nullptr: none are known, and a move has one lane
   /// The guest has left this host: forget it and remove what is left of it.
   std::function<void(const std::string& application)> departed;
   /// Reaches the guest again whose monitor's connection was lost; nullptr when it has ended.
@@ -70,6 +72,7 @@ struct MoveRequest {
 struct MoveProgress {
   std::string_view phase;
   CopyProgress memory;
+  std::vector<LaneReport> lanes;  ///< there are now
   std::chrono::milliseconds elapsed{};
   std::optional<std::chrono::microseconds> stopped;  ///< from stop to the destination's word
   std::string doubt;  ///< why the guest is held and a person may be needed; empty: it is not
@@ -139,6 +142,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Awaitable<policy::Result<void>> connect();
   Awaitable<void> hold(std::string_view point);
   void sign_handovers();
+  void follow_paths();
+  void lanes_are(std::vector<LaneReport> all);
   void end_copier();
   Awaitable<void> stay_in_doubt(std::string why);
   std::string held_how() const;
@@ -156,6 +161,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   SourceMachine machine_;
   std::shared_ptr<overlay::Channel> channel_;
   std::shared_ptr<MemoryCopier> copier_;
+  std::unique_ptr<LanePaths::Following> paths_;  ///< of the lanes, while there are any
+  std::vector<LaneReport> lanes_;
   CopyProgress copied_;  ///< what it had done, once it is gone
   std::string error_;
   std::string doubt_;
