@@ -2,6 +2,7 @@
 
 #include "agent/control/path_policy.h"
 #include "agent/network/underlay.h"
+#include "agent/paths/lane_paths.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_history.h"
 #include "agent/paths/path_snapshot.h"
@@ -87,10 +88,15 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     std::optional<Time> unneeded;            ///< since when it is not needed; none: it is
     policy::PathPolicy policy;
     std::vector<overlay::ProbedWay> ways;
+    std::set<overlay::ProbePair> lanes;        ///< those of them that lanes of moves run on
     std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
   };
 
-  explicit State(Context c) : context(std::move(c)), aliases(context.executor) {}
+  explicit State(Context c)
+      : context(std::move(c)),
+        lanes({[this](const std::string& host) { begin_lanes(host); },
+               [this](const std::string& host, const auto& all) { lanes_are(host, all); }}),
+        aliases(context.executor) {}
 
   void begin() {
     channels.emplace(PathChannels::Context{
@@ -133,7 +139,8 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (const auto& [name, host] : context.database.contents().hosts) {
       const policy::IpAddress* vtep = vtep_towards(host, context.underlay.vtep);
       if (name == context.host || !vtep) continue;
-      const bool needed = neighbors.contains(*vtep) || channels->called_by(name);
+      const bool needed =
+          neighbors.contains(*vtep) || channels->called_by(name) || lanes.followed(name);
       if (needed || lingers(name, now)) hosts.emplace(name, *vtep);
       Peer* peer = find(name);
       if (peer && needed) peer->unneeded.reset();
@@ -209,6 +216,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   using Peers = std::map<std::string, std::unique_ptr<Peer>>;
 
   Peers::iterator forget(Peers::iterator peer) {
+    lanes.offer(peer->first, {});
     if (probing) probing->forget(peer->first);
     if (context.network.forget_ways(peer->second->vtep)) program_soon();
     return peers.erase(peer);
@@ -259,7 +267,31 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (const overlay::PathUse& use : actions.use) take(peer, use, now);
     if (actions.say) channels->say(peer.name, *actions.say);
     follow_ways(peer, now);
+    if (lanes.followed(peer.name)) offer_lanes(peer, now);
     await_look(peer, actions.look_again);
+  }
+
+  void begin_lanes(const std::string& host) {
+    review_peers();
+    if (Peer* peer = find(host)) offer_lanes(*peer, steady_now());
+  }
+
+  void offer_lanes(const Peer& peer, Time now) {
+    const policy::Side side = policy::side_of(context.host, peer.name);
+    lanes.offer(peer.name, paths_for_lanes(peer.negotiator, side, now));
+  }
+
+  void lanes_are(const std::string& host, const std::vector<migration::LaneReport>& all) {
+    Peer* peer = find(host);
+    if (ended || !peer || !probing) return;
+    for (const migration::LaneReport& lane : all) {
+      if (!lane.path) continue;
+      probing->transferred(host, {lane.path->local, lane.path->remote}, lane.acknowledged,
+                           lane.time, lane.backlogged);
+    }
+    if (std::exchange(peer->lanes, lanes.pairs(host)) != peer->lanes) {
+      follow_ways(*peer, steady_now());
+    }
   }
 
   void await_look(Peer& peer, Time at) {
@@ -294,6 +326,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (has_heard && context.network.set_aliases(peer.vtep, std::move(addresses))) program_soon();
     if (!probing) return;
     std::vector<overlay::ProbedWay> ways = ways_of(known, side, own, peer.negotiator, fast());
+    for (overlay::ProbedWay& way : ways) way.lane = peer.lanes.contains(way.pair);
     peer.unrouted.clear();
     std::erase_if(ways, [&](const overlay::ProbedWay& way) {
       if (leaves_by_its_interface(way.pair)) return false;
@@ -502,6 +535,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
+  LaneFollowers lanes;
   Peers peers;
   bool followed = false;              ///< the database, for the first time
   std::uint64_t neighbors_seen = 0;   ///< VirtualNetwork::neighbors_version()
@@ -543,6 +577,10 @@ void PathControllers::on_link_event(const overlay::LinkEvent& event) {
 
 asio::awaitable<void> PathControllers::serve(overlay::Channel channel) {
   return state_->channels->serve(std::move(channel));
+}
+
+migration::LanePaths& PathControllers::lane_paths() {
+  return state_->lanes;
 }
 
 PathsSnapshot PathControllers::snapshot(const std::string& peer) const {

@@ -213,7 +213,8 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
   const bool flowing = flows(now);
   const bool watch = what_.watched && flowing;
   Micros wait = jittered(pace.slow);
-  if (deciding_ > 0 || (what_.in_use && !told_of_)) wait = std::min(wait, times().quick);
+  const bool untold = what_.lane || (what_.in_use && !told_of_);
+  if (deciding_ > 0 || untold) wait = std::min(wait, times().quick);
   if (flowing) wait = std::min(wait, watch ? watch_interval(pace) : jittered(pace.flowing));
   if (examining_ > 0) {
     const bool closely = watch || (what_.watched && !told_of_);
