@@ -111,8 +111,8 @@ asio::awaitable<Result<void>> SourceMove::prepare_vm() {
   setup.tls = context_->tls;
   setup.peer_check = context_->peer_check;
   setup.report = [executor = context_->executor, weak = weak_from_this()](auto all) {
-    asio::post(executor, [weak, all = std::move(all)]() mutable {
-      if (auto self = weak.lock()) self->lanes_are(std::move(all));
+    asio::post(executor, [weak, all = std::move(all)] {
+      if (auto self = weak.lock()) self->lanes_are(all);
     });
   };
   // Stop and go: no I/O that was under way before is still to land in guest memory.
@@ -140,10 +140,8 @@ void SourceMove::follow_paths() {
       });
 }
 
-void SourceMove::lanes_are(std::vector<LaneReport> all) {
-  if (!copier_) return;
-  lanes_ = std::move(all);
-  if (paths_) paths_->lanes(lanes_);
+void SourceMove::lanes_are(const std::vector<LaneReport>& all) {
+  if (paths_) paths_->lanes(all);
 }
 
 asio::awaitable<Result<Prepared>> SourceMove::ask_for_room(ToDestination message) {

@@ -70,7 +70,6 @@ MoveProgress SourceMove::progress() const {
   MoveProgress progress;
   progress.phase = to_string(machine_.state());
   progress.memory = copier_ ? copier_->progress() : copied_;
-  progress.lanes = lanes_;
   progress.elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - started_);
   progress.stopped = stopped_;
@@ -208,7 +207,6 @@ void SourceMove::end_copier() {
   if (copier_) copied_ = copier_->progress();
   copier_.reset();
   paths_.reset();
-  lanes_.clear();
 }
 
 /// Waits for a person, or for the other host to come back.

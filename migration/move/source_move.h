@@ -72,7 +72,6 @@ struct MoveRequest {
 struct MoveProgress {
   std::string_view phase;
   CopyProgress memory;
-  std::vector<LaneReport> lanes;  ///< there are now
   std::chrono::milliseconds elapsed{};
   std::optional<std::chrono::microseconds> stopped;  ///< from stop to the destination's word
   std::string doubt;  ///< why the guest is held and a person may be needed; empty: it is not
@@ -143,7 +142,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Awaitable<void> hold(std::string_view point);
   void sign_handovers();
   void follow_paths();
-  void lanes_are(std::vector<LaneReport> all);
+  void lanes_are(const std::vector<LaneReport>& all);
   void end_copier();
   Awaitable<void> stay_in_doubt(std::string why);
   std::string held_how() const;
@@ -162,8 +161,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::shared_ptr<overlay::Channel> channel_;
   std::shared_ptr<MemoryCopier> copier_;
   std::unique_ptr<LanePaths::Following> paths_;  ///< of the lanes, while there are any
-  std::vector<LaneReport> lanes_;
-  CopyProgress copied_;  ///< what it had done, once it is gone
+  CopyProgress copied_;                          ///< what it had done, once it is gone
   std::string error_;
   std::string doubt_;
   bool cancelled_ = false;
