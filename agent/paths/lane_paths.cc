@@ -110,6 +110,11 @@ bool LaneFollowers::followed(const std::string& host) const {
                              [&](const Follower* each) { return each->host() == host; });
 }
 
+void LaneFollowers::offer(const std::string& host, const overlay::PathNegotiator& negotiator,
+                          policy::Side side, policy::Time now) {
+  if (followed(host)) offer(host, paths_for_lanes(negotiator, side, now));
+}
+
 void LaneFollowers::offer(const std::string& host, const std::vector<LanePath>& paths) {
   if (!followed(host)) return;
   if (std::exchange(state_->offered[host], paths) == paths) return;

@@ -38,7 +38,10 @@ class LaneFollowers final : public migration::LanePaths {
 
   std::unique_ptr<Following> follow(const std::string& host, Changed changed) override;
   bool followed(const std::string& host) const;
-  /// To those who follow that host, if it is something else than before.
+  /// To those who follow that host, if there are any, paths_for_lanes().
+  void offer(const std::string& host, const overlay::PathNegotiator& negotiator, policy::Side side,
+             policy::Time now);
+  /// The same of these, if they are others than before.
   void offer(const std::string& host, const std::vector<migration::LanePath>& paths);
   /// On which there are lanes to that host.
   std::set<overlay::ProbePair> pairs(const std::string& host) const;

@@ -87,6 +87,7 @@ bool Way::answered(const ProbeAnswer& answer) {
   const bool late = usual && rtt > *usual + kNoticeable;
   const bool doubtful = may_be_better(received, rtt);
   estimator_.probe_answered(received, rtt);
+  if (was_dead) estimator_.forget_probe_loss();  // what was lost then is no loss of now
   count(answer, asked);
   if (was_dead) {
     deciding_ = kAnswersToDecide;

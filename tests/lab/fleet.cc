@@ -64,6 +64,7 @@ Fleet::Fleet(FleetOptions options)
     const char letter = static_cast<char>('A' + number);
     host.open_vswitch = options_.open_vswitch.find(letter) != std::string::npos;
     if (letter == 'C' && options_.underlays.size() > 2) host.third_underlay = options_.underlays[2];
+    host.relay = options_.relays.find(letter) != std::string::npos;
     *place = &lab_.add_host(std::string("host") + letter, host);
   }
   if (!options_.underlays.empty()) lab_.route_underlays();

@@ -27,6 +27,7 @@ struct FleetOptions {
   /// the underlays. C has all of them, A and B the first two.
   std::vector<LinkOptions> underlays = {};
   std::string open_vswitch = {};  ///< "AC": the datapath of A and C is Open vSwitch's, of B eBPF
+  std::string relays = {};        ///< "B": others may send each other through it
 };
 
 /// One task as `homeport task show --json` and `homeport move --json` print it.

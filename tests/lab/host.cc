@@ -143,13 +143,13 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
   inside_.ip("addr add " + management_address + "/24 dev mgmt0");
   write_configuration(options.database.empty() ? database.remote() : options.database,
                       database.issue(name_),
-                      options.lanes_apart ? management_address + ":6711" : "");
+                      options.lanes_apart ? management_address + ":6711" : "", options.relay);
 }
 
 Host::~Host() = default;
 
 void Host::write_configuration(const std::string& database, const fs::path& certificates,
-                               const std::string& lanes) {
+                               const std::string& lanes, bool relay) {
   auto quoted = [](const fs::path& path) { return "\"" + path.string() + "\"\n"; };
   std::ostringstream toml;
   toml << "host = " << quoted(name_)  //
@@ -160,7 +160,8 @@ void Host::write_configuration(const std::string& database, const fs::path& cert
        << "private_key = " << quoted(certificates / (name_ + ".key"))
        << "\n[underlay]\nvtep = " << quoted(underlay_address_)
        << (interfaces_.size() == 1 ? "" : "interfaces = [\"eth[12]\", \"br-phy1\"]\n")
-       << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort << "\"]\n";
+       << (relay ? "relay = true\n" : "") << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort
+       << "\"]\n";
   if (interfaces_.size() > 1) {
     std::vector<std::string> control, all_lanes;
     for (const auto& each : interfaces_) {

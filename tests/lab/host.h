@@ -26,6 +26,7 @@ struct HostOptions {
   std::string database = {};        ///< how it reaches the control database; empty: by TLS
   bool open_vswitch = false;        ///< its datapath is Open vSwitch's
   bool lanes_apart = false;         ///< guest memory comes over the management network
+  bool relay = false;               ///< others may send each other through it
   /// A second interface of the underlay, eth1, at a switch of its own; with Open vSwitch in a
   /// bridge br-phy1.
   std::optional<LinkOptions> second_underlay = {};
@@ -117,7 +118,7 @@ class Host {
 
  private:
   void write_configuration(const std::string& database, const std::filesystem::path& certificates,
-                           const std::string& lanes);
+                           const std::string& lanes, bool relay);
 
   std::string name_;
   bool holdable_;

@@ -57,6 +57,10 @@ void Link::set(const WireConditions& conditions) {
   slow_wire_->set(conditions);
 }
 
+void Link::set_apart(bool apart) {
+  far_.ip("link set " + far_device_ + " type bridge_slave isolated " + (apart ? "on" : "off"));
+}
+
 std::unique_ptr<WireWatch> Link::watch() const {
   return std::make_unique<WireWatch>(far_, far_device_);
 }

@@ -42,6 +42,8 @@ class Link {
   /// What is sent either way from now on takes that long, and gets lost that often. The link must
   /// have conditions from the beginning.
   void set(const WireConditions& conditions);
+  /// Of two members that are set apart from others neither hears of the other.
+  void set_apart(bool apart);
   /// Watches what is sent to the member.
   std::unique_ptr<WireWatch> watch() const;
   bool is_cut() const { return cut_; }

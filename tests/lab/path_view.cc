@@ -28,8 +28,8 @@ ClassView path_view(const Host& host, const Host& peer, const std::string& traff
   const std::string reply = host.get("/v1/paths/" + peer.name());
   boost::system::error_code bad;
   const auto body = json::parse(reply.substr(std::min(reply.size(), reply.find("\r\n\r\n"))), bad);
-  ClassView view{
-      .state = reply, .path = {}, .peer_path = {}, .relay = {}, .cause = {}, .explanation = {}};
+  ClassView view;
+  view.state = reply;
   if (bad || !body.is_object() || !body.as_object().contains("classes")) return view;
   for (const auto& each : body.at("classes").as_array()) {
     const auto& fields = each.as_object();
@@ -40,6 +40,10 @@ ClassView path_view(const Host& host, const Host& peer, const std::string& traff
     const json::value* path = fields.if_contains("path");
     if (path != nullptr && path->is_object())
       view.relay = text(path->as_object().if_contains("relay"));
+    for (const json::value& ranked : fields.at("ranked").as_array()) {
+      if (ranked.at("standing") != json::value("good")) continue;
+      view.good_relays += text(ranked.at("path").as_object().if_contains("relay"));
+    }
     view.cause = text(fields.if_contains("cause"));
     view.explanation = json::serialize(each);
   }

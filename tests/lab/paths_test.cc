@@ -45,10 +45,6 @@ class PathsTest : public testing::TestWithParam<std::string> {
   }
 };
 
-TEST_P(PathsTest, HostsAgreeOnAPath) {
-  wait_agreed();
-}
-
 TEST_P(PathsTest, LossOfCarrierIsLeftAtOnce) {
   wait_agreed();
   auto flow = fleet_.start_flow(1000);
@@ -105,7 +101,7 @@ TEST_P(PathsTest, ControllersPinIsHeeded) {
   EXPECT_EQ(path_view(destination_, source_, "bulk").path, interface + " - " + interface);
 }
 
-TEST_P(PathsTest, OnlyWaysByWhichAnAnswerComesBackAreTaken) {
+TEST_P(PathsTest, HostsAgreeOnAPathByWhichAnAnswerComesBack) {
   // Each switch has a subnet of its own, and no route leads from one to the other.
   const std::string path = wait_agreed();
   const auto end = path.find(" - ");

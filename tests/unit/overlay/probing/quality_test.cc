@@ -219,6 +219,21 @@ TEST_F(Quality, OfLargePacketsIsThePathMtu) {
   EXPECT_FALSE(network.until(kPeer, another, 600s)) << "and loss is no limit";
 }
 
+TEST_F(Quality, OfAWayThatHasComeBackHasNoLossForWhatWasLostMeanwhile) {
+  network.follow(kPeer, {way, other});
+  network.run(20s);
+  TrueWay& gone = network.truth[other.pair];
+  gone.out_carries = gone.in_carries = false;
+  network.run(20s);
+  ASSERT_TRUE(network.quality(kPeer, other).broken());
+  gone.out_carries = gone.in_carries = true;
+  const auto carries = [&] { return network.quality(kPeer, other).measured(); };
+  ASSERT_TRUE(network.until(kPeer, carries, 10s));
+  EXPECT_EQ(network.quality(kPeer, other).out.loss().value_or(0), 0u);
+  network.run(10s);
+  EXPECT_EQ(network.quality(kPeer, other).out.loss().value_or(0), 0u);
+}
+
 TEST_F(Quality, OfAWayThatHasComeBackIsMeasuredAnew) {
   way.mtu = 1500;
   network.follow(kPeer, {way});
