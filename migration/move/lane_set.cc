@@ -61,6 +61,7 @@ struct LaneSet::Lane {
       : route(std::move(to)), room(executor, Clock::time_point::max()) {}
 
   std::string name() const {
+    if (route.endpoint.port() == 0) return "a lane";  // to any of them, and to none yet
     return route.path ? fmt::format("the lane from {} to {}", route.path->local.to_string(),
                                     text_of(route.endpoint))
                       : fmt::format("the lane to {}", text_of(route.endpoint));
@@ -196,6 +197,11 @@ void LaneSet::begin_wanted(const std::vector<LaneRoute>& wanted) {
   }
 }
 
+bool LaneSet::tried_before(const LaneRoute& route) const {
+  return std::any_of(later_.begin(), later_.end(),
+                     [&](const Later& later) { return later.route.same_as(route); });
+}
+
 void LaneSet::try_later(const LaneRoute& route) {
   auto known = std::find_if(later_.begin(), later_.end(),
                             [&](const Later& later) { return later.route.same_as(route); });
@@ -222,6 +228,9 @@ void LaneSet::lose(LanePtr lane, Error why) {
       log::info(setup_.about, "copying: {} is given up, {} left: {}", lane->name(), open_lanes(),
                 why.message);
     }
+  } else if (!failure_ && !tried_before(lane->route)) {
+    log::info(setup_.about, "copying: {} cannot be opened, and is tried again: {}", lane->name(),
+              why.message);
   }
   lane->channel.close();
   lane->room.cancel();

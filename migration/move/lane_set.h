@@ -104,6 +104,7 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
   void check_silence(Clock::time_point now);
   void report();
   void lose(LanePtr lane, policy::Error why);
+  bool tried_before(const LaneRoute& route) const;
   void try_later(const LaneRoute& route);
   void fail(policy::Error why);
   policy::Result<void> check_lanes() const;
