@@ -6,7 +6,9 @@
 //                                           |      +-- hear_of_moves() <------- other agents
 //                                           +--> Peers --> who may connect
 //                                           +--> PathControllers <------------> other agents
-//                                           |      |  '--> VirtualNetwork: ways to other hosts
+//                                           |      |  |--> VirtualNetwork: ways to other hosts
+//                                           |      |  '--> SourceMove: paths for lanes, and back
+//                                           |      |       what these measure
 //                                           |      '<-- probes of Datapath
 //                                           +--> HostRows (this host's own, and back)
 //                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
@@ -87,6 +89,7 @@ struct Agent::Parts {
             .timeouts = {.dead_peer = config.limits.dead_peer},
             .endpoints_of =
                 [this](const auto& host) { return control_endpoints(database.contents(), host); },
+            .lane_paths = &paths.lane_paths(),
             .departed = [this](const auto& application) { guests.departed(application); },
             .reconnect = [this](auto application) { return guests.reconnect(application); },
             .vouch =

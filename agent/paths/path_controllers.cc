@@ -1,6 +1,7 @@
 #include "agent/paths/path_controllers.h"
 
 #include "agent/control/path_policy.h"
+#include "agent/paths/lane_paths.h"
 #include "agent/paths/own_ends.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_history.h"
@@ -86,13 +87,16 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     std::optional<Time> unneeded;            ///< since when it is not needed; none: it is
     policy::PathPolicy policy;
     std::vector<overlay::ProbedWay> ways;
-    std::vector<policy::PathReport> unrouted;           ///< of those which nothing can be sent on
-    overlay::FoundInUse found;                          ///< of an earlier run of this agent
+    std::set<overlay::ProbePair> lanes;        ///< those of them that lanes of moves run on
+    std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
+    overlay::FoundInUse found;                 ///< of an earlier run of this agent
     std::map<TrafficClass, std::string> found_through;  ///< likewise: only the host that relays
   };
 
   explicit State(Context c)
       : context(std::move(c)),
+        lanes({[this](const std::string& host) { look_again(host); },
+               [this](const std::string& host, const auto& all) { lanes_are(host, all); }}),
         ends(context.host, context.underlay, context.database),
         aliases(context.executor) {}
 
@@ -161,7 +165,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       vteps.emplace(name, *vtep);
       auto neighbor = neighbors.find(*vtep);
       const bool is_neighbor = neighbor != neighbors.end();
-      if (!is_neighbor && !channels->called_by(name)) continue;
+      if (!is_neighbor && !channels->called_by(name) && !lanes.followed(name)) continue;
       std::set<policy::Vni>& networks = in_common[name] = open;
       if (is_neighbor) networks.insert(neighbor->second.begin(), neighbor->second.end());
     }
@@ -250,6 +254,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   using Peers = std::map<std::string, std::unique_ptr<Peer>>;
 
   Peers::iterator forget(Peers::iterator peer) {
+    lanes.offer(peer->first, {});
     if (probing) probing->forget(peer->first);
     relaying->forget(peer->first);
     if (context.network.forget_ways(peer->second->vtep)) program_soon();
@@ -327,8 +332,27 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     for (const overlay::PathUse& use : actions.use) take(peer, use, now);
     if (actions.say) channels->say(peer.name, *actions.say);
     follow_ways(peer, now);
+    lanes.offer(peer.name, peer.negotiator, policy::side_of(context.host, peer.name), now);
     await_look(peer, actions.look_again);
     relaying->followed(peer.name);
+  }
+
+  void look_again(const std::string& host) {
+    review_peers();
+    if (Peer* peer = find(host)) tell(*peer, overlay::TimeHasCome{});
+  }
+
+  void lanes_are(const std::string& host, const std::vector<migration::LaneReport>& all) {
+    Peer* peer = find(host);
+    if (ended || !peer || !probing) return;
+    for (const migration::LaneReport& lane : all) {
+      if (!lane.path) continue;
+      probing->transferred(host, {lane.path->local, lane.path->remote}, lane.acknowledged,
+                           lane.time, lane.backlogged);
+    }
+    if (std::exchange(peer->lanes, lanes.pairs(host)) != peer->lanes) {
+      follow_ways(*peer, steady_now());
+    }
   }
 
   void await_look(Peer& peer, Time at) {
@@ -384,6 +408,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (!probing) return;
     std::vector<overlay::ProbedWay> ways =
         ways_of(known, side, ends.addresses(), peer.negotiator, fast());
+    for (overlay::ProbedWay& way : ways) way.lane = peer.lanes.contains(way.pair);
     peer.unrouted.clear();
     std::erase_if(ways, [&](const overlay::ProbedWay& way) {
       if (ends.leaves_by_its_interface(way.pair)) return false;
@@ -530,6 +555,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
+  LaneFollowers lanes;
   std::optional<Relaying> relaying;
   Peers peers;
   bool followed = false;             ///< the database, for the first time
@@ -565,6 +591,10 @@ void PathControllers::on_link_event(const overlay::LinkEvent& event) {
 
 asio::awaitable<void> PathControllers::serve(overlay::Channel channel) {
   return state_->channels->serve(std::move(channel));
+}
+
+migration::LanePaths& PathControllers::lane_paths() {
+  return state_->lanes;
 }
 
 PathsSnapshot PathControllers::snapshot(const std::string& peer) const {

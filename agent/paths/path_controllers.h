@@ -4,13 +4,15 @@
 //   kernel: links, addresses --> Offer -----.
 //   control database: policy, rows ---------+--> PathNegotiator <==PathChannels==> the peer's
 //   ProbeWire --> Prober: measurements -----'        |
-//                   ^                                '--> VirtualNetwork: ways, aliases
-//                   '---- the ways there are, those in use
+//                   ^                                |--> VirtualNetwork: ways, aliases
+//                   |---- the ways there are, in use   '--> SourceMove: paths of its lanes
+//                   '---- what lanes have carried -------------- SourceMove
 #pragma once
 
 #include "agent/network/virtual_network.h"
 #include "agent/paths/offer.h"
 #include "agent/status/path_model.h"
+#include "migration/move/lane_paths.h"
 #include "overlay/channel/channel.h"
 #include "overlay/datapath/datapath.h"
 #include "overlay/link/monitor.h"
@@ -51,6 +53,9 @@ class PathControllers {
   void on_link_event(const overlay::LinkEvent& event);
   /// Serves a channel of kPathsSession until it ends.
   boost::asio::awaitable<void> serve(overlay::Channel channel);
+
+  /// A host that is followed is one that this host has to do with.
+  migration::LanePaths& lane_paths();
 
   /// `peer`: of whom everything is wanted, see StatusWanted.
   PathsSnapshot snapshot(const std::string& peer) const;

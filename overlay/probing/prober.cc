@@ -172,6 +172,17 @@ void Prober::refused(const ProbeAsk& ask, const policy::Error& error, Time now) 
   }
 }
 
+void Prober::transferred(const std::string& peer, const ProbePair& pair, std::uint64_t bytes,
+                         policy::Micros duration, bool backlogged, Time now) {
+  const auto [begin, end] = by_pair_.equal_range(pair);
+  for (auto entry = begin; entry != end; ++entry) {
+    Followed& way = *entry->second;
+    if (way.peer != peer || !way.what().path.relay.empty()) continue;
+    way.transferred(now, bytes, duration, backlogged);
+    touch(way);
+  }
+}
+
 Prober::Look Prober::look(Time now) {
   excuse_absence(now);
   allow_closely(now);

@@ -12,6 +12,7 @@
 //                                45 ms (5 ms); while something comes it need not be asked
 //   in use, of which the         every 45 ms (5 ms)
 //   datapath tells nothing
+//   a lane runs on it            every 45 ms (5 ms)
 //   in use, and frames flow      every second
 //   watched, and frames flow     every 3 ms, so that 2% of loss shows within a second; every
 //                                millisecond while it is in doubt whether more is lost than before
@@ -48,6 +49,7 @@ struct ProbedWay {
   ProbePair pair;
   bool in_use = false;  ///< by some class: this host sends that class's frames on it
   bool fast = false;    ///< its failure is to be found with ProbeSettings::fast
+  bool lane = false;    ///< a lane of a move runs on it, of which the datapath tells nothing
   /// In use by a class that is to leave it within a second when it gets worse: interactive.
   bool watched = false;
   /// Bytes of the largest IP packet that the interfaces of both ends carry, the lesser of what is
@@ -86,6 +88,10 @@ class Prober {
   /// The wire could not send an ask of the last look. If there is no way to there, as opposed to no
   /// room in a queue, that counts as an ask without an answer.
   void refused(const ProbeAsk& ask, const policy::Error& error, policy::Time now);
+
+  /// A stretch of a transfer to `peer` on that way; see BandwidthMeter::transferred().
+  void transferred(const std::string& peer, const ProbePair& pair, std::uint64_t bytes,
+                   policy::Micros duration, bool backlogged, policy::Time now);
 
   struct Look {
     std::vector<ProbeAsk> asks;  ///< to be sent now

@@ -270,7 +270,7 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
   Micros wait = jittered(pace.slow);
   // What is told late shows that frames flow, and not that they arrive.
   const bool untold = !told_of_ || (!prompt_ && flowing);
-  if (deciding_ > 0 || (what_.in_use && untold)) wait = std::min(wait, times().quick);
+  if (deciding_ > 0 || what_.lane || (what_.in_use && untold)) wait = std::min(wait, times().quick);
   if (flowing) {
     wait = std::min(wait, what_.watched ? within_speed(pace.watched, 200) : jittered(pace.flowing));
   }

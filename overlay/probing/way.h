@@ -42,6 +42,10 @@ class Way {
   /// Whether that is news.
   bool heard(policy::Time last);
   void used(const WayUsed& used, policy::Time now);
+  void transferred(policy::Time now, std::uint64_t bytes, policy::Micros duration,
+                   bool backlogged) {
+    estimator_.transferred(now, policy::Direction::out, bytes, duration, backlogged);
+  }
   /// used() was not called: the datapath tells nothing of it.
   void not_told_of() { told_of_ = false; }
   /// `lasting`: it says something about the way, and not about this host's memory.

@@ -77,8 +77,10 @@ void give_address(const Namespace& inside, const std::string& address, const std
   inside.ip("addr add " + address + (is_ipv6(address) ? "/64 nodad" : "/24") + " dev " + device);
 }
 
-std::string control_endpoint(const std::string& address) {
-  return is_ipv6(address) ? "\"[" + address + "]:6710\"" : "\"" + address + ":6710\"";
+/// As the configuration has it.
+std::string endpoint(const std::string& address, unsigned port) {
+  return is_ipv6(address) ? fmt::format("\"[{}]:{}\"", address, port)
+                          : fmt::format("\"{}:{}\"", address, port);
 }
 
 std::vector<std::string> files_below(const fs::path& directory) {
@@ -161,9 +163,13 @@ void Host::write_configuration(const std::string& database, const fs::path& cert
        << (relay ? "relay = true\n" : "") << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort
        << "\"]\n";
   if (interfaces_.size() > 1) {
-    std::vector<std::string> endpoints;
-    for (const auto& each : interfaces_) endpoints.push_back(control_endpoint(each.address));
-    toml << fmt::format("control = [{}]\n", fmt::join(endpoints, ", "));
+    std::vector<std::string> control, all_lanes;
+    for (const auto& each : interfaces_) {
+      control.push_back(endpoint(each.address, 6710));
+      all_lanes.push_back(endpoint(each.address, 6711));
+    }
+    toml << fmt::format("control = [{}]\n", fmt::join(control, ", "));
+    if (lanes.empty()) toml << fmt::format("lanes = [{}]\n", fmt::join(all_lanes, ", "));
   }
   if (!lanes.empty()) toml << "lanes = [\"" << lanes << "\"]\n";
   toml << "\n[directories]\nstate = " << quoted(directory_ / "state")

@@ -89,6 +89,51 @@ TEST_F(PathControllersTest, WhereNoPathIsUsableTrafficGoesToTheVtep) {
   });
 }
 
+TEST_F(PathControllersTest, LanesTakeThePathsThereAreAndMeasureThem) {
+  in_namespace([&] {
+    Peer& peer = settle();
+    std::vector<migration::LanePath> paths;
+    auto following = agent->paths.lane_paths().follow(
+        "hostC", [&](auto changed) { paths = std::move(changed); });
+    wait([&] { return paths.size() == 2; }, "both paths");
+    carry_no_more(peer, "192.0.2.1", "192.0.2.9");
+    wait([&] { return paths.size() == 1; }, "one of them");
+    EXPECT_EQ(paths[0].local, ip("198.51.100.1"));
+    EXPECT_EQ(paths[0].remote_interface, "eth1");
+
+    const migration::LaneReport lane{
+        .path = paths[0], .acknowledged = 2'500'000, .time = 250ms, .backlogged = true};
+    following->lanes({lane});
+    const auto measured = [&] {
+      const PathsSnapshot snapshot = agent->paths.snapshot("hostC");
+      for (const CandidateSnapshot& each : snapshot.peers.at(0).classes.at(0).ranked) {
+        if (each.quality.out.bandwidth == 80'000'000) return true;
+      }
+      return false;
+    };
+    wait(measured, "the bandwidth to be known");
+  });
+}
+
+TEST_F(PathControllersTest, AHostThatAMoveGoesToIsOneToHaveToDoWith) {
+  in_namespace([&] {
+    Peer& peer = peers.emplace_back(*io, authority, "hostD", "192.0.2.8");
+    server->transact(
+        fmt::format(R"({{"op":"insert","table":"Host","row":{{"name":"hostD","vteps":"192.0.2.8",)"
+                    R"("control_endpoints":"127.0.0.1:{}"}}}})",
+                    peer.server->port()));
+    start();
+    wait([&] { return agent->database.contents().hosts.contains("hostD"); }, "the host's row");
+    EXPECT_THAT(known(), IsEmpty()) << "they have no application in common";
+    std::vector<migration::LanePath> paths;
+    auto following = agent->paths.lane_paths().follow(
+        "hostD", [&](auto changed) { paths = std::move(changed); });
+    offer_two(peer, 8);
+    wait([&] { return paths.size() == 2; }, "the paths to it");
+    EXPECT_THAT(known(), ElementsAre("hostD"));
+  });
+}
+
 TEST_F(PathControllersTest, WhatManySayAtATimeIsProgrammedOnce) {
   in_namespace([&] {
     for (int number = 10; number < 16; ++number) add_peer(fmt::format("hostC{}", number), number);

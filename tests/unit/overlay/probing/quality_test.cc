@@ -389,5 +389,24 @@ TEST(Bounds, OfOutstandingAsksAreNoFailure) {
   EXPECT_TRUE(network.quality(kPeer, way).measured());
 }
 
+TEST(Bandwidth, OfTransfersIsKnownForAWhile) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::way(1, 1), other = ProbedNetwork::way(1, 2);
+  for (const ProbedWay& each : {way, other}) network.truth[each.pair];
+  network.follow("hostB", {way, other});
+  network.run(3s);
+  EXPECT_FALSE(network.quality("hostB", way).out.bandwidth);
+  // 80 Mbit/s, where the way set the pace.
+  network.prober.transferred("hostB", way.pair, 2'500'000, 250ms, true, network.now());
+  network.prober.transferred("hostC", other.pair, 2'500'000, 250ms, true, network.now());
+  const auto told = network.until(
+      "hostB", [&] { return network.quality("hostB", way).out.bandwidth == 80'000'000; }, 1s);
+  EXPECT_TRUE(told) << "which is news";
+  EXPECT_FALSE(network.quality("hostB", way).in.bandwidth);
+  EXPECT_FALSE(network.quality("hostB", other).out.bandwidth);
+  network.run(130s);
+  EXPECT_FALSE(network.quality("hostB", way).out.bandwidth) << "that was long ago";
+}
+
 }  // namespace
 }  // namespace homeport::overlay

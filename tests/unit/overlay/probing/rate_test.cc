@@ -73,6 +73,22 @@ TEST(Rate, OfDeadWaysIsWithinTheBudget) {
   EXPECT_LE(network.bytes() / 100, 7'000u);
 }
 
+TEST(Rate, OfAWayWithALaneIsThatOfOneInUse) {
+  ProbedNetwork network(1);
+  ProbedWay way = ProbedNetwork::way(1, 1);
+  way.lane = true;
+  network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(5s);
+  network.forget_totals();
+  network.run(10s);
+  EXPECT_NEAR(static_cast<double>(network.asks_of(way)) / 10, 22, 2);
+  network.truth.erase(way.pair);
+  const auto found = network.until_broken(kPeer, way, 5s);
+  ASSERT_TRUE(found);
+  EXPECT_LE(*found, 300ms);
+}
+
 struct Use {
   const char* what;
   bool in_use, watched, sends, receives, told;
