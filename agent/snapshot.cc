@@ -207,7 +207,7 @@ StatusModel snapshot(const SnapshotSources& sources, const StatusWanted& wanted)
   model.database.disconnections = sources.database.disconnections();
   model.not_ready = not_ready(sources);
   if (all || part == StatusPart::applications) model.applications = applications(sources);
-  if (all || part == StatusPart::tasks) {
+  if (all || part == StatusPart::tasks || part == StatusPart::events) {
     for (const auto& [uuid, status] : contents.task_status)
       model.tasks.push_back(to_snapshot(status));
   }
@@ -220,6 +220,7 @@ StatusModel snapshot(const SnapshotSources& sources, const StatusWanted& wanted)
           differences ? std::move(*differences) : std::vector{differences.error().message};
     }
   }
+  if (part == StatusPart::events) model.path_events = sources.paths.events();
   if (all || part == StatusPart::paths) model.paths = sources.paths.snapshot(wanted.peer);
   if (!all) return model;
   model.process = process_figures();

@@ -16,7 +16,8 @@
 //                                           +--> Destination+ <== LaneReceiver <==lanes== others
 //                                           |        +--> MobilityTeller (what others signed)
 //                                           +--> Tracer <--> those of other agents; Datapath
-//   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes; Tracer
+//   status (REST) <-- snapshot of all of these; Tracer
+//        events   <-- ControlDatabase: tasks; PathControllers: paths
 //
 // Threads: control (this one: all decisions), lanes (guest memory coming in), one for each move
 // from here (guest memory going out), that of the OVSDB session inside ControlDatabase, and the one
@@ -73,7 +74,8 @@ struct Agent::Parts {
                .underlay = {config.underlay.vtep, config.underlay.interfaces},
                .tls = tls,
                .peer_check = peers.check(),
-               .timeouts = {.dead_peer = config.limits.dead_peer}}),
+               .timeouts = {.dead_peer = config.limits.dead_peer},
+               .changed = [this] { status_server->things_changed(); }}),
         guests(executor, database, network, driver, config.host, mtu_limit),
         ownership(database, [this] { return identity.status(); }),
         source(std::make_shared<migration::SourceContext>(migration::SourceContext{
@@ -141,9 +143,9 @@ struct Agent::Parts {
       report_owners(database.contents(), destination);
       guests.obey();
       tasks.on_database_change();
-      status_server->tasks_changed();
+      status_server->things_changed();
     });
-    // all of them -> status
+    // all of them -> status; PathControllers tells it of news
     status_server =
         StatusServer::start(
             executor, {.listen = config.listen.status},

@@ -211,6 +211,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   Peers::iterator forget(Peers::iterator peer) {
     if (probing) probing->forget(peer->first);
     if (context.network.forget_ways(peer->second->vtep)) program_soon();
+    context.changed();
     return peers.erase(peer);
   }
 
@@ -233,6 +234,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       peer.history.found(traffic, path);
     }
     tell(peer, std::move(found));
+    context.changed();
     ask(peer);
     tell(peer, overlay::OffersEnds{offer.ends});
   }
@@ -255,11 +257,21 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   void tell(Peer& peer, NegotiationEvent event) {
     const Time now = steady_now();
+    const auto before = states_of(peer);
     NegotiationActions actions = peer.negotiator.on(std::move(event), now);
     for (const overlay::PathUse& use : actions.use) take(peer, use, now);
+    if (!actions.use.empty() || states_of(peer) != before) context.changed();
     if (actions.say) channels->say(peer.name, *actions.say);
     follow_ways(peer, now);
     await_look(peer, actions.look_again);
+  }
+
+  static policy::PerClass<overlay::AgreementState> states_of(const Peer& peer) {
+    policy::PerClass<overlay::AgreementState> states;
+    for (const TrafficClass traffic : policy::kTrafficClasses) {
+      states[traffic] = peer.negotiator.agreement(traffic).state();
+    }
+    return states;
   }
 
   void await_look(Peer& peer, Time at) {
@@ -498,6 +510,14 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     return paths_snapshot(std::move(ends), sources, {steady_now(), system_now()}, wanted);
   }
 
+  std::vector<PathEvent> events() const {
+    std::vector<PathEvent> all;
+    for (const auto& [name, peer] : peers) {
+      std::ranges::move(path_events(peer->negotiator, peer->history), std::back_inserter(all));
+    }
+    return all;
+  }
+
   Context context;
   bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
@@ -547,6 +567,10 @@ asio::awaitable<void> PathControllers::serve(overlay::Channel channel) {
 
 PathsSnapshot PathControllers::snapshot(const std::string& peer) const {
   return state_->snapshot(peer);
+}
+
+std::vector<PathEvent> PathControllers::events() const {
+  return state_->events();
 }
 
 }  // namespace homeport::agent

@@ -19,8 +19,10 @@
 #include <boost/asio/awaitable.hpp>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace homeport::agent {
 
@@ -40,6 +42,8 @@ class PathControllers {
     /// How long the ways to a host are looked after once no application of a network that is
     /// carried here is there any more: hosts that have not heard of a move send there that long.
     std::chrono::seconds linger{300};
+    /// events() may have others from now on.
+    std::function<void()> changed = [] {};
   };
 
   explicit PathControllers(Context context);
@@ -54,6 +58,8 @@ class PathControllers {
 
   /// `peer`: of whom everything is wanted, see StatusWanted.
   PathsSnapshot snapshot(const std::string& peer) const;
+  /// Of all peers.
+  std::vector<PathEvent> events() const;
 
  private:
   struct State;

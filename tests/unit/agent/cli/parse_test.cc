@@ -34,8 +34,8 @@ INSTANTIATE_TEST_SUITE_P(
                       "policy remove", "interface", "interface set", "interface list", "path",
                       "path pin", "path unpin", "path prefer", "path unprefer", "path forbid",
                       "path permit", "path limit", "path policy", "path list", "path show",
-                      "path explain", "move", "task", "task list", "task show", "task cancel",
-                      "task resolve", "task remove", "task wait"));
+                      "path explain", "path watch", "move", "task", "task list", "task show",
+                      "task cancel", "task resolve", "task remove", "task wait"));
 
 struct Usage {
   const char* arguments;
