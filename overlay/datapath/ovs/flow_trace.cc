@@ -269,8 +269,14 @@ class Teller {
     }
   }
 
+  /// A tunnel of one class.
+  bool leads_out(std::int64_t port) const {
+    return std::ranges::any_of(around_.ports.class_tunnels,
+                               [&](const auto& tunnel) { return tunnel.second == port; });
+  }
+
   void output(std::int64_t port, std::size_t flow) {
-    if (port == around_.ports.tunnel) {
+    if (port == around_.ports.tunnel || leads_out(port)) {
       say(flow, "through the tunnel");
       if (vtep_) trace().copies.push_back({{}, vtep_, marked_});
     } else if (port == around_.ports.host && port != 0) {
