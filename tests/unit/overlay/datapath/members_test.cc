@@ -84,7 +84,7 @@ TEST_F(Members, ATunnelOfAClassIsPutRightAndHasANumber) {
 /// Of the device as it may be configured at most.
 TEST_F(Members, ANameOfFifteenBytesHasRoomForItsClasses) {
   const OvsOptions options{
-      .bridge = options_.bridge, .tunnel_port = "homeport0123456", .udp_port = 4788};
+      .bridge = options_.bridge, .tunnel_port = "homeport0123456", .local_vtep = {}};
   vswitch::Bridge bridge{options.bridge};
   BridgeMembers members{bridge, options, "homeport1p"};
   std::vector<std::string> mended;
