@@ -78,13 +78,15 @@ TEST_F(Members, ATunnelOfAClassIsPutRightAndHasANumber) {
   EXPECT_GT(ports.tunnel, 0);
   EXPECT_THAT(ports.class_tunnels, ElementsAre(Pair(policy::TrafficClass::interactive, Gt(0)),
                                                Pair(policy::TrafficClass::bulk, Gt(0))));
-  EXPECT_THAT(ports.numbers, ElementsAre(Pair("app1", Gt(0))));
+  EXPECT_THAT(ports.numbers, ElementsAre(Pair("app1", Gt(0)), Pair("br-int", Gt(0))));
 }
 
 /// Of the device as it may be configured at most.
 TEST_F(Members, ANameOfFifteenBytesHasRoomForItsClasses) {
-  const OvsOptions options{
-      .bridge = options_.bridge, .tunnel_port = "homeport0123456", .local_vtep = {}};
+  const OvsOptions options{.bridge = options_.bridge,
+                           .tunnel_port = "homeport0123456",
+                           .udp_port = 4788,
+                           .local_vtep = {}};
   vswitch::Bridge bridge{options.bridge};
   BridgeMembers members{bridge, options, "homeport1p"};
   std::vector<std::string> mended;
