@@ -42,6 +42,7 @@
 #include "agent/worker.h"
 #include "migration/memory/dirty_tracker.h"
 #include "migration/move/destination.h"
+#include "overlay/link/route_monitor.h"
 
 namespace homeport::agent {
 
@@ -128,6 +129,9 @@ struct Agent::Parts {
                            network.on_link_event(event);
                            host_rows.on_link_event(event);
                          }).value());
+    // kernel -> PathControllers
+    route_monitor.emplace(
+        overlay::RouteMonitor::start(executor, [this] { paths.on_routes_changed(); }).value());
     // what is here whatever it says -> ControlDatabase
     database.follow_too(
         [this] { return applications_here(database, guests, network, destination); });
@@ -213,6 +217,7 @@ struct Agent::Parts {
   std::unique_ptr<overlay::ChannelServer> control_server;
   std::unique_ptr<overlay::ChannelServer> lane_server;
   std::optional<overlay::LinkMonitor> link_monitor;
+  std::optional<overlay::RouteMonitor> route_monitor;
   std::unique_ptr<StatusServer> status_server;
 };
 

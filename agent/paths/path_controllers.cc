@@ -433,6 +433,15 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     look_at_interfaces();
   }
 
+  void on_routes_changed() {
+    if (!followed || !has_choice) return;
+    look_at_interfaces();
+    for (auto& [name, peer] : peers) {
+      follow_ways(*peer, steady_now());
+      if (probing) measured(name);  // what has no route any more
+    }
+  }
+
   void lost_carrier(const std::string& name) {
     for (Interface& each : interfaces) {
       if (each.name == name) each.state = LinkState::down;
@@ -555,6 +564,10 @@ PathControllers::~PathControllers() {
 
 void PathControllers::follow() {
   state_->follow();
+}
+
+void PathControllers::on_routes_changed() {
+  state_->on_routes_changed();
 }
 
 void PathControllers::on_link_event(const overlay::LinkEvent& event) {

@@ -53,6 +53,8 @@ class PathControllers {
   /// After the network has followed a change of the database.
   void follow();
   void on_link_event(const overlay::LinkEvent& event);
+  /// For RouteMonitor: an interface by whose address the way led may be one no longer, or again.
+  void on_routes_changed();
   /// Serves a channel of kPathsSession until it ends.
   boost::asio::awaitable<void> serve(overlay::Channel channel);
 

@@ -5,6 +5,7 @@
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_controllers.h"
 #include "overlay/link/monitor.h"
+#include "overlay/link/route_monitor.h"
 #include "overlay/negotiation/negotiator.h"
 #include "tests/unit/agent/paths/fake_datapath.h"
 #include "tests/unit/overlay/channel/test_peers.h"
@@ -56,10 +57,16 @@ class ControlledAgent {
                .tls = std::move(tls),
                .peer_check = overlay::anyone(),
                .timeouts = {},
-               .linger = settings.linger}),
-        links(overlay::LinkMonitor::start(io.get_executor(), [this](const auto& event) {
-                paths.on_link_event(event);
-              }).value()) {
+               .linger = settings.linger,
+               .changed = [this] { ++told; }}),
+        links(overlay::LinkMonitor::start(io.get_executor(),
+                                          [this](const auto& event) {
+                                            paths.on_link_event(event);
+                                                                      })
+                  .value()),
+        routes(overlay::RouteMonitor::start(io.get_executor(), [this] {
+                 paths.on_routes_changed();
+               }).value()) {
     database.on_change([this] {
       ++changes;
       network.follow(database.changes());
@@ -72,7 +79,9 @@ class ControlledAgent {
   VirtualNetwork network;
   PathControllers paths;
   overlay::LinkMonitor links;
+  overlay::RouteMonitor routes;
   int changes = 0;
+  int told = 0;  ///< that events may be others
 
  private:
   static DatabaseOptions options(const std::string& remote) {
