@@ -59,6 +59,8 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
   DatapathSnapshot snapshot;
   snapshot.kind = sources.datapath_kind;
   snapshot.problems = sources.network.problems();
+  const std::vector<std::string>& limits = sources.bulk_limits.problems();
+  snapshot.problems.insert(snapshot.problems.end(), limits.begin(), limits.end());
   if (auto state = sources.datapath.read_back()) {
     snapshot.ports = state->ports.size();
     snapshot.addresses = state->addresses.size();

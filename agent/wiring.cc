@@ -8,6 +8,7 @@
 //                                           +--> PathControllers <------------> other agents
 //                                           |      |  '--> VirtualNetwork: ways to other hosts
 //                                           |      '<-- probes of Datapath
+//                                           +--> BulkLimits --> queues of the interfaces
 //                                           +--> HostRows (this host's own, and back)
 //                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
 //                                           |        |              |
@@ -29,6 +30,7 @@
 #include "agent/network/underlay.h"
 #include "agent/network/virtual_network.h"
 #include "agent/options.h"
+#include "agent/paths/bulk_limits.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_controllers.h"
 #include "agent/peers.h"
@@ -77,6 +79,7 @@ struct Agent::Parts {
                .peer_check = peers.check(),
                .timeouts = {.dead_peer = config.limits.dead_peer},
                .changed = [this] { status_server->things_changed(); }}),
+        bulk_limits(executor, config.host, database),
         guests(executor, database, network, driver, config.host, mtu_limit),
         ownership(database, [this] { return identity.status(); }),
         source(std::make_shared<migration::SourceContext>(migration::SourceContext{
@@ -123,11 +126,12 @@ struct Agent::Parts {
                                  {told.handovers().begin(), told.handovers().end()});
                 }}),
         tracer({executor, config.host, database, *datapath, tls, peers.check()}) {
-    // kernel -> PathControllers, VirtualNetwork, HostRows
+    // kernel -> PathControllers, VirtualNetwork, HostRows, BulkLimits
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
                            paths.on_link_event(event);
                            network.on_link_event(event);
                            host_rows.on_link_event(event);
+                           bulk_limits.on_link_event(event);
                          }).value());
     // kernel -> PathControllers
     route_monitor.emplace(
@@ -143,6 +147,7 @@ struct Agent::Parts {
       host_rows.follow();
       network.follow(database.changes());
       paths.follow();
+      bulk_limits.follow();
       teller.follow();
       report_owners(database.contents(), destination);
       guests.obey();
@@ -156,7 +161,7 @@ struct Agent::Parts {
             [this, remotes = config.database.remotes,
              kind = config.datapath.kind](const StatusWanted& wanted) {
               return snapshot({identity.host.name, remotes, kind, identity.started, database,
-                               network, *datapath, guests, tasks, peers, paths},
+                               network, *datapath, guests, tasks, peers, paths, bulk_limits},
                               wanted);
             },
             [this](auto query) { return tracer.answer_query(std::move(query)); })
@@ -206,6 +211,7 @@ struct Agent::Parts {
   VirtualNetwork network;
   MobilityTeller teller;
   PathControllers paths;
+  BulkLimits bulk_limits;
   Guests guests;
   DatabaseOwnership ownership;
   migration::LaneReceiver lanes;  // lives on lane_worker

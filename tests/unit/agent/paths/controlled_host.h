@@ -2,6 +2,7 @@
 // database, real links, real channels; the datapath and the other hosts are the test's.
 #pragma once
 
+#include "agent/paths/bulk_limits.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_controllers.h"
 #include "overlay/link/monitor.h"
@@ -42,6 +43,7 @@ class ControlledAgent {
   struct Settings {
     std::vector<std::string> interfaces = {"eth1"};
     std::chrono::seconds linger{300};
+    std::chrono::steady_clock::duration limits_interval{std::chrono::hours(1)};
   };
 
   ControlledAgent(asio::io_context& io, const std::string& remote, FakeDatapath& datapath,
@@ -59,10 +61,12 @@ class ControlledAgent {
                .timeouts = {},
                .linger = settings.linger,
                .changed = [this] { ++told; }}),
+        limits(io.get_executor(), "hostA", database, settings.limits_interval),
         links(overlay::LinkMonitor::start(io.get_executor(),
                                           [this](const auto& event) {
                                             paths.on_link_event(event);
-                                                                      })
+                                            limits.on_link_event(event);
+                                          })
                   .value()),
         routes(overlay::RouteMonitor::start(io.get_executor(), [this] {
                  paths.on_routes_changed();
@@ -71,6 +75,7 @@ class ControlledAgent {
       ++changes;
       network.follow(database.changes());
       paths.follow();
+      limits.follow();
     });
     database.start();
   }
@@ -78,6 +83,7 @@ class ControlledAgent {
   ControlDatabase database;
   VirtualNetwork network;
   PathControllers paths;
+  BulkLimits limits;
   overlay::LinkMonitor links;
   overlay::RouteMonitor routes;
   int changes = 0;
