@@ -74,6 +74,7 @@ void visit_keys(Visitor& file, AnyConfig& config) {
   file.required("vtep");
   file.address("vtep", config.underlay.vtep);
   file.texts("interfaces", config.underlay.interfaces, check_device, true);
+  file.flag("relay", config.underlay.relay);
   file.text("vxlan_device", config.underlay.vxlan_device, check_device);
   file.text("host_device", config.underlay.host_device, check_host_device);
   file.number("vxlan_port", config.underlay.vxlan_port, 1, 65535);

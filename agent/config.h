@@ -33,6 +33,7 @@ struct Config {
     /// Further interfaces that paths may use, by name with * and ?; the VTEP's own may always. The
     /// control database may allow more of them, and forbid any.
     std::vector<std::string> interfaces = {};
+    bool relay = false;  ///< other hosts may send each other through this one
     std::string vxlan_device = "homeport0";
     std::string host_device = "homeport1";  ///< leads this host's own processes to applications
     std::uint16_t vxlan_port = 4790;        ///< UDP; other overlays use 4789 on the same host

@@ -99,6 +99,17 @@ std::int64_t ConfigReader::whole(std::string_view key, std::int64_t value, std::
   return value;
 }
 
+void ConfigReader::flag(std::string_view key, bool& value) {
+  const toml::node* node = find(key);
+  if (!node) return;
+  auto found = node->value_exact<bool>();
+  if (found) {
+    value = *found;
+  } else {
+    say(node->source(), full(key), "must be true or false");
+  }
+}
+
 void ConfigReader::seconds(std::string_view key, std::chrono::milliseconds& value, double least,
                            double most) {
   const toml::node* node = find(key);

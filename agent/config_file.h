@@ -38,6 +38,7 @@ class ConfigReader {
   void number(std::string_view key, Number& value, std::int64_t least, std::int64_t most) {
     value = static_cast<Number>(whole(key, static_cast<std::int64_t>(value), least, most));
   }
+  void flag(std::string_view key, bool& value);
   void seconds(std::string_view key, std::chrono::milliseconds& value, double least, double most);
   void address(std::string_view key, policy::IpAddress& value);
   void texts(std::string_view key, std::vector<std::string>& values, const ConfigCheck& check,
@@ -81,6 +82,7 @@ class ConfigWriter {
   void number(std::string_view key, Number value, std::int64_t, std::int64_t) {
     line(key, std::to_string(value));
   }
+  void flag(std::string_view key, bool value) { line(key, value ? "true" : "false"); }
   void seconds(std::string_view key, std::chrono::milliseconds value, double, double);
   void address(std::string_view key, const policy::IpAddress& value);
   void texts(std::string_view key, const std::vector<std::string>& values, const ConfigCheck&,

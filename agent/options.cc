@@ -89,6 +89,7 @@ HostIdentity identity_of(const Config& config, const overlay::TlsContext& tls) {
   identity.host.certificate_sha256 = tls.certificate_sha256();
   identity.host.version = policy::kVersion;
   identity.host.capacity = capacity();
+  identity.host.relays = config.underlay.relay;
   return identity;
 }
 

@@ -71,6 +71,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
   }
   if (auto total = sources.datapath.counters()) {
     snapshot.packets = {{"forwarded", total->forwarded},
+                        {"relayed", total->relayed},
                         {"delivered_held", total->delivered_held},
                         {"delivered_fast", total->delivered_fast},
                         {"sent_fast", total->sent_fast},
@@ -91,6 +92,7 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
                                 {"expired", total->drop_expired},
                                 {"unknown_network", total->drop_unknown_network},
                                 {"unknown_vtep", total->drop_unknown_vtep},
+                                {"unknown_label", total->drop_unknown_label},
                                 {"forwarded_twice", total->drop_forwarded_twice},
                                 {"too_big", total->drop_too_big},
                                 {"malformed", total->drop_malformed}};

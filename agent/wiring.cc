@@ -74,7 +74,7 @@ struct Agent::Parts {
                .database = database,
                .network = network,
                .datapath = *datapath,
-               .underlay = {config.underlay.vtep, config.underlay.interfaces},
+               .underlay = {config.underlay.vtep, config.underlay.interfaces, config.underlay.relay},
                .tls = tls,
                .peer_check = peers.check(),
                .timeouts = {.dead_peer = config.limits.dead_peer},

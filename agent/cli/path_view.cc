@@ -96,11 +96,21 @@ std::string standing(const json::value& path) {
   return word;
 }
 
+/// Empty where nothing is.
+std::string relaying(const json::value& paths) {
+  const json::value& told = paths.at("relaying");
+  const auto hosts = told.at("hosts").to_number<std::uint64_t>();
+  const auto labels = told.at("labels").to_number<std::uint64_t>();
+  if (labels == 0) return "";
+  return fmt::format("Relays for {} host{}, by {} label{}.\n", hosts, hosts == 1 ? "" : "s", labels,
+                     labels == 1 ? "" : "s");
+}
+
 std::string list_of(const json::value& paths) {
   if (paths.at("peers").as_array().empty()) {
     return "Nothing to choose: no other host has an application in common with this one, or all "
-           "have one "
-           "interface.\n";
+           "have one interface and none relays.\n" +
+           relaying(paths);
   }
   Table table(
       {{"PEER"}, {"CLASS"}, {"FROM"}, {"TO"}, {"RTT", true}, {"LOSS", true}, {"STATE"}, {"SINCE"}});
@@ -114,7 +124,7 @@ std::string list_of(const json::value& paths) {
                  text(of.at("state")) + unconnected, moment(of.at("since"))});
     }
   }
-  return table.to_string();
+  return table.to_string() + relaying(paths);
 }
 
 std::string ranking(const json::value& of) {

@@ -69,7 +69,12 @@ Planned plan_task_update(const Contents& contents, const Uuid& uuid, const char*
 
 asio::awaitable<policy::Result<void>> ControlDatabase::publish_host(Host host) {
   return impl_->until_done([host = std::move(host)](const Contents& contents) -> Planned {
-    return upsert(find_row(contents.hosts, host.name), host, "host " + host.name);
+    auto change = upsert(find_row(contents.hosts, host.name), host, "host " + host.name);
+    // A database of schema 1.0 has no such column, and none is needed for the default.
+    if (change && !change->inserts.empty() && !host.relays) {
+      change->inserts.front().columns.erase("relays");
+    }
+    return change;
   });
 }
 

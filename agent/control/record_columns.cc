@@ -43,7 +43,8 @@ json::object columns(const Host& record) {
           {"vteps", atoms(record.vteps)},
           {"certificate_sha256", record.certificate_sha256},
           {"version", record.version},
-          {"capacity", make_map(record.capacity)}};
+          {"capacity", make_map(record.capacity)},
+          {"relays", record.relays}};
 }
 
 json::object columns(const HostStatus& record) {

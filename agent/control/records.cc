@@ -90,6 +90,8 @@ policy::Result<Host> parse(const Row& row) {
   }
   host.version = reader.text("version");
   host.capacity = reader.integer_map("capacity");
+  // A database of schema 1.0 has no such column.
+  if (reader.has("relays")) host.relays = reader.optional_boolean("relays").value_or(false);
   return finish(reader, std::move(host));
 }
 

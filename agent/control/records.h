@@ -57,6 +57,7 @@ struct Host {
   std::string certificate_sha256;  ///< 64 lower-case hexadecimal digits; empty: not known yet.
   std::string version;
   IntegerMap capacity;  ///< "memory_mib", "vcpus", ...
+  bool relays = false;  ///< it carries what others send each other through it
   bool operator==(const Host&) const = default;
 };
 

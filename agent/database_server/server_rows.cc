@@ -47,7 +47,7 @@ const std::vector<Permission>& permissions() {
        "name",
        true,
        {"control_endpoints", "lane_endpoints", "vteps", "certificate_sha256", "version",
-        "capacity"}},
+        "capacity", "relays"}},
       {"Host_Status", "host", true, {"started", "last_seen", "agent_pid", "state"}},
       {"Interface", "host", true, {"speed_mbps", "mtu", "state"}},
       {"Binding", "location", false, {"location", "generation", "current_addresses"}},

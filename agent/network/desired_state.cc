@@ -382,7 +382,10 @@ void add_ways(const LocalView& view, overlay::DesiredState& state) {
   }
   for (const auto& [key, way] : view.ways) {
     if (!vteps.contains(key.first)) continue;
-    state.paths.push_back({key.first, key.second, way.local, way.remote});
+    state.paths.push_back({key.first, key.second, way.local, way.remote, way.relayed, way.labels});
+  }
+  for (const overlay::RelayEntry& relay : view.relays) {
+    if (vteps.contains(relay.from) && vteps.contains(relay.to)) state.relays.push_back(relay);
   }
 }
 

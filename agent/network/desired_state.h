@@ -32,9 +32,11 @@ struct MoveView {
 
 /// The host, by its VTEP, and what is sent there.
 using WayKey = std::pair<policy::IpAddress, policy::TrafficClass>;
-/// From an address of this host to one of that host.
+/// From an address of this host to one of that host, or of one that relays.
 struct Way {
   policy::IpAddress local, remote;
+  bool relayed = false;
+  std::vector<overlay::NetworkLabel> labels = {};  ///< sorted; see overlay::PathEntry
   bool operator==(const Way&) const = default;
 };
 
@@ -53,6 +55,8 @@ struct LocalView {
   std::map<policy::IpAddress, std::set<policy::IpAddress>> aliases = {};
   /// The ways to other hosts, by VTEP and class, where there is another choice than the VTEPs.
   std::map<WayKey, Way> ways = {};
+  /// What this host relays for others, as far as both hosts are known.
+  std::vector<overlay::RelayEntry> relays = {};
 };
 
 /// The VTEP of `host` to which a host sends whose own is `own`: of the same family (an unspecified

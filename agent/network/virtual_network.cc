@@ -91,8 +91,10 @@ void VirtualNetwork::adopt() {
     return;
   }
   for (const overlay::PathEntry& path : programmed->paths) {
-    view_.ways.try_emplace({path.vtep, path.traffic_class}, Way{path.local, path.remote});
+    view_.ways.try_emplace({path.vtep, path.traffic_class},
+                           Way{path.local, path.remote, path.relayed, path.labels});
   }
+  view_.relays = programmed->relays;
   for (const overlay::VtepAlias& alias : programmed->aliases) {
     if (alias_owners_.emplace(alias.address, alias.vtep).second) {
       view_.aliases[alias.vtep].insert(alias.address);
@@ -284,12 +286,20 @@ void VirtualNetwork::on_link_event(const overlay::LinkEvent& event) {
   reconcile();
 }
 
-std::set<policy::IpAddress> VirtualNetwork::neighbors() const {
-  std::set<policy::IpAddress> vteps;
+std::map<policy::IpAddress, std::set<policy::Vni>> VirtualNetwork::neighbors() const {
+  std::map<policy::IpAddress, std::set<policy::Vni>> networks;
   for (const overlay::NetworkEntry& network : desired_.state.networks) {
-    vteps.insert(network.hosts.begin(), network.hosts.end());
+    for (const policy::IpAddress& vtep : network.hosts) networks[vtep].insert(network.vni);
   }
-  return vteps;
+  return networks;
+}
+
+std::set<policy::Vni> VirtualNetwork::open_networks() const {
+  std::set<policy::Vni> networks;
+  for (const overlay::NetworkEntry& network : desired_.state.networks) {
+    if (network.host_access) networks.insert(network.vni);
+  }
+  return networks;
 }
 
 void VirtualNetwork::use_way(const WayKey& key, const Way& way) {
@@ -297,7 +307,8 @@ void VirtualNetwork::use_way(const WayKey& key, const Way& way) {
   if (is_usual && !view_.ways.contains(key)) return;
   view_.ways[key] = way;
   if (!programmed_) return;
-  auto set = datapath_.set_path({key.first, key.second, way.local, way.remote});
+  auto set =
+      datapath_.set_path({key.first, key.second, way.local, way.remote, way.relayed, way.labels});
   if (set) return;
   overlay::log::error("{}", set.error().message);
   due_ = true;
@@ -333,6 +344,20 @@ bool VirtualNetwork::forget_ways(const policy::IpAddress& vtep) {
   if (auto aliases = view_.aliases.extract(vtep)) had = had || !aliases.mapped().empty();
   due_ = due_ || had;
   return had;
+}
+
+bool VirtualNetwork::has_address(const policy::IpAddress& vtep,
+                                 const policy::IpAddress& address) const {
+  auto owner = alias_owners_.find(address);
+  return address == vtep || (owner != alias_owners_.end() && owner->second == vtep);
+}
+
+bool VirtualNetwork::set_relays(std::vector<overlay::RelayEntry> relays) {
+  std::ranges::sort(relays);
+  if (relays == view_.relays) return false;
+  view_.relays = std::move(relays);
+  due_ = true;
+  return true;
 }
 
 bool VirtualNetwork::is_vtep(const policy::IpAddress& address) const {

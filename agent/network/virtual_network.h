@@ -66,8 +66,11 @@ class VirtualNetwork : public migration::Traffic {
   /// is sent from here goes to where that is now; empty when it does.
   std::string hear(const std::string& from, const Moved& moved);
 
-  /// The VTEPs of the hosts that have an application of a network that is carried here.
-  std::set<policy::IpAddress> neighbors() const;
+  /// The VTEPs of the hosts that have an application of a network that is carried here, and these
+  /// networks.
+  std::map<policy::IpAddress, std::set<policy::Vni>> neighbors() const;
+  /// Those that are carried here of which every host's processes are a part.
+  std::set<policy::Vni> open_networks() const;
   /// Another number whenever they may be others.
   std::uint64_t neighbors_version() const { return neighbors_version_; }
   /// The ways in use, of an earlier agent of this host to begin with.
@@ -81,6 +84,12 @@ class VirtualNetwork : public migration::Traffic {
   /// Nobody looks after the ways to that host any more: from the next reconcile() on there is none
   /// but that to its VTEP. True if there were others.
   bool forget_ways(const policy::IpAddress& vtep);
+  /// Whether the host with that VTEP has this underlay address.
+  bool has_address(const policy::IpAddress& vtep, const policy::IpAddress& address) const;
+  /// What is relayed, of an earlier agent of this host to begin with.
+  const std::vector<overlay::RelayEntry>& relays() const { return view_.relays; }
+  /// Likewise, from the next reconcile() on. True if that is news.
+  bool set_relays(std::vector<overlay::RelayEntry> relays);
 
   migration::Result<overlay::UniqueFd> provide(const std::string& application,
                                                const migration::PortSpec& port) override;

@@ -17,6 +17,7 @@ struct UnderlayChoice {
   policy::IpAddress vtep;
   /// Interfaces by name, with the wildcards of fnmatch(3), beside that of the VTEP.
   std::vector<std::string> interfaces = {};
+  bool relay = false;  ///< other hosts may send each other through this one
 };
 
 struct LeftOut {

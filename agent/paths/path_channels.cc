@@ -68,7 +68,20 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
 
   /// Whether the channel may go on.
   bool take(const std::string& peer, const PathsSaid& said) {
-    auto statement = overlay::decode(std::as_bytes(std::span(said.statement())));
+    const std::string &statement = said.statement(), &relaying = said.relaying();
+    // What says nothing at all is not understood either.
+    if (relaying.empty() || !statement.empty()) {
+      if (!take(peer, overlay::decode(std::as_bytes(std::span(statement))), context.heard)) {
+        return false;
+      }
+    }
+    return relaying.empty() || take(peer, overlay::decode_relay(std::as_bytes(std::span(relaying))),
+                                    context.heard_of_relaying);
+  }
+
+  template <class Statement>
+  bool take(const std::string& peer, policy::Result<Statement> statement,
+            const std::function<void(const std::string&, Statement)>& heard) {
     if (!statement) {
       log::warn(
           "{} says something about paths that cannot be understood, and its channel is "
@@ -76,8 +89,19 @@ struct PathChannels::State : std::enable_shared_from_this<State> {
           peer, statement.error().message);
       return false;
     }
-    context.heard(peer, std::move(*statement));
-    return true;
+    heard(peer, std::move(*statement));
+    return !ended;
+  }
+
+  /// `write` puts it into what is sent next on each channel.
+  void say(const std::string& peer, const std::function<void(PathsSaid&)>& write) {
+    auto with = links.find(peer);
+    if (with == links.end()) return;
+    for (const std::shared_ptr<Link>& link : with->second) {
+      if (!link->next) link->next.emplace();
+      write(*link->next);
+      link->wake.cancel();
+    }
   }
 
   asio::awaitable<void> converse(overlay::Channel channel, CalledBy who) {
@@ -209,14 +233,13 @@ bool PathChannels::called_by(const std::string& peer) const {
 }
 
 void PathChannels::say(const std::string& peer, const overlay::PathStatement& statement) {
-  auto links = state_->links.find(peer);
-  if (links == state_->links.end()) return;
-  PathsSaid said;
-  said.set_statement(overlay::encode(statement));
-  for (const std::shared_ptr<Link>& link : links->second) {
-    link->next = said;
-    link->wake.cancel();
-  }
+  const std::string bytes = overlay::encode(statement);
+  state_->say(peer, [&](PathsSaid& said) { said.set_statement(bytes); });
+}
+
+void PathChannels::say(const std::string& peer, const overlay::RelayStatement& statement) {
+  const std::string bytes = overlay::encode(statement);
+  state_->say(peer, [&](PathsSaid& said) { said.set_relaying(bytes); });
 }
 
 asio::awaitable<void> PathChannels::serve(overlay::Channel channel) {

@@ -1,10 +1,12 @@
 // The channels on which routing controllers talk: to each peer one for each of its control
 // endpoints, as the interface that a channel goes over may be the one that fails. What a host says
-// is how things stand, so it is said on all of them, and of what waits only the last is sent.
+// is how things stand, so it is said on all of them, and of what waits only the last is sent, of
+// each kind.
 #pragma once
 
 #include "agent/control/records.h"
 #include "overlay/channel/channel.h"
+#include "overlay/negotiation/relay_statement.h"
 #include "overlay/negotiation/statement.h"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -41,6 +43,7 @@ class PathChannels {
     /// The last one has gone.
     std::function<void(const std::string& peer)> disconnected;
     std::function<void(const std::string& peer, overlay::PathStatement)> heard;
+    std::function<void(const std::string& peer, overlay::RelayStatement)> heard_of_relaying;
   };
 
   /// Of one peer, at most; one that comes in addition takes the place of the oldest.
@@ -58,6 +61,7 @@ class PathChannels {
   bool called_by(const std::string& peer) const;
   /// If there is no channel, or it breaks, nobody hears it.
   void say(const std::string& peer, const overlay::PathStatement& statement);
+  void say(const std::string& peer, const overlay::RelayStatement& statement);
   /// Serves a channel that a peer has connected, until it ends.
   boost::asio::awaitable<void> serve(overlay::Channel channel);
 

@@ -1,15 +1,14 @@
 #include "agent/paths/path_controllers.h"
 
 #include "agent/control/path_policy.h"
-#include "agent/network/underlay.h"
+#include "agent/paths/own_ends.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_history.h"
 #include "agent/paths/path_snapshot.h"
 #include "agent/paths/probing.h"
+#include "agent/paths/relaying.h"
 #include "agent/paths/ways.h"
 #include "overlay/link/ethtool.h"
-#include "overlay/link/route.h"
-#include "overlay/link/source_route.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
@@ -17,8 +16,8 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
-#include <net/if.h>
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -87,10 +86,15 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     std::optional<Time> unneeded;            ///< since when it is not needed; none: it is
     policy::PathPolicy policy;
     std::vector<overlay::ProbedWay> ways;
-    std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
+    std::vector<policy::PathReport> unrouted;           ///< of those which nothing can be sent on
+    overlay::FoundInUse found;                          ///< of an earlier run of this agent
+    std::map<TrafficClass, std::string> found_through;  ///< likewise: only the host that relays
   };
 
-  explicit State(Context c) : context(std::move(c)), aliases(context.executor) {}
+  explicit State(Context c)
+      : context(std::move(c)),
+        ends(context.host, context.underlay, context.database),
+        aliases(context.executor) {}
 
   void begin() {
     channels.emplace(PathChannels::Context{
@@ -110,7 +114,26 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
               review_peers();
             },
         .heard = [this](const std::string& host,
-                        overlay::PathStatement said) { heard(host, std::move(said)); }});
+                        overlay::PathStatement said) { heard(host, std::move(said)); },
+        .heard_of_relaying =
+            [this](const std::string& host, overlay::RelayStatement said) {
+              if (find(host)) relaying->heard(host, std::move(said));
+            }});
+    relaying.emplace(Relaying::Context{
+        .executor = context.executor,
+        .host = context.host,
+        .vtep = context.underlay.vtep,
+        .relays = context.underlay.relay,
+        .database = context.database,
+        .network = context.network,
+        .negotiator = [this](const std::string& host) -> const overlay::PathNegotiator* {
+          const Peer* peer = find(host);
+          return peer ? &peer->negotiator : nullptr;
+        },
+        .say = [this](const std::string& host,
+                      const overlay::RelayStatement& said) { channels->say(host, said); },
+        .news = [this](const std::string& host) { measured(host); },
+        .program = [this] { program_soon(); }});
     auto wire = context.datapath.probe_wire();
     if (wire) {
       probing.emplace(context.executor, std::move(*wire),
@@ -128,17 +151,32 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   /// The hosts there are, their VTEPs by name, as far as this one has to do with them or they say
   /// that they have with it.
   std::map<std::string, policy::IpAddress> wanted(Time now) {
-    const std::set<policy::IpAddress> neighbors = context.network.neighbors();
-    std::map<std::string, policy::IpAddress> hosts;
+    const auto neighbors = context.network.neighbors();
+    const std::set<policy::Vni> open = context.network.open_networks();
+    std::map<std::string, policy::IpAddress> vteps;
+    std::map<std::string, std::set<policy::Vni>> in_common;
     for (const auto& [name, host] : context.database.contents().hosts) {
       const policy::IpAddress* vtep = vtep_towards(host, context.underlay.vtep);
       if (name == context.host || !vtep) continue;
-      const bool needed = neighbors.contains(*vtep) || channels->called_by(name);
-      if (needed || lingers(name, now)) hosts.emplace(name, *vtep);
-      Peer* peer = find(name);
-      if (peer && needed) peer->unneeded.reset();
+      vteps.emplace(name, *vtep);
+      auto neighbor = neighbors.find(*vtep);
+      const bool is_neighbor = neighbor != neighbors.end();
+      if (!is_neighbor && !channels->called_by(name)) continue;
+      std::set<policy::Vni>& networks = in_common[name] = open;
+      if (is_neighbor) networks.insert(neighbor->second.begin(), neighbor->second.end());
     }
-    return hosts;
+    std::set<std::string> needed;
+    for (const auto& [name, any] : in_common) needed.insert(name);
+    relaying->follow_networks(std::move(in_common));
+    needed.merge(relaying->relays());
+    std::erase_if(vteps, [&](const auto& item) {
+      const std::string& name = item.first;
+      const bool serves = relaying->is_asked_by(name) && channels->connected(name);
+      const bool is_needed = needed.contains(name) || serves;
+      if (Peer* peer = find(name); peer && is_needed) peer->unneeded.reset();
+      return !is_needed && !lingers(name, now);
+    });
+    return vteps;
   }
 
   /// Of one that is not needed.
@@ -152,14 +190,15 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   /// After a change of the database.
   void follow() {
     if (!context.network.programmed()) return;
-    if (!looked) look_at_interfaces();
-    if (!looked) return;
+    if (!ends.looked()) look_at_interfaces();
+    if (!ends.looked()) return;
     const Changes& changes = context.database.changes();
     const bool first = !std::exchange(followed, true);
     const bool all = first || changes.all;
     auto concerns = [&](const char* table) { return all || changes.tables.contains(table); };
-    if (concerns(Interface::kTable)) offer_again();
+    if (concerns(Interface::kTable) && ends.follow_database()) tell_offer();
     if (concerns(PathPolicyRow::kTable)) ask_again();
+    if (concerns(Host::kTable)) relaying->follow_hosts();
     if (concerns(Host::kTable) || neighbors_seen != context.network.neighbors_version()) {
       review_peers();
     }
@@ -179,14 +218,16 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       if (!find(name)) begin_with(name, vtep);
     }
     connect_peers();
+    relaying->follow_peers();
   }
 
   /// A host that has no choice leaves it to those that have one: where neither has, there is
-  /// nothing to negotiate.
+  /// nothing to negotiate. Another host that relays is a choice for both.
   void connect_peers() {
-    std::set<std::string> names;
+    std::set<std::string> names = relaying->relays();
+    std::erase_if(names, [this](const std::string& name) { return !find(name); });
     for (const auto& [name, peer] : peers) {
-      if (has_choice) names.insert(name);
+      if (ends.has_choice() || relaying->has_relays(name)) names.insert(name);
     }
     channels->follow(names);
   }
@@ -210,6 +251,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   Peers::iterator forget(Peers::iterator peer) {
     if (probing) probing->forget(peer->first);
+    relaying->forget(peer->first);
     if (context.network.forget_ways(peer->second->vtep)) program_soon();
     context.changed();
     return peers.erase(peer);
@@ -218,25 +260,28 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   void begin_with(const std::string& name, const policy::IpAddress& vtep) {
     Peer& peer = *peers.emplace(name, std::make_unique<Peer>(context, name, vtep)).first->second;
     const policy::Side side = policy::side_of(context.host, name);
-    overlay::FoundInUse found;
     for (const TrafficClass traffic : policy::kTrafficClasses) {
       auto way = context.network.ways().find({vtep, traffic});
       if (way == context.network.ways().end()) continue;
-      const auto [local, remote] = way->second;
-      if (!std::ranges::count(offer.ends, local, &policy::PathEnd::address)) {
+      const auto& [local, remote, relayed, labels] = way->second;
+      if (!std::ranges::count(ends.offer().ends, local, &policy::PathEnd::address)) {
         // Its interface has gone while there was no agent, and the peer may not say anything.
         context.network.use_way({vtep, traffic}, {context.underlay.vtep, vtep});
         continue;
       }
+      if (relayed) {
+        peer.found_through[traffic] = relaying->relay_of(way->second);
+        continue;
+      }
       const policy::PathId path = side == policy::Side::first ? policy::PathId{local, remote}
                                                               : policy::PathId{remote, local};
-      found.paths[traffic] = path;
+      peer.found.paths[traffic] = path;
       peer.history.found(traffic, path);
     }
-    tell(peer, std::move(found));
+    tell(peer, peer.found);
     context.changed();
     ask(peer);
-    tell(peer, overlay::OffersEnds{offer.ends});
+    tell(peer, overlay::OffersEnds{ends.offer().ends});
   }
 
   void connected(const std::string& host) {
@@ -245,33 +290,49 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (!peer) return;
     peer->disconnected.reset();
     tell(*peer, overlay::Connected{});
+    relaying->connected(host);
   }
 
   void heard(const std::string& host, overlay::PathStatement said) {
-    if (Peer* peer = find(host)) tell(*peer, overlay::PeerSays{std::move(said)});
+    Peer* peer = find(host);
+    if (!peer) return;
+    find_relayed(*peer, said);
+    tell(*peer, overlay::PeerSays{std::move(said)});
+  }
+
+  /// What an earlier run of this agent has left in use through another host, as the peer knows it:
+  /// here is not known to which of the peer's addresses it leads.
+  void find_relayed(Peer& peer, const overlay::PathStatement& said) {
+    bool any = false;
+    for (const auto& [traffic, relay] : std::exchange(peer.found_through, {})) {
+      const auto& path = said.choices[traffic].path;
+      if (!path || path->relay != relay) continue;
+      peer.found.paths[traffic] = path;
+      peer.history.found(traffic, *path);
+      any = true;
+    }
+    if (!any) return;
+    tell(peer, peer.found);
+    tell(peer, overlay::HasMeasured{reports_of(peer)});
   }
 
   void measured(const std::string& host) {
-    if (Peer* peer = find(host)) tell(*peer, overlay::HasMeasured{reports_of(*peer)});
+    Peer* peer = find(host);
+    if (!peer) return;
+    tell(*peer, overlay::HasMeasured{reports_of(*peer)});
+    follow_relayed(*peer);
   }
 
   void tell(Peer& peer, NegotiationEvent event) {
     const Time now = steady_now();
-    const auto before = states_of(peer);
+    const std::vector<PathEvent> before = path_events(peer.negotiator, peer.history);
     NegotiationActions actions = peer.negotiator.on(std::move(event), now);
     for (const overlay::PathUse& use : actions.use) take(peer, use, now);
-    if (!actions.use.empty() || states_of(peer) != before) context.changed();
+    if (path_events(peer.negotiator, peer.history) != before) context.changed();
     if (actions.say) channels->say(peer.name, *actions.say);
     follow_ways(peer, now);
     await_look(peer, actions.look_again);
-  }
-
-  static policy::PerClass<overlay::AgreementState> states_of(const Peer& peer) {
-    policy::PerClass<overlay::AgreementState> states;
-    for (const TrafficClass traffic : policy::kTrafficClasses) {
-      states[traffic] = peer.negotiator.agreement(traffic).state();
-    }
-    return states;
+    relaying->followed(peer.name);
   }
 
   void await_look(Peer& peer, Time at) {
@@ -287,28 +348,47 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   /// Where no path is usable, traffic goes as it does without any choice.
   void take(Peer& peer, const overlay::PathUse& use, Time now) {
-    const policy::Side side = policy::side_of(context.host, peer.name);
-    Way way{context.underlay.vtep, peer.vtep};
-    if (use.path) way = {use.path->at(side), use.path->at(policy::other(side))};
-    context.network.use_way({peer.vtep, use.traffic}, way);
+    send_by(peer, use.traffic, use.path);
     peer.history.changed({now, system_now()}, use, peer.negotiator);
     log::info({{"host", peer.name}}, "{}", peer.history.recent().back().text);
+  }
+
+  void send_by(const Peer& peer, TrafficClass traffic, const std::optional<policy::PathId>& path) {
+    const policy::Side side = policy::side_of(context.host, peer.name);
+    Way way{context.underlay.vtep, peer.vtep};
+    if (path && path->relay.empty()) way = {path->at(side), path->at(policy::other(side))};
+    if (path && !path->relay.empty()) way = relaying->way_of(peer.name, *path).value_or(way);
+    context.network.use_way({peer.vtep, traffic}, way);
+  }
+
+  /// The path to the host that relays, or its labels, may be others now.
+  void follow_relayed(const Peer& peer) {
+    for (const TrafficClass traffic : policy::kTrafficClasses) {
+      const auto& path = peer.negotiator.agreement(traffic).choice().path;
+      if (!path || path->relay.empty()) continue;
+      auto way = relaying->way_of(peer.name, *path);
+      auto used = context.network.ways().find({peer.vtep, traffic});
+      if (!way || (used != context.network.ways().end() && used->second == *way)) continue;
+      context.network.use_way({peer.vtep, traffic}, *way);
+    }
   }
 
   /// What both have said of their ends, or what is used of it, may have changed.
   void follow_ways(Peer& peer, Time now) {
     const policy::Conversation known = peer.negotiator.conversation(now);
     const policy::Side side = policy::side_of(context.host, peer.name);
-    std::set<policy::IpAddress> addresses = addresses_of(known.at(policy::other(side)), own);
+    std::set<policy::IpAddress> addresses =
+        addresses_of(known.at(policy::other(side)), ends.addresses());
     addresses.erase(peer.vtep);
     // An agent that has not heard yet keeps what was known before it was started.
     const bool has_heard = !known.at(policy::other(side)).ends.empty();
     if (has_heard && context.network.set_aliases(peer.vtep, std::move(addresses))) program_soon();
     if (!probing) return;
-    std::vector<overlay::ProbedWay> ways = ways_of(known, side, own, peer.negotiator, fast());
+    std::vector<overlay::ProbedWay> ways =
+        ways_of(known, side, ends.addresses(), peer.negotiator, fast());
     peer.unrouted.clear();
     std::erase_if(ways, [&](const overlay::ProbedWay& way) {
-      if (leaves_by_its_interface(way.pair)) return false;
+      if (ends.leaves_by_its_interface(way.pair)) return false;
       policy::PathReport report{.path = way.path};
       report.quality.out.reachable = policy::Reachability::no;
       peer.unrouted.push_back(std::move(report));
@@ -329,28 +409,18 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       self->programs_soon = false;
       const Time begun = steady_now();
       self->context.network.reconcile();
+      self->relaying->programmed();
       self->aliases_delay =
           std::max<Time::duration>(kAliasesDelay, (steady_now() - begun) * kAliasesShare);
     });
   }
 
   std::vector<policy::PathReport> reports_of(const Peer& peer) const {
-    std::vector<policy::PathReport> reports = probing->reports(peer.name);
+    std::vector<policy::PathReport> reports;
+    if (probing) reports = probing->reports(peer.name);
     reports.insert(reports.end(), peer.unrouted.begin(), peer.unrouted.end());
+    std::ranges::move(relaying->reports(peer.name), std::back_inserter(reports));
     return reports;
-  }
-
-  /// Whether what is sent from the one address to the other leaves by the interface that has the
-  /// former: by another it may not come back, or be dropped for its source (BCP 38).
-  bool leaves_by_its_interface(const overlay::ProbePair& pair) {
-    auto [known, is_new] = routed.try_emplace(pair, false);
-    if (!is_new) return known->second;
-    auto end = std::ranges::find(offer.ends, pair.local, &policy::PathEnd::address);
-    if (end == offer.ends.end()) return false;
-    auto taken = overlay::find_route(pair.remote, pair.local);
-    const auto device = static_cast<int>(::if_nametoindex(end->interface.c_str()));
-    known->second = taken && device != 0 && taken->device == device;
-    return known->second;
   }
 
   policy::PerClass<bool> fast() const {
@@ -362,79 +432,24 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   void look_at_interfaces() {
-    auto here = interfaces_of(context.host);
-    if (!here) {
-      log::warn("{}", here.error().message);
-      return;
-    }
-    interfaces = std::move(*here);
-    own.clear();
-    for (const Interface& each : interfaces) own.insert(each.address);
-    looked = true;
-    routed.clear();  // routes are looked at as often
-    bool other = make_offer();
-    if (has_choice) other = look_at_default_routes() || other;
-    route_by_source();  // of which other tables may have changed, too
-    if (other) tell_offer();
-  }
-
-  /// Reads the main table, which may be long: only where there is a choice. True as make_offer().
-  bool look_at_default_routes() {
-    auto leave = overlay::default_route_devices();
-    if (!leave) {
-      log::warn("{}", leave.error().message);
-      return false;
-    }
-    default_routes = std::move(*leave);
-    return make_offer();
-  }
-
-  /// After what it is made from has changed, or may have. True if that makes a difference to peers.
-  bool make_offer() {
-    Offer now = offer_of(interfaces, context.database.contents().interfaces, context.underlay,
-                         default_routes);
-    const bool other = now.ends != offer.ends;
-    offer = std::move(now);
-    has_choice = has_choice || offer.ends.size() > 1;
-    return other;
+    if (ends.look()) tell_offer();
   }
 
   void tell_offer() {
-    for (auto& [name, peer] : peers) tell(*peer, overlay::OffersEnds{offer.ends});
+    for (auto& [name, peer] : peers) tell(*peer, overlay::OffersEnds{ends.offer().ends});
     connect_peers();
-  }
-
-  void offer_again() {
-    if (!make_offer()) return;
-    route_by_source();
-    tell_offer();
-  }
-
-  /// With one interface there is nothing to choose from, and the host's routing is left alone.
-  void route_by_source() {
-    std::vector<overlay::LinkAddress> addresses;
-    for (const policy::PathEnd& end : offer.ends) {
-      const auto index = static_cast<int>(::if_nametoindex(end.interface.c_str()));
-      if (index != 0) addresses.push_back({index, end.address, 0});
-    }
-    if (!has_choice) return;
-    auto kept = overlay::keep_source_routes({}, addresses);
-    if (kept && *kept) routed.clear();
-    const std::string problem = kept ? std::string() : kept.error().message;
-    if (problem == std::exchange(routing_problem, problem) || problem.empty()) return;
-    log::warn("{}", problem);
   }
 
   /// An interface that has lost its carrier is told of before anything else is asked for.
   void on_link_event(const overlay::LinkEvent& event) {
-    if (!may_change(interfaces, event)) return;
+    if (!ends.may_change(event)) return;
     const auto* changed = std::get_if<overlay::LinkChanged>(&event);
     if (changed && !changed->link.carrier) lost_carrier(changed->link.name);
     look_at_interfaces();
   }
 
   void on_routes_changed() {
-    if (!followed || !has_choice) return;
+    if (!followed || !ends.has_choice()) return;
     look_at_interfaces();
     for (auto& [name, peer] : peers) {
       follow_ways(*peer, steady_now());
@@ -443,23 +458,20 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   void lost_carrier(const std::string& name) {
-    for (Interface& each : interfaces) {
-      if (each.name == name) each.state = LinkState::down;
-    }
-    if (!make_offer()) return;
+    if (!ends.lost_carrier(name)) return;
     tell_offer();
-    route_by_source();
+    ends.route();
   }
 
   asio::awaitable<void> keep_watching_carriers() {
     while (true) {
       // With one interface there is nothing to change over to.
-      const bool choice = offer.ends.size() > 1 && !peers.empty();
+      const bool choice = ends.offer().ends.size() > 1 && !peers.empty();
       co_await overlay::pause(choice ? kCarrierInterval : kMeasureInterval);
       if (ended) co_return;
       if (!choice) continue;
       std::set<std::string> names;
-      for (const policy::PathEnd& end : offer.ends) names.insert(end.interface);
+      for (const policy::PathEnd& end : ends.offer().ends) names.insert(end.interface);
       for (const std::string& name : names) {
         auto carrier = overlay::has_carrier(name);
         if (carrier && !*carrier) lost_carrier(name);
@@ -496,16 +508,17 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     peers.clear();
     aliases.cancel();
     channels.reset();
+    relaying.reset();
     probing.reset();
   }
 
   PathsSnapshot snapshot(const std::string& wanted) const {
-    std::vector<PathEndSnapshot> ends;
-    for (const policy::PathEnd& end : offer.ends) ends.push_back({end, {}});
-    for (const LeftOut& left : offer.left_out) ends.push_back({left.end, left.why});
+    std::vector<PathEndSnapshot> told;
+    for (const policy::PathEnd& end : ends.offer().ends) told.push_back({end, {}});
+    for (const LeftOut& left : ends.offer().left_out) told.push_back({left.end, left.why});
     std::vector<PeerPathsSource> sources;
     for (const auto& [name, peer] : peers) {
-      if (!has_choice && !channels->connected(name)) continue;
+      if (!ends.has_choice() && !channels->connected(name)) continue;
       PeerPathsSource source{.negotiator = peer->negotiator, .history = peer->history};
       source.connected = channels->connected(name);
       source.since = peer->disconnected;
@@ -516,7 +529,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       }
       sources.push_back(source);
     }
-    return paths_snapshot(std::move(ends), sources, {steady_now(), system_now()}, wanted);
+    PathsSnapshot snapshot =
+        paths_snapshot(std::move(told), sources, {steady_now(), system_now()}, wanted);
+    snapshot.relaying = relaying->totals();
+    return snapshot;
   }
 
   std::vector<PathEvent> events() const {
@@ -531,20 +547,14 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
+  std::optional<Relaying> relaying;
   Peers peers;
-  bool followed = false;              ///< the database, for the first time
-  std::uint64_t neighbors_seen = 0;   ///< VirtualNetwork::neighbors_version()
-  std::vector<Interface> interfaces;  ///< of this host, as the kernel had them last
-  std::set<policy::IpAddress> own;    ///< their addresses
-  std::set<std::string> default_routes;
-  bool looked = false;
-  std::map<overlay::ProbePair, bool> routed;  ///< See leaves_by_its_interface().
-  Offer offer;
+  bool followed = false;             ///< the database, for the first time
+  std::uint64_t neighbors_seen = 0;  ///< VirtualNetwork::neighbors_version()
+  OwnEnds ends;
   asio::steady_timer aliases;
   bool programs_soon = false;  ///< it runs
   Time::duration aliases_delay = kAliasesDelay;
-  bool has_choice = false;  ///< This host has had more than one interface to offer.
-  std::string routing_problem;
 };
 
 PathControllers::PathControllers(Context context)

@@ -249,7 +249,7 @@ std::vector<PathEvent> path_events(const overlay::PathNegotiator& negotiator,
 PathsSnapshot paths_snapshot(std::vector<PathEndSnapshot> ends,
                              std::span<const PeerPathsSource> sources, PathsMoment now,
                              std::string_view peer) {
-  PathsSnapshot snapshot{std::move(ends), {}};
+  PathsSnapshot snapshot{.ends = std::move(ends), .peers = {}};
   for (const PeerPathsSource& source : sources) {
     const bool wanted = source.history.peer_host() == peer;
     snapshot.peers.push_back(

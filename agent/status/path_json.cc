@@ -127,6 +127,10 @@ json::array ends(const std::vector<PathEndSnapshot>& ends) {
 
 }  // namespace
 
+json::object to_json(const RelayingSnapshot& snapshot) {
+  return {{"hosts", snapshot.hosts}, {"labels", snapshot.labels}};
+}
+
 json::object to_json(const PathEndSnapshot& snapshot) {
   const policy::PathEnd& end = snapshot.end;
   return {{"interface", end.interface},

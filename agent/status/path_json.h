@@ -9,6 +9,7 @@
 
 namespace homeport::agent {
 
+boost::json::object to_json(const RelayingSnapshot& snapshot);
 boost::json::object to_json(const PathEndSnapshot& end);
 /// What /v1/paths has of a peer: no candidates, nothing of the past.
 boost::json::object to_json(const PeerPathsSnapshot& peer);

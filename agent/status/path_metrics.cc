@@ -109,6 +109,11 @@ class PathMetrics {
 void write_paths(Exposition& out, const PathsSnapshot& paths) {
   out.single("homeport_path_peers", "gauge", "Hosts that this one negotiates paths with.",
              paths.peers.size());
+  out.single("homeport_path_relaying_hosts", "gauge", "Hosts that this one relays for.",
+             paths.relaying.hosts);
+  out.single("homeport_path_relaying_labels", "gauge",
+             "What they may send through it: a network towards a host, each.",
+             paths.relaying.labels);
   PathMetrics metrics(out, paths);
   metrics.write_peers();
   metrics.write_chosen();

@@ -115,9 +115,16 @@ struct PeerPathsSnapshot {
   std::vector<PathChange> recent;     ///< Oldest first; PathHistory::kKept at most.
 };
 
+/// What this host relays.
+struct RelayingSnapshot {
+  std::size_t hosts = 0;   ///< Hosts that it relays for.
+  std::size_t labels = 0;  ///< What they send through it: a network towards a host, each.
+};
+
 struct PathsSnapshot {
   std::vector<PathEndSnapshot> ends;     ///< This host's, those that it does not offer included.
   std::vector<PeerPathsSnapshot> peers;  ///< Hosts that this one has to do with, or had lately.
+  RelayingSnapshot relaying = {};
 };
 
 }  // namespace homeport::agent

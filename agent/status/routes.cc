@@ -119,6 +119,7 @@ StatusResponse paths(const StatusCall& call) {
   for (const PathEndSnapshot& end : model.paths.ends) ends.emplace_back(to_json(end));
   result["host"] = model.host;
   result["ends"] = std::move(ends);
+  result["relaying"] = to_json(model.paths.relaying);
   return answer(result);
 }
 

@@ -1,5 +1,6 @@
 #include "agent/trace/trace_message.h"
 
+#include "overlay/datapath/datapath.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
@@ -155,6 +156,7 @@ std::uint32_t put(const overlay::Trace& trace, TracePart& part) {
     told.set_device(copy.device);
     if (copy.vtep) *told.mutable_vtep() = to_message(*copy.vtep);
     told.set_marked(copy.marked);
+    told.set_label(copy.label);
   }
   for (const std::string& counter : trace.counters) {
     if (part.counters_size() < kMostCounters) part.add_counters(counter);
@@ -178,9 +180,13 @@ std::optional<TracedPart> from_message(const TracePart& message) {
                           policy::printable(step.found(), 256)});
   }
   for (const TraceCopyTold& told : message.copies()) {
-    TracedCopy copy{
-        policy::printable(told.device(), 64), from_message(told.vtep()), told.marked(), {}};
+    TracedCopy copy{policy::printable(told.device(), 64),
+                    from_message(told.vtep()),
+                    told.marked(),
+                    {},
+                    told.label()};
     if (copy.device.empty() != copy.vtep.has_value()) return std::nullopt;
+    if (copy.label != 0 && !overlay::is_label(copy.label)) return std::nullopt;
     part.copies.push_back(std::move(copy));
   }
   for (const std::string& counter : message.counters()) {

@@ -27,7 +27,8 @@ struct TracedCopy {
   std::string device;  ///< of that host; empty: it goes to `vtep`
   std::optional<policy::IpAddress> vtep;
   bool marked = false;
-  std::string host;  ///< with that VTEP; filled in by who asked
+  std::string host;       ///< with that VTEP; filled in by who asked
+  policy::Vni label = 0;  ///< under which that host relays it; 0: it does not
 };
 
 /// One host's part of a trace, in words.

@@ -61,6 +61,10 @@ std::string Tracer::host_at(const policy::IpAddress& vtep) const {
   for (const auto& [name, host] : context_.database.hosts()) {
     if (std::ranges::find(host.vteps, vtep) != host.vteps.end()) return name;
   }
+  // One that relays may be reached by another of its addresses.
+  for (const auto& [uuid, interface] : context_.database.contents().interfaces) {
+    if (interface.address == vtep) return interface.host;
+  }
   return vtep.to_string();
 }
 
@@ -250,7 +254,8 @@ asio::awaitable<Result<std::vector<TracedHost>>> Tracer::follow(TraceQuestion qu
               ? vtep_of(leg.host, copy.vtep->is_v6())
               : leg.vtep;
       legs.push_back({copy.host, leg.host, *copy.vtep,
-                      TraceTunnel{{outer, told->vni, copy.marked}, told->packet}});
+                      TraceTunnel{{outer, copy.label != 0 ? copy.label : told->vni, copy.marked},
+                                  told->packet}});
     }
     hosts.push_back(std::move(told->host));
   }

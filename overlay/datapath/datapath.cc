@@ -27,11 +27,24 @@ Result<std::unique_ptr<TraceCounter>> Datapath::count(const TraceOrigin&, const 
 }
 
 Result<void> check_path(const PathEntry& path) {
-  if (path.local.is_v4() == path.remote.is_v4()) return {};
+  std::string why;
+  if (path.local.is_v4() != path.remote.is_v4()) why = "they are of different families";
+  for (const auto& [vni, label] : path.labels) {
+    if (is_network(vni) && is_label(label)) continue;
+    why = "its network " + std::to_string(vni) + " cannot have the label " + std::to_string(label);
+  }
+  if (why.empty()) return {};
   return policy::make_error(boost::system::errc::invalid_argument,
                             "The path from " + path.local.to_string() + " to " +
-                                path.remote.to_string() +
-                                " cannot be taken: they are of different families");
+                                path.remote.to_string() + " cannot be taken: " + why);
+}
+
+Result<void> check_relay(const RelayEntry& relay) {
+  if (is_network(relay.vni) && is_label(relay.label)) return {};
+  return policy::make_error(boost::system::errc::invalid_argument,
+                            "The network " + std::to_string(relay.vni) +
+                                " cannot be relayed under the label " +
+                                std::to_string(relay.label));
 }
 
 void normalize(DesiredState& state) {

@@ -58,7 +58,9 @@ struct Port {
   policy::MacAddress mac;
   /// A destination that waits for its application: frames for (vni, mac) are delivered here
   /// although the address is still elsewhere, if they carry the forwarded mark or come from the
-  /// very host the address entry points to, which only happens when that host redirects them.
+  /// very host the address entry points to, which only happens when that host redirects them. A
+  /// third host may have relayed these, so where this host sends nothing on for the address, they
+  /// may come from any. What is sent to a group comes from that very host.
   bool held = false;
   /// Of what the application sends, unless a packet says otherwise by its DSCP.
   policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;
@@ -131,9 +133,17 @@ struct RelayEntry {
 
 /// Labels are network identifiers that no network has.
 inline constexpr policy::Vni kFirstLabel = 0x700000, kLastLabel = 0x7fffff;
+constexpr bool is_label(policy::Vni vni) {
+  return vni >= kFirstLabel && vni <= kLastLabel;
+}
+constexpr bool is_network(policy::Vni vni) {
+  return vni >= 1 && vni < kFirstLabel;
+}
 
-/// An error where its addresses are of different families.
+/// An error where its addresses are of different families, or a label is none.
 Result<void> check_path(const PathEntry& path);
+/// An error where its label is none.
+Result<void> check_relay(const RelayEntry& relay);
 
 struct DesiredState {
   std::vector<NetworkEntry> networks;
@@ -186,6 +196,7 @@ struct PortCounters {
 /// where it happens: docs/life-of-a-packet.md.
 struct TotalCounters {
   std::uint64_t forwarded = 0;          ///< Sent on to another host, marked.
+  std::uint64_t relayed = 0;            ///< Of two other hosts: sent on from one to the other.
   std::uint64_t delivered_held = 0;     ///< Delivered to a held port.
   std::uint64_t delivered_fast = 0;     ///< Delivered past the VXLAN device.
   std::uint64_t sent_fast = 0;          ///< Sent to another host past the VXLAN device.
@@ -206,6 +217,7 @@ struct TotalCounters {
   std::uint64_t drop_expired = 0;              ///< Routed until its TTL or hop limit was used up.
   std::uint64_t drop_unknown_network = 0;      ///< VNI without a network here.
   std::uint64_t drop_unknown_vtep = 0;         ///< Outer source is no known host.
+  std::uint64_t drop_unknown_label = 0;        ///< To be relayed: not by this host for that one.
   std::uint64_t drop_forwarded_twice = 0;      ///< Marked, and not for anyone here.
   std::uint64_t drop_too_big = 0;              ///< Where neither an answer nor fragments help.
   std::uint64_t drop_malformed = 0;            ///< Too short, or no tunnel key.

@@ -5,6 +5,7 @@
 #include "overlay/datapath/ebpf_probe_wire.h"
 #include "overlay/datapath/host_port.h"
 #include "overlay/datapath/kernel_tables.h"
+#include "overlay/datapath/map_labels.h"
 #include "overlay/datapath/map_patch.h"
 #include "overlay/datapath/map_writer.h"
 #include "overlay/datapath/send_path.h"
@@ -140,6 +141,7 @@ Result<MapImage> EbpfDatapath::read_image() const {
                     read(object_.network_hosts(), image.network_hosts),
                     read(object_.network_ports(), image.network_ports),
                     read(object_.vteps(), image.vteps), read(object_.paths(), image.paths),
+                    read(object_.labels(), image.labels), read(object_.relays(), image.relays),
                     read(object_.routes(), image.routes), read(object_.hosts(), image.hosts)}) {
     if (!done) return done.error();
   }
@@ -375,6 +377,8 @@ Result<bool> EbpfDatapath::untouched() {
   check(object_.network_ports(), left_->network_ports);
   check(object_.vteps(), left_->vteps);
   check(object_.paths(), left_->paths);
+  check(object_.labels(), left_->labels);
+  check(object_.relays(), left_->relays);
   check(object_.routes(), left_->routes);
   check(object_.hosts(), left_->hosts);
   return same;
@@ -398,12 +402,24 @@ Result<DesiredState> EbpfDatapath::read_back() {
 
 Result<void> EbpfDatapath::set_path(const PathEntry& entry) {
   if (auto possible = check_path(entry); !possible) return possible;
-  const hp_path_key key = path_key(entry.vtep, entry.traffic_class);
-  const hp_path value = path_value(entry);
-  if (auto written = object_.paths().write(key, value); !written) return written;
+  MapImage there;
+  if (!left_) {
+    auto read = object_.paths().read(there.paths);
+    if (read) read = object_.labels().read(there.labels);
+    if (!read) return read;
+  }
+  MapImage& current = left_ ? *left_ : there;
+  Problems problems;
+  const MapPatch patch = patch_of(current, entry, problems);
+  const std::size_t left_out = problems.size();
+  write_new(object_, current, patch, problems);
   object_.set_has_paths(true);
-  if (left_) left_->paths[key] = value;
-  return {};
+  remove_old(object_, patch, problems);
+  apply_patch(current, patch);
+  if (problems.size() > left_out) left_.reset();
+  if (problems.empty()) return {};
+  return policy::make_error(boost::system::errc::invalid_argument,
+                            boost::algorithm::join(problems, " "));
 }
 
 Result<void> EbpfDatapath::set_address(const AddressEntry& entry) {

@@ -70,12 +70,13 @@ Result<void> make_pin_directory(const EbpfOptions& options) {
 }
 
 /// Those that outlive the agent.
-std::array<bpf_map*, 15> kept_maps(const homeport_datapath_bpf& skeleton) {
+std::array<bpf_map*, 17> kept_maps(const homeport_datapath_bpf& skeleton) {
   const auto& maps = skeleton.maps;
   return {maps.hp_addresses, maps.hp_held,          maps.hp_ports,         maps.hp_neighbors,
           maps.hp_networks,  maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps,
-          maps.hp_paths,     maps.hp_routes,        maps.hp_hosts,         maps.hp_port_counters,
-          maps.hp_counters,  maps.hp_flows,         maps.hp_asks};
+          maps.hp_paths,     maps.hp_labels,        maps.hp_relays,        maps.hp_routes,
+          maps.hp_hosts,     maps.hp_port_counters, maps.hp_counters,      maps.hp_flows,
+          maps.hp_asks};
 }
 
 }  // namespace
@@ -196,6 +197,12 @@ BpfMap<hp_vtep, hp_host_address> EbpfObject::vteps() const {
 }
 BpfMap<hp_path_key, hp_path> EbpfObject::paths() const {
   return {bpf_map__fd(skeleton_->maps.hp_paths), "hp_paths"};
+}
+BpfMap<hp_label_key, __u32> EbpfObject::labels() const {
+  return {bpf_map__fd(skeleton_->maps.hp_labels), "hp_labels"};
+}
+BpfMap<__u32, hp_relay> EbpfObject::relays() const {
+  return {bpf_map__fd(skeleton_->maps.hp_relays), "hp_relays"};
 }
 BpfMap<hp_ip, hp_route> EbpfObject::routes() const {
   return {bpf_map__fd(skeleton_->maps.hp_routes), "hp_routes"};

@@ -49,6 +49,8 @@ class EbpfObject {
   BpfMap<hp_member_key, __u32> network_ports() const;
   BpfMap<hp_vtep, hp_host_address> vteps() const;
   BpfMap<hp_path_key, hp_path> paths() const;
+  BpfMap<hp_label_key, __u32> labels() const;
+  BpfMap<__u32, hp_relay> relays() const;
   BpfMap<hp_ip, hp_route> routes() const;
   BpfMap<hp_ip, hp_host> hosts() const;
   BpfMap<hp_probe_pair, hp_asked> asks() const;

@@ -37,6 +37,10 @@ class KernelTables final : public TraceTables {
   std::optional<hp_path> path(const hp_path_key& key) const override {
     return at(object_.paths(), key);
   }
+  std::optional<__u32> label(const hp_label_key& key) const override {
+    return at(object_.labels(), key);
+  }
+  std::optional<hp_relay> relay(__u32 label) const override { return at(object_.relays(), label); }
   std::optional<hp_route> route(const hp_ip& key) const override {
     return at(object_.routes(), key);
   }

@@ -1,5 +1,6 @@
 #include "overlay/datapath/map_image.h"
 
+#include "overlay/datapath/map_labels.h"
 #include "overlay/datapath/map_members.h"
 
 #define XXH_INLINE_ALL
@@ -62,8 +63,12 @@ hp_path_key path_key(const policy::IpAddress& vtep, policy::TrafficClass traffic
   return {vtep_value(vtep), static_cast<__u32>(traffic_class)};
 }
 
-hp_path path_value(const PathEntry& entry) {
-  return {vtep_value(entry.local), vtep_value(entry.remote), 0};
+hp_path path_value(const PathEntry& entry, std::uint32_t labels) {
+  return {vtep_value(entry.local), vtep_value(entry.remote), 0, labels, 0};
+}
+
+hp_relay relay_value(const RelayEntry& entry) {
+  return {vtep_value(entry.from), vtep_value(entry.to), entry.vni};
 }
 
 policy::IpAddress vtep_address(const hp_vtep& vtep) {
@@ -107,7 +112,7 @@ static_assert(HP_CLASS_DEFAULT == static_cast<int>(policy::TrafficClass::best_ef
 class Compiler {
  public:
   Compiler(const PortDevices& devices, const MapImage& current)
-      : devices_(devices), current_(current) {
+      : devices_(devices), current_(current), paths_(current) {
     for (const auto& [ifindex, port] : current.ports) used_slots_.insert(port.slot);
   }
 
@@ -119,7 +124,7 @@ class Compiler {
   void network(const NetworkEntry& network) {
     if (!is_carried(network.vni)) {
       return problem("A network has the VNI " + std::to_string(network.vni) +
-                     ", which is not from 1 to " + std::to_string(policy::kVniMax) + ".");
+                     ", which is not from 1 to " + std::to_string(kFirstLabel - 1) + ".");
     }
     result_.image.networks[network.vni] = {network.mtu, hosts(network), 0, flags_of(network)};
     for (const policy::IpAddress& gateway : network.gateways) {
@@ -142,7 +147,7 @@ class Compiler {
     if (!is_carried(port.vni)) {
       return problem("The port " + port.device + " is not carried: its VNI " +
                      std::to_string(port.vni) + " is not from 1 to " +
-                     std::to_string(policy::kVniMax) + ".");
+                     std::to_string(kFirstLabel - 1) + ".");
     }
     const std::uint32_t ifindex = device->second.ifindex;
     auto slot = slot_of(ifindex);
@@ -270,8 +275,10 @@ class Compiler {
     if (auto possible = check_path(path); !possible) {
       return problem(possible.error().message + ".");
     }
-    result_.image.paths[path_key(path.vtep, path.traffic_class)] = path_value(path);
+    paths_.place(path, result_.image, result_.problems);
   }
+
+  void relay(const RelayEntry& relay) { place_relay(relay, result_.image, result_.problems); }
 
   CompiledState take() { return std::move(result_); }
 
@@ -323,6 +330,7 @@ class Compiler {
 
   const PortDevices& devices_;
   const MapImage& current_;
+  PathPlacer paths_;
   std::set<std::uint32_t> used_slots_;
   std::map<std::string, hp_delivery> deliveries_;
   CompiledState result_;
@@ -349,6 +357,7 @@ CompiledState compile(const DesiredState& desired, const PortDevices& devices,
   for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
   for (const VtepAlias& alias : desired.aliases) compiler.alias(alias);
   for (const PathEntry& path : desired.paths) compiler.path(path);
+  for (const RelayEntry& relay : desired.relays) compiler.relay(relay);
   for (const HostAddress& host : desired.hosts) compiler.host(host);
   compiler.routes();
   return compiler.take();
@@ -404,8 +413,10 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
   for (const auto& [key, path] : image.paths) {
     state.paths.push_back({vtep_address(key.host),
                            static_cast<policy::TrafficClass>(key.traffic_class),
-                           vtep_address(path.local), vtep_address(path.remote)});
+                           vtep_address(path.local), vtep_address(path.remote), path.labels != 0,
+                           labels_of(image, path)});
   }
+  state.relays = relays_of(image);
   for (const auto& [ip, host] : image.hosts) {
     HostAddress address{ip_address(ip), std::nullopt};
     if (!host.here) address.vtep = vtep_address(host.vtep);

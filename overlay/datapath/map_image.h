@@ -70,6 +70,8 @@ struct MapImage {
   MapContents<hp_member_key, __u32> network_ports;  ///< The ifindex.
   MapContents<hp_vtep, hp_host_address> vteps;      ///< By any address of the host.
   MapContents<hp_path_key, hp_path> paths;
+  MapContents<hp_label_key, __u32> labels;
+  MapContents<__u32, hp_relay> relays;  ///< By label.
   BigMapContents<hp_ip, hp_route> routes;
   MapContents<hp_ip, hp_host> hosts;
   /// In no map: the keys that more than one application claims. Only compile() knows them.
@@ -138,7 +140,9 @@ hp_ip ip_key(const policy::IpAddress& ip);
 hp_mac mac_value(const policy::MacAddress& mac);
 hp_vtep vtep_value(const policy::IpAddress& address);
 hp_path_key path_key(const policy::IpAddress& vtep, policy::TrafficClass traffic_class);
-hp_path path_value(const PathEntry& entry);
+/// `labels`: whose its networks' labels are; 0 where it is not relayed.
+hp_path path_value(const PathEntry& entry, std::uint32_t labels);
+hp_relay relay_value(const RelayEntry& entry);
 policy::IpAddress vtep_address(const hp_vtep& vtep);
 policy::IpAddress neighbor_address(const hp_neighbor_key& key);
 policy::IpAddress ip_address(const hp_ip& key);

@@ -11,7 +11,7 @@
 namespace homeport::overlay {
 
 inline bool is_carried(policy::Vni vni) {
-  return vni >= 1 && vni <= policy::kVniMax;
+  return is_network(vni);
 }
 
 /// Whether an application can have such an address.

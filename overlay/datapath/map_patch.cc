@@ -305,6 +305,8 @@ MapPatch patch_between(const MapImage& current, const MapImage& desired) {
           .network_ports = difference(current.network_ports, desired.network_ports),
           .vteps = difference(current.vteps, desired.vteps),
           .paths = difference(current.paths, desired.paths),
+          .labels = difference(current.labels, desired.labels),
+          .relays = difference(current.relays, desired.relays),
           .routes = difference(current.routes, desired.routes),
           .hosts = difference(current.hosts, desired.hosts)};
 }
@@ -336,6 +338,8 @@ void apply_patch(MapImage& image, const MapPatch& patch) {
   change(image.network_ports, patch.network_ports);
   change(image.vteps, patch.vteps);
   change(image.paths, patch.paths);
+  change(image.labels, patch.labels);
+  change(image.relays, patch.relays);
   change(image.routes, patch.routes);
   change(image.hosts, patch.hosts);
 }

@@ -19,6 +19,8 @@ struct MapPatch {
   MapChanges<hp_member_key, __u32> network_ports;
   MapChanges<hp_vtep, hp_host_address> vteps;
   MapChanges<hp_path_key, hp_path> paths;
+  MapChanges<hp_label_key, __u32> labels;
+  MapChanges<__u32, hp_relay> relays;
   MapChanges<hp_ip, hp_route> routes;
   MapChanges<hp_ip, hp_host> hosts;
 };

@@ -119,6 +119,7 @@ class Tracer {
     const hp_address_key key = address_key(vni(), packet().destination_mac);
     const auto address = tables_.address(key);
     if (!address) {
+      if (vni() >= HP_FIRST_LABEL) return relay(origin);
       if (is_group(packet())) return to_group_from_tunnel(origin);
       if (packet().destination_mac == kRouterMac) return route_from_tunnel();
       nothing_at(key);
@@ -180,21 +181,57 @@ class Tracer {
   policy::TrafficClass traffic_class() const {
     return static_cast<policy::TrafficClass>(port_.traffic_class);
   }
-  std::optional<hp_path> path_to(const hp_vtep& host) const {
-    return tables_.path({host, port_.traffic_class});
+  /// The label that the network has there; 0: it is not relayed, or has none.
+  __u32 label_on(const hp_path& path) const {
+    if (path.labels == 0) return 0;
+    return tables_.label({path.labels, vni()}).value_or(0);
   }
-  Trace send(const hp_vtep& to, bool marked = false) {
-    if (const auto path = path_to(to)) {
+  std::optional<hp_path> path_to(const hp_vtep& host, bool direct = false) const {
+    auto path = tables_.path({host, port_.traffic_class});
+    if (path && path->labels != 0 && (direct || label_on(*path) == 0)) path.reset();
+    return path;
+  }
+  /// The next host, and what the packet has there.
+  TraceCopy copy_to(const hp_vtep& host, bool marked, bool direct = false) const {
+    const auto path = path_to(host, direct);
+    const __u32 label = path ? label_on(*path) : 0;
+    if (label == 0) return {{}, vtep_address(host), marked};
+    const auto relaying = tables_.vtep(path->remote);
+    return {{}, vtep_address(relaying ? relaying->host : path->remote), marked, label};
+  }
+  Trace send(const hp_vtep& to, bool marked = false, bool direct = false) {
+    if (const auto path = path_to(to, direct)) {
       tell("path", fmt::format("hp_paths {} {}", text(to), to_string(traffic_class())),
-           fmt::format("from {} to {}", text(path->local), text(path->remote)));
+           fmt::format("from {} to {}{}", text(path->local), text(path->remote),
+                       path->labels == 0 ? "" : ", which relays it"));
+      if (path->labels != 0) {
+        tell("label", fmt::format("hp_labels {} {}", path->labels, vni()),
+             fmt::format("under the label {}", label_on(*path)));
+      }
     }
     if (devices_.vxlan == 0) {
       tell("delivery", {}, "there is no VXLAN device");
       return finish(TraceEnd::dropped);
     }
-    trace_.copies.push_back({{}, vtep_address(to), marked});
+    trace_.copies.push_back(copy_to(to, marked, direct));
     tell("delivery", {}, fmt::format("through the tunnel to {}", text(to)));
     return finish(TraceEnd::sent);
+  }
+  /// For a third host.
+  Trace relay(const FromTunnel& origin) {
+    const std::string entry = fmt::format("hp_relays {}", vni());
+    const auto relay = tables_.relay(vni());
+    if (!relay || vtep_address(relay->from) != from_) {
+      tell("label", entry,
+           relay ? fmt::format("it is for {} to use", text(relay->from))
+                 : "this host has not given out that label");
+      return drop("unknown_label");
+    }
+    trace_.vni = relay->vni;
+    tell("label", entry,
+         fmt::format("from {} to {}, in network {}", text(relay->from), text(relay->to), vni()));
+    count("relayed");
+    return send(relay->to, origin.marked, true);
   }
   Trace to_stack() {
     if (devices_.host == 0) {
@@ -267,7 +304,7 @@ class Tracer {
     tell("destination", "hp_addresses " + name_of(key),
          fmt::format("at {}; generation {}", text(address.vtep), address.generation));
     const std::string entry = "hp_held " + name_of(key);
-    if (origin.marked || vtep_address(address.vtep) == from_) {
+    if (origin.marked || !address.relayed || vtep_address(address.vtep) == from_) {
       if (const auto held = tables_.held(key)) {
         tell("held", entry,
              fmt::format("it is on its way here: to its port {}", name_of_device(held->ifindex)));
@@ -476,7 +513,7 @@ class Tracer {
         tell("group", entry, fmt::format("{} is on its way here, to {}", text(port->mac), device));
       } else if (address->remote) {
         if (port->held || devices_.vxlan == 0) continue;
-        trace_.copies.push_back({{}, vtep_address(address->vtep), false});
+        trace_.copies.push_back(copy_to(address->vtep, false, true));
         tell("group", entry,
              fmt::format("{} has left {}: sent on to {}", text(port->mac), device,
                          text(address->vtep)));
@@ -494,9 +531,13 @@ class Tracer {
     for (__u32 index = 0; index < network.hosts; ++index) {
       const auto host = tables_.network_host({vni(), index});
       if (!host || devices_.vxlan == 0) continue;
-      trace_.copies.push_back({{}, vtep_address(*host), true});
+      const TraceCopy copy = copy_to(*host, true);
+      trace_.copies.push_back(copy);
       tell("group", fmt::format("hp_network_hosts {} {}", vni(), index),
-           fmt::format("the host at {} has members", text(*host)));
+           fmt::format("the host at {} has members{}", text(*host),
+                       copy.label == 0 ? ""
+                                       : fmt::format(": relayed by {}, under the label {}",
+                                                     copy.vtep->to_string(), copy.label)));
     }
   }
 

@@ -25,6 +25,8 @@ class TraceTables {
   virtual std::optional<__u32> network_port(const hp_member_key& key) const = 0;
   virtual std::optional<hp_host_address> vtep(const hp_vtep& key) const = 0;
   virtual std::optional<hp_path> path(const hp_path_key& key) const = 0;
+  virtual std::optional<__u32> label(const hp_label_key& key) const = 0;
+  virtual std::optional<hp_relay> relay(__u32 label) const = 0;
   virtual std::optional<hp_route> route(const hp_ip& key) const = 0;
   virtual std::optional<hp_host> host(const hp_ip& key) const = 0;
 };
@@ -56,6 +58,10 @@ class ImageTables final : public TraceTables {
   std::optional<hp_path> path(const hp_path_key& key) const override {
     return at(image_.paths, key);
   }
+  std::optional<__u32> label(const hp_label_key& key) const override {
+    return at(image_.labels, key);
+  }
+  std::optional<hp_relay> relay(__u32 label) const override { return at(image_.relays, label); }
   std::optional<hp_route> route(const hp_ip& key) const override { return at(image_.routes, key); }
   std::optional<hp_host> host(const hp_ip& key) const override { return at(image_.hosts, key); }
 

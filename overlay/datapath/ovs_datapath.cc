@@ -8,6 +8,7 @@
 #include "overlay/datapath/ovs/flow_image.h"
 #include "overlay/datapath/ovs/flow_patch.h"
 #include "overlay/datapath/ovs/members.h"
+#include "overlay/datapath/ovs/paths.h"
 #include "overlay/datapath/ovs/pipeline.h"
 #include "overlay/datapath/ovs/probes.h"
 #include "overlay/datapath/ovs/switch_words.h"
@@ -519,6 +520,7 @@ Result<void> OvsDatapath::set_path(const PathEntry& entry) {
     return true;
   });
   paths.push_back(entry);
+  std::ranges::sort(paths.back().labels);
   std::ranges::sort(paths);
   if (auto written = replace_flows(before, compile_path(entry)); !written) return written.error();
   left_->carried.paths = std::move(paths);

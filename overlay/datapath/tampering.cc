@@ -32,6 +32,10 @@ std::string name_of(const hp_path_key& key) {
                      name_of(key.host));
 }
 
+std::string name_of(const hp_label_key& key) {
+  return fmt::format("of network {} ({})", key.vni, key.labels);
+}
+
 std::string name_of(__u32 number) {
   return std::to_string(number);
 }
@@ -78,6 +82,8 @@ std::vector<std::string> tampering(const MapImage& left, const MapImage& found) 
   comparison.add("port", left.network_ports, found.network_ports);
   comparison.add("host", left.vteps, found.vteps);
   comparison.add("path", left.paths, found.paths);
+  comparison.add("label", left.labels, found.labels);
+  comparison.add("relayed label", left.relays, found.relays);
   comparison.add("route to", left.routes, found.routes);
   comparison.add("host's address", left.hosts, found.hosts);
   return std::move(comparison).result();

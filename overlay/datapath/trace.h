@@ -42,9 +42,9 @@ struct FromTunnel {
 };
 using TraceOrigin = std::variant<FromPort, FromHost, FromTunnel>;
 
-inline constexpr std::array<std::string_view, 14> kTraceSteps = {
-    "port",  "neighbor", "vtep", "source", "destination", "group", "router",
-    "route", "host",     "held", "mark",   "size",        "path",  "delivery"};
+inline constexpr std::array<std::string_view, 15> kTraceSteps = {
+    "port", "neighbor", "vtep", "source", "destination", "group", "router",  "route",
+    "host", "held",     "mark", "size",   "path",        "label", "delivery"};
 
 struct TraceStep {
   std::string_view step;  ///< one of kTraceSteps
@@ -67,6 +67,7 @@ struct TraceCopy {
   std::string device;                     ///< of this host; empty: it goes to `vtep`
   std::optional<policy::IpAddress> vtep;  ///< of another host
   bool marked = false;                    ///< to `vtep`
+  policy::Vni label = 0;                  ///< under which the host at `vtep` relays it; 0: none
   bool operator==(const TraceCopy&) const = default;
 };
 

@@ -1,3 +1,4 @@
+#include "overlay/datapath/datapath.h"
 #include "overlay/negotiation/codec.h"
 #include "overlay/negotiation/negotiation.pb.h"
 #include "policy/text.h"
@@ -35,6 +36,19 @@ class Reader {
     if (message.has_ends()) statement.ends = ends(message.ends());
     if (message.has_reports()) statement.reports = reports(message.reports());
     choices(message, statement.choices);
+    return statement;
+  }
+
+  RelayStatement relay_statement(const NegotiationRelayStatement& message) {
+    RelayStatement statement;
+    statement.id = {number("an epoch", message.epoch(), kMostCounted),
+                    number("a revision", message.revision(), kMostCounted)};
+    if (statement.id.epoch == 0) complain("it has no epoch");
+    statement.seen = {number("an epoch seen", message.seen_epoch(), kMostCounted),
+                      number("a revision seen", message.seen_revision(), kMostCounted)};
+    statement.wants_answer = message.wants_answer();
+    statement.asks = asks(message);
+    statement.answers = answers(message);
     return statement;
   }
 
@@ -194,23 +208,68 @@ class Reader {
     }
   }
 
+  std::vector<RelayAsk> asks(const NegotiationRelayStatement& message) {
+    number<std::size_t>("a count of hosts", message.asks().size(), kMostRelayedHosts);
+    std::vector<RelayAsk> result;
+    std::set<std::string> hosts;
+    std::size_t networks = 0;
+    for (const NegotiationRelayAsk& each : message.asks()) {
+      if (!problem_.empty()) break;
+      RelayAsk ask{name("a host", each.host(), kLongestName, false), {}};
+      if (!hosts.insert(ask.host).second) complain("it asks for " + ask.host + " twice");
+      networks += static_cast<std::size_t>(each.networks().size());
+      number<std::size_t>("a count of networks", networks, kMostRelayLabels);
+      std::set<policy::Vni> once(each.networks().begin(), each.networks().end());
+      for (const policy::Vni vni : once) {
+        ask.networks.push_back(number("a network", vni, kFirstLabel - 1));
+      }
+      result.push_back(std::move(ask));
+    }
+    return result;
+  }
+
+  std::vector<RelayAnswer> answers(const NegotiationRelayStatement& message) {
+    number<std::size_t>("a count of hosts", message.answers().size(), kMostRelayedHosts);
+    std::vector<RelayAnswer> result;
+    std::set<std::string> hosts;
+    std::size_t labels = 0;
+    for (const NegotiationRelayAnswer& each : message.answers()) {
+      if (!problem_.empty()) break;
+      RelayAnswer answer{.host = name("a host", each.host(), kLongestName, false)};
+      if (!hosts.insert(answer.host).second) complain("it tells of " + answer.host + " twice");
+      answer.refusal = policy::printable(each.refusal(), kLongestRefusal);
+      if (each.has_way()) answer.way = report(each.way());
+      labels += static_cast<std::size_t>(each.labels().size());
+      number<std::size_t>("a count of labels", labels, kMostRelayLabels);
+      for (const NegotiationRelayLabel& label : each.labels()) {
+        if (label.label() < kFirstLabel) complain(fmt::format("{} is no label", label.label()));
+        answer.labels[number("a network", label.network(), kFirstLabel - 1)] =
+            number("a label", label.label(), kLastLabel);
+      }
+      result.push_back(std::move(answer));
+    }
+    return result;
+  }
+
   std::string problem_;
 };
 
-ProtocolVersions versions_of(const NegotiationStatement& message) {
+template <class Message>
+ProtocolVersions versions_of(const Message& message) {
   return {message.oldest_version() == 0 ? message.version() : message.oldest_version(),
           message.version()};
 }
 
-}  // namespace
-
-Result<PathStatement> decode(std::span<const std::byte> bytes) {
-  if (bytes.size() > kLongestStatement) {
-    return policy::make_error(errc::message_size,
-                              fmt::format("its statement about paths has {} bytes, over {}",
-                                          bytes.size(), kLongestStatement));
+/// What `what` takes out of the bytes of a message.
+template <class Message, class Statement>
+Result<Statement> decode_as(std::span<const std::byte> bytes, std::size_t longest,
+                            Statement (Reader::*what)(const Message&)) {
+  if (bytes.size() > longest) {
+    return policy::make_error(
+        errc::message_size,
+        fmt::format("its statement about paths has {} bytes, over {}", bytes.size(), longest));
   }
-  NegotiationStatement message;
+  Message message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return policy::make_error(errc::bad_message, "its statement about paths cannot be read");
   }
@@ -224,10 +283,20 @@ Result<PathStatement> decode(std::span<const std::byte> bytes) {
                     kNegotiationVersions.newest));
   }
   Reader reader;
-  PathStatement statement = reader.statement(message);
+  Statement statement = (reader.*what)(message);
   if (reader.problem().empty()) return statement;
   return policy::make_error(errc::bad_message,
                             "its statement about paths is not good: " + reader.problem());
+}
+
+}  // namespace
+
+Result<PathStatement> decode(std::span<const std::byte> bytes) {
+  return decode_as(bytes, kLongestStatement, &Reader::statement);
+}
+
+Result<RelayStatement> decode_relay(std::span<const std::byte> bytes) {
+  return decode_as(bytes, kLongestRelayStatement, &Reader::relay_statement);
 }
 
 }  // namespace homeport::overlay

@@ -107,4 +107,32 @@ std::string encode(const PathStatement& statement) {
   return message.SerializeAsString();
 }
 
+std::string encode(const RelayStatement& statement) {
+  NegotiationRelayStatement message;
+  message.set_version(kNegotiationVersions.newest);
+  message.set_oldest_version(kNegotiationVersions.oldest);
+  message.set_epoch(statement.id.epoch);
+  message.set_revision(statement.id.revision);
+  message.set_seen_epoch(statement.seen.epoch);
+  message.set_seen_revision(statement.seen.revision);
+  message.set_wants_answer(statement.wants_answer);
+  for (const RelayAsk& ask : statement.asks) {
+    NegotiationRelayAsk& written_ask = *message.add_asks();
+    written_ask.set_host(ask.host);
+    for (const policy::Vni network : ask.networks) written_ask.add_networks(network);
+  }
+  for (const RelayAnswer& answer : statement.answers) {
+    NegotiationRelayAnswer& written_answer = *message.add_answers();
+    written_answer.set_host(answer.host);
+    written_answer.set_refusal(answer.refusal);
+    if (answer.way) write(*answer.way, *written_answer.mutable_way());
+    for (const auto& [network, label] : answer.labels) {
+      NegotiationRelayLabel& written_label = *written_answer.add_labels();
+      written_label.set_network(network);
+      written_label.set_label(label);
+    }
+  }
+  return message.SerializeAsString();
+}
+
 }  // namespace homeport::overlay

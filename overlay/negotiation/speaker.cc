@@ -39,7 +39,7 @@ policy::Time Speaker::due() const {
 }
 
 Speaker::Statement Speaker::speak(policy::Time now) {
-  const bool news = urgent_ || soon_ || !spoken_;
+  const bool news = has_news();
   if (!news && acknowledged()) {  // a sign of life
     ++id_.revision;
     reports_changed_ = id_.revision;

@@ -30,6 +30,8 @@ class Speaker {
 
   StatementId id() const { return id_; }
   bool acknowledged() const { return acknowledged_ == id_.revision; }
+  /// The next statement is more than a sign of life, or a repetition.
+  bool has_news() const { return urgent_ || soon_ || !spoken_; }
 
   void changed(Part part, Haste haste);
   /// The other host wants to know that what it has said has arrived.

@@ -22,10 +22,12 @@ constexpr Micros kRecentlyAsked{1'000'000};
 
 /// Enough to tell 2% of loss from none.
 constexpr unsigned kAsksToWatch = 250;
-constexpr unsigned kAsksToFollow = 16;
+constexpr unsigned kAsksToFollow = 32;
 constexpr Micros kWatchAgain{1'000'000};
 constexpr Micros kFollowAgain{10'000'000};
 constexpr Micros kNoticeable{1000};
+constexpr unsigned kAnswersThatVary = 16;
+constexpr policy::LossPpm kLossToFollow = 2'000;
 
 constexpr Micros kLeastMtuTimeout{100'000};
 constexpr std::uint32_t kLeastIpv4 = 576;  // RFC 791
@@ -83,15 +85,30 @@ bool Way::answered(const ProbeAnswer& answer) {
   const bool was_dead = estimator_.dead(std::max(received, asked_at_));
   const auto usual = estimator_.usual_answer();
   const bool late = usual && rtt > *usual + kNoticeable;
+  const bool doubtful = may_be_better(received, rtt);
   estimator_.probe_answered(received, rtt);
+  if (was_dead) estimator_.forget_probe_loss();  // what was lost then is no loss of now
   count(answer, asked);
   if (was_dead) {
     deciding_ = kAnswersToDecide;
     mtu_begun_.reset();
   }
   if (deciding_ > 0) --deciding_;
-  if (before_is_missing(asked) || late) examine(received);
+  if (before_is_missing(asked) || late || doubtful) examine(received);
   return true;
+}
+
+// What is asked seldom would be believed to be bad for minutes after it is not any more: because of
+// answers that took longer once, or of loss.
+bool Way::may_be_better(Time now, Micros rtt) const {
+  if (flows(now) || (what_.in_use && !told_of_)) return false;  // then it is asked often
+  const PathQuality known = estimator_.quality(now);
+  if (!known.rtt) return false;
+  if (rtt + kNoticeable < *known.rtt - *known.rtt / 8) return true;
+  // The first answer alone counts as one that varies by half.
+  const bool several = answered_ >= kAnswersThatVary;
+  if (several && *known.variation > kNoticeable + *known.rtt / 8) return true;
+  return std::max(known.out.loss().value_or(0), known.in.loss().value_or(0)) >= kLossToFollow;
 }
 
 // Of the asks that were answered with a count: how many had been sent, how many had come to the
@@ -130,7 +147,7 @@ void Way::examine(Time now) {
   // Whether frames flow is not known where nothing is told.
   const bool watch = what_.watched && (flows(now) || !told_of_);
   examining_ = watch ? kAsksToWatch : kAsksToFollow;
-  examine_again_ = now + (watch ? kWatchAgain : kFollowAgain);
+  examine_again_ = now + (watch ? kWatchAgain : kFollowAgain * stretched_);
 }
 
 void Way::used(const WayUsed& used, Time now) {
@@ -236,6 +253,7 @@ std::optional<ProbeAsk> Way::ask(Time now, const ProbePace& pace, ProbeRandom& r
   if (ask_at(now, pace) <= now) {
     if (examining_ > 0) --examining_;
     asked_at_ = now;
+    stretched_ = std::max<Micros::rep>(pace.slow / settings_.slow, 1);
     jitter_ = std::uniform_real_distribution<double>(0.875, 1.125)(random);
     ++asked_;
     estimator_.probe_sent(now);

@@ -4,7 +4,7 @@
 //                  three answers
 //     deciding ---------------------> settled <-------------------------.
 //        ^  |                            | an answer is overdue,        | so many asks later
-//        |  | no answer                  | lost, or took longer         |
+//        |  | no answer                  | lost, or is another          |
 //        |  |                            v                              |
 //        |  |                        examined --------------------------'
 //        |  v                            | no answer for `dead_after`
@@ -84,6 +84,7 @@ class Way {
   ProbeAsk note(policy::Time now, std::uint32_t size, ProbeRandom& random);
   void count(const ProbeAnswer& answer, const Asked& asked);
   bool before_is_missing(const Asked& asked);
+  bool may_be_better(policy::Time now, policy::Micros rtt) const;
   void examine(policy::Time now);
   bool can_ask_mtu(policy::Time now) const;
   void note_mtu(policy::Time now);
@@ -104,6 +105,7 @@ class Way {
   unsigned deciding_;  // so many answers more
   unsigned examining_ = 0;
   policy::Time examine_again_{};
+  policy::Micros::rep stretched_ = 1;  // for the number of ways
 
   bool told_of_ = false;
   bool alone_at_remote_ = true;

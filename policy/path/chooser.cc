@@ -9,6 +9,9 @@ bool Chooser::beats(const RankedPath& challenger, const RankedPath& current) con
   if (challenger.preference != current.preference) {
     return challenger.preference > current.preference;
   }
+  // A third host is not burdened for nothing.
+  const bool leaves_relay = !current.path.relay.empty() && challenger.path.relay.empty();
+  if (leaves_relay) return challenger.counted <= current.counted;
   return slower(current.counted, challenger.counted);
 }
 

@@ -3,6 +3,7 @@
 // A path that carries no more is left at once, and so is any other for one that the controller
 // pins. For one that is only better it is left when that has been so for a while, by a margin, and
 // not soon after the last change: of two paths that are almost equal one is used, whichever it is.
+// Of one that is relayed and one that is not it is the latter, unless that is slower.
 // It is pure: the caller says what time it is and looks again when next_look() says.
 //
 //   none <---- nothing usable ---- using <--.

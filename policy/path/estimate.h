@@ -54,6 +54,8 @@ class PathEstimator {
   /// See LossMeter::count().
   void counted(Time now, Counted what, Direction direction, std::uint64_t sent,
                std::uint64_t received);
+  /// Of probes; of what is counted from now on it is known anew.
+  void forget_probe_loss() { out_.probes = in_.probes = {}; }
   /// See BandwidthMeter::transferred().
   void transferred(Time now, Direction direction, std::uint64_t bytes, Micros duration,
                    bool backlogged);

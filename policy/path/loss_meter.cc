@@ -9,9 +9,10 @@ namespace {
 
 constexpr double kLeastPackets = 10;   // for any estimate
 constexpr double kFreshPackets = 512;  // before they are pooled
-constexpr double kDoubtful = 1;        // lost packets more than expected
-constexpr double kMostPooled = 8192;   // packets: more would be deaf
-constexpr std::chrono::duration<double> kHalfLife{10};
+constexpr std::chrono::seconds kFreshFor{8};
+constexpr double kDoubtful = 1;       // lost packets more than expected
+constexpr double kMostPooled = 8192;  // packets: more would be deaf
+constexpr std::chrono::duration<double> kHalfLife{6};
 
 }  // namespace
 
@@ -20,7 +21,7 @@ void LossMeter::count(Time now, std::uint64_t sent, std::uint64_t received) {
   const bool goes_on = last_ && sent >= last_->sent && received >= last_->received;
   if (!goes_on) {
     last_ = totals;
-    faded_ = now;
+    faded_ = fresh_since_ = now;
     return;
   }
   fade(now);
@@ -31,18 +32,24 @@ void LossMeter::count(Time now, std::uint64_t sent, std::uint64_t received) {
 
   const double surprise = fresh_.lost - expected();
   // What may be the beginning of something is given the time to show.
-  const bool enough = fresh_.sent >= (surprise > kDoubtful ? 2 : 1) * kFreshPackets;
+  const bool enough = fresh_.sent >= (surprise > kDoubtful ? 2 : 1) * kFreshPackets ||
+                      now - fresh_since_ > kFreshFor;
   if (surprise > tolerance() || (enough && surprise < -tolerance())) {
     pool_ = fresh_;
-    fresh_ = {};
+    begin_anew(now);
   } else if (enough) {
     pool_.sent += fresh_.sent;
     pool_.lost += fresh_.lost;
-    fresh_ = {};
+    begin_anew(now);
     const double shrink = std::min(1.0, kMostPooled / pool_.sent);
     pool_.sent *= shrink;
     pool_.lost *= shrink;
   }
+}
+
+void LossMeter::begin_anew(Time now) {
+  fresh_ = {};
+  fresh_since_ = now;
 }
 
 // What would be lost of the fresh packets by what the pool has seen.
@@ -57,12 +64,15 @@ double LossMeter::tolerance() const {
   return 3 * std::sqrt(expected()) + 2 + std::min(1.0, 4 * expected());
 }
 
-// Where packets are few, old ones would outlive what they tell of.
+// Where packets are few, old ones would outlive what they tell of. As many stay as are needed to
+// tell anything.
 void LossMeter::fade(Time now) {
   const double left = std::exp2(-std::chrono::duration<double>(now - faded_) / kHalfLife);
   faded_ = now;
-  pool_.sent *= left;
-  pool_.lost *= left;
+  if (pool_.sent <= kLeastPackets) return;
+  const double stay = std::max(left, kLeastPackets / pool_.sent);
+  pool_.sent *= stay;
+  pool_.lost *= stay;
 }
 
 std::optional<LossPpm> LossMeter::loss() const {

@@ -35,11 +35,13 @@ class LossMeter {
   double expected() const;
   double tolerance() const;
   void fade(Time now);
+  void begin_anew(Time now);
 
   std::optional<Totals> last_;
   Time faded_{};
   Pool pool_;   // of the past
   Pool fresh_;  // of the last packets, to be compared with it
+  Time fresh_since_{};
 };
 
 }  // namespace homeport::policy

@@ -66,6 +66,12 @@ static __always_inline void hp_add(__u32 slot, __u64 count) {
   if (value) *value += count;
 }
 
+/* Sent on, by what is counted: in few words, for the stack. */
+_Static_assert(HP_COUNT_forwarded == 0 && HP_COUNT_relayed == 1, "they come first");
+static __always_inline int hp_is_sent_on(__u32 counter) {
+  return counter <= HP_COUNT_relayed;
+}
+
 /* Returns what TCX knows for the verdict: of "done with" it would run the filter behind as well. */
 static __always_inline int hp_count_after(struct __sk_buff* skb, const struct hp_before* before,
                                           int from_tunnel, int verdict) {
@@ -77,7 +83,7 @@ static __always_inline int hp_count_after(struct __sk_buff* skb, const struct hp
     /* A trace tells the same of both ways out. */
     if (i != HP_COUNT_sent_fast) hp_add(i, *value - before->counters[i]);
     answered |= i == HP_COUNT_too_big_answers || i == HP_COUNT_neighbor_answers;
-    sent |= i == HP_COUNT_forwarded || i == HP_COUNT_sent_fast;
+    sent |= hp_is_sent_on(i) || i == HP_COUNT_sent_fast;
   }
   hp_add(HP_COUNTED_packets, 1);
   switch (verdict) {

@@ -6,6 +6,7 @@
 #include "overlay/datapath/ebpf/deliver.h"
 #include "overlay/datapath/ebpf/group.h"
 #include "overlay/datapath/ebpf/maps.h"
+#include "overlay/datapath/ebpf/relay.h"
 #include "overlay/datapath/ebpf/route.h"
 #include "overlay/datapath/ebpf/send.h"
 #include "overlay/datapath/ebpf/underlay.h"
@@ -127,6 +128,7 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   struct hp_address_key key = {};
   struct hp_address* address = hp_find(ethernet, vni, &key);
   if (!address) {
+    if (key.vni >= HP_FIRST_LABEL) return hp_relay(skb, host, vni);
     if (key.mac[0] & 1) return hp_from_tunnel_multicast(skb, host, vni, ethernet->h_source);
     if (hp_is_router(key.mac)) return hp_route_from_tunnel(skb, key.vni);
     return hp_drop_unknown(&key);
@@ -135,9 +137,10 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
   if (!address->remote) return hp_deliver(skb, &address->local);
 
   /* The application is elsewhere. If it is on its way here, what its owner has redirected waits
-   * at the held port: frames that are marked, and those that come from the owner itself. */
+   * at the held port: frames that are marked, and those that come from the owner itself. A third
+   * host may have relayed these: so from wherever they come, unless this host would send such on. */
   __u32 marked = vni & HP_VNI_MARK;
-  if (marked || hp_same_vtep(host, &address->vtep)) {
+  if (marked || !address->relayed || hp_same_vtep(host, &address->vtep)) {
     struct hp_delivery* held = bpf_map_lookup_elem(&hp_held, &key);
     if (held) {
       hp_count(HP_COUNT_delivered_held);

@@ -17,17 +17,31 @@ static __always_inline int hp_deliver(struct __sk_buff* skb, const struct hp_del
   return to->peer ? bpf_redirect_peer(to->ifindex, 0) : bpf_redirect(to->ifindex, 0);
 }
 
-/* The way to a host for a class of traffic; 0: from this host's VTEP to that host's. */
-static __always_inline struct hp_path* hp_path_to(const struct hp_vtep* host, __u32 traffic_class) {
+/* The way to a host for a class of traffic; 0: from this host's VTEP to that host's. `vni`, which
+ * may have the mark, becomes what the network is called there. 0 instead of it: no host may relay
+ * it. */
+static __always_inline struct hp_path* hp_path_to(const struct hp_vtep* host, __u32 traffic_class,
+                                                  __u32* vni) {
   if (!hp_has_paths) return 0;
   const struct hp_path_key key = {.host = *host, .traffic_class = traffic_class};
-  return bpf_map_lookup_elem(&hp_paths, &key);
+  struct hp_path* path = bpf_map_lookup_elem(&hp_paths, &key);
+  if (!path || !path->labels) return path;
+  if (!vni) return 0;
+  const struct hp_label_key network = {.labels = path->labels, .vni = *vni & ~HP_VNI_MARK};
+  const __u32* label = bpf_map_lookup_elem(&hp_labels, &network);
+  if (!label) return 0;
+  *vni = *label | (*vni & HP_VNI_MARK);
+  return path;
 }
+
+/* Whether the host itself is sent to, or one may relay it. */
+#define HP_DIRECT 1
+#define HP_ANY_WAY 0
 
 /* The outer headers the VXLAN device will add. 0 if that was possible. */
 static __always_inline long hp_set_tunnel(struct __sk_buff* skb, const struct hp_vtep* host,
-                                          __u32 vni, __u32 traffic_class) {
-  struct hp_path* path = hp_path_to(host, traffic_class);
+                                          __u32 vni, __u32 traffic_class, int direct) {
+  struct hp_path* path = hp_path_to(host, traffic_class, direct ? 0 : &vni);
   const struct hp_vtep* to = path ? &path->remote : host;
   if (path) hp_note_time(&path->sent);
   struct bpf_tunnel_key key = {
@@ -47,7 +61,9 @@ static __always_inline long hp_set_tunnel(struct __sk_buff* skb, const struct hp
 /* Its own function, for the stack of those that call it: see union hp_scratch. */
 static __noinline int hp_send(struct __sk_buff* skb, const struct hp_vtep* to, __u32 vni,
                               __u32 traffic_class, __u32 vxlan_ifindex) {
-  if (hp_set_tunnel(skb, to, vni, traffic_class)) return hp_drop(HP_COUNT_drop_malformed);
+  if (hp_set_tunnel(skb, to, vni, traffic_class, HP_ANY_WAY)) {
+    return hp_drop(HP_COUNT_drop_malformed);
+  }
   return bpf_redirect(vxlan_ifindex, 0);
 }
 

@@ -20,7 +20,8 @@ struct hp_group {
  * the port it sends from nor, after a move, where this host still believes it to be.
  *
  * To one that is moving away from here it is sent on. That goes without the mark, by which its new
- * host knows whom it is for: what the sender itself sends there, marked, is for the others. */
+ * host knows whom it is for: what the sender itself sends there, marked, is for the others. Nor
+ * does a host relay it: it is taken as from here only where it comes from. */
 static long hp_to_port(__u32 index, struct hp_group* group) {
   struct hp_member_key member = {.vni = group->vni, .index = index};
   __u32* ifindex = bpf_map_lookup_elem(&hp_network_ports, &member);
@@ -35,8 +36,8 @@ static long hp_to_port(__u32 index, struct hp_group* group) {
     if (!port->held || !address->remote || !hp_same_vtep(&group->from, &address->vtep)) return 0;
     hp_count(HP_COUNT_delivered_held);
   } else if (address->remote) {
-    if (!port->held &&
-        hp_set_tunnel(group->skb, &address->vtep, group->vni, group->traffic_class) == 0) {
+    if (!port->held && hp_set_tunnel(group->skb, &address->vtep, group->vni, group->traffic_class,
+                                     HP_DIRECT) == 0) {
       bpf_clone_redirect(group->skb, hp_vxlan_ifindex, 0);
     }
     return 0;
@@ -52,8 +53,8 @@ static long hp_to_port(__u32 index, struct hp_group* group) {
 static long hp_to_host(__u32 index, struct hp_group* group) {
   struct hp_member_key key = {.vni = group->vni, .index = index};
   struct hp_vtep* host = bpf_map_lookup_elem(&hp_network_hosts, &key);
-  if (host &&
-      hp_set_tunnel(group->skb, host, group->vni | HP_VNI_MARK, group->traffic_class) == 0) {
+  if (host && hp_set_tunnel(group->skb, host, group->vni | HP_VNI_MARK, group->traffic_class,
+                            HP_ANY_WAY) == 0) {
     bpf_clone_redirect(group->skb, hp_vxlan_ifindex, 0);
   }
   return 0;

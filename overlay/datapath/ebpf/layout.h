@@ -14,6 +14,8 @@
 #define HP_MAX_VTEPS 16384 /* hosts */
 #define HP_MAX_UNDERLAY_ADDRESSES 65536
 #define HP_MAX_PATHS 65536           /* (host, traffic class) pairs */
+#define HP_MAX_LABELS 65536          /* of networks, to hosts that relay */
+#define HP_MAX_RELAYS 65536          /* labels that this host has given out */
 #define HP_MAX_ASKS 65536            /* pairs of addresses that probes have come for */
 #define HP_ANSWERS_BYTES (256 << 10) /* of probes, waiting to be taken: some 2,900 */
 #define HP_MAX_NETWORK_HOSTS 1024    /* hosts that one network's announcements go to */
@@ -23,6 +25,10 @@
 #define HP_FLOW_WAITS_NS 100000000ULL
 
 #define HP_VNI_MARK 0x800000u /* on the wire: a frame that was forwarded once */
+
+/* Network identifiers from here on, up to the mark, are labels: of what network a frame is, and for
+ * which host, in the words of the host that relays it. */
+#define HP_FIRST_LABEL 0x700000u
 
 /* The router that every host is for its applications has one MAC address everywhere, so that an
  * application that moves goes on using it. Locally administered. */
@@ -64,6 +70,23 @@ struct hp_path {
   struct hp_vtep local;
   struct hp_vtep remote; /* of the same family */
   __u64 sent;            /* written by the programs, like `heard` above: when one last went there */
+  __u32
+      labels; /* not 0: a third host is there, which relays what these hp_labels have a name for */
+  __u32 zero;
+};
+
+/* hp_labels: key; the value is the label. A path to another host that relays has other labels: none
+ * goes to a host that has not given it out. */
+struct hp_label_key {
+  __u32 labels; /* whose: of hp_path */
+  __u32 vni;
+};
+
+/* hp_relays: value; the key is the label. What comes under it from one host goes on to another. */
+struct hp_relay {
+  struct hp_vtep from; /* by its VTEP, and so is the other */
+  struct hp_vtep to;
+  __u32 vni;
 };
 
 /* hp_asks: key. An address of this host and one of another, which has sent probes from there. */
@@ -174,6 +197,7 @@ struct hp_flow {
 /* hp_counters: per CPU, one number each. The names are those of overlay::TotalCounters. */
 #define HP_COUNTERS(X)        \
   X(forwarded)                \
+  X(relayed)                  \
   X(delivered_held)           \
   X(delivered_fast)           \
   X(sent_fast)                \
@@ -194,6 +218,7 @@ struct hp_flow {
   X(drop_expired)             \
   X(drop_unknown_network)     \
   X(drop_unknown_vtep)        \
+  X(drop_unknown_label)       \
   X(drop_forwarded_twice)     \
   X(drop_too_big)             \
   X(drop_malformed)

@@ -82,6 +82,22 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_LABELS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_label_key);
+  __type(value, __u32);
+} hp_labels SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, HP_MAX_RELAYS);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, __u32);
+  __type(value, struct hp_relay);
+} hp_relays SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, HP_MAX_ADDRESSES);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __type(key, struct hp_ip);

@@ -105,14 +105,20 @@ static __noinline int hp_answer_echo(struct __sk_buff* skb, const struct hp_pack
   return bpf_redirect(skb->ifindex, 0);
 }
 
+/* Whether it goes there over IPv6. Its own function, for the stack. */
+static __noinline int hp_goes_over_v6(const struct hp_vtep* host, __u32 traffic_class, __u32 vni) {
+  const struct hp_path* path = hp_path_to(host, traffic_class, &vni);
+  return path ? path->remote.v6 : host->v6;
+}
+
 /* Whether the packet fits the tunnel to `host`; if not, `verdict` is what was done with it. The
  * answer is made of the frame as it came. */
 static __always_inline int hp_fits(struct __sk_buff* skb, const struct hp_port* port,
                                    const struct hp_vtep* host, int* verdict) {
   const __u32 mtu = port->mtu;
   if (!mtu || skb->len <= mtu + ETH_HLEN) return 1;
-  const struct hp_path* path = hp_path_to(host, hp_class_of(skb, port->traffic_class));
-  const __u32 outer_v6 = path ? path->remote.v6 : host->v6;
+  const __u32 outer_v6 =
+      hp_goes_over_v6(host, hp_class_of(skb, port->traffic_class), port->vni) != 0;
   switch (hp_check_size(skb, mtu, outer_v6)) {
     case HP_FITS:
       return 1;

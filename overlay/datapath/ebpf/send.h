@@ -188,7 +188,7 @@ static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_port*
   sending.source = hp_source_port(skb);
   if (!sending.source) return HP_LEFT_TO_VXLAN;
   union hp_scratch scratch;
-  struct hp_path* path = hp_path_to(host, traffic_class);
+  struct hp_path* path = hp_path_to(host, traffic_class, &sending.vni);
   const struct hp_vtep* to = path ? &path->remote : host;
   /* Now, not when it has been sent: nothing more is kept on the stack that way. */
   if (path) hp_note_time(&path->sent);

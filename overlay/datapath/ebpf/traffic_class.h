@@ -25,6 +25,17 @@ static __always_inline __u8 hp_dscp(__u32 traffic_class) {
   return 0;
 }
 
+/* What another host has made of it outside. */
+static __always_inline __u32 hp_class_outside(__u8 tos) {
+  switch (tos >> 2) {
+    case HP_DSCP_AF21:
+      return HP_CLASS_INTERACTIVE;
+    case HP_DSCP_LOWER_EFFORT:
+      return HP_CLASS_BULK;
+  }
+  return HP_CLASS_DEFAULT;
+}
+
 /* That of the packet's own code point, where it says one; otherwise `of_port`. */
 static __always_inline __u32 hp_class_of(struct __sk_buff* skb, __u32 of_port) {
   const __u8* ip = (void*)(long)skb->data + ETH_HLEN;

@@ -60,6 +60,7 @@ DesiredState without(const DesiredState& state, const std::set<std::string>& own
   std::erase_if(rest.vteps, [&](const auto& it) { return owners.contains(name_of(it)); });
   std::erase_if(rest.aliases, [&](const auto& it) { return owners.contains(name_of(it)); });
   std::erase_if(rest.paths, [&](const auto& it) { return owners.contains(name_of(it)); });
+  std::erase_if(rest.relays, [&](const auto& it) { return owners.contains(name_of(it)); });
   return rest;
 }
 

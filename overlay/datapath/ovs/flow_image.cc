@@ -1,5 +1,6 @@
 #include "overlay/datapath/ovs/flow_image.h"
 
+#include "overlay/datapath/ovs/paths.h"
 #include "overlay/datapath/ovs/records.h"
 #include "overlay/datapath/ovs/too_big.h"
 #include "overlay/datapath/ovs/words.h"
@@ -38,11 +39,6 @@ std::string name_of(const VtepAlias& alias) {
   return fmt::format("the host {} at {}", alias.vtep.to_string(), alias.address.to_string());
 }
 
-std::string name_of(const PathEntry& path) {
-  return fmt::format("the {} path to the host {}", to_string(path.traffic_class),
-                     path.vtep.to_string());
-}
-
 namespace {
 
 using vswitch::Flow;
@@ -52,10 +48,6 @@ std::uint32_t fold(std::string_view text) {
   std::uint32_t hash = 2166136261u;
   for (unsigned char c : text) hash = (hash ^ c) * 16777619u;
   return (hash >> 16 ^ hash) & 0xffff;
-}
-
-bool valid(policy::Vni vni) {
-  return vni >= 1 && vni <= policy::kVniMax;
 }
 
 const NetworkEntry* network_of(const DesiredState& carried, policy::Vni vni) {
@@ -295,9 +287,9 @@ class Compiler {
   explicit Compiler(const BridgePorts& ports) : ports_(ports) {}
 
   void network(const NetworkEntry& network) {
-    if (!valid(network.vni)) {
+    if (!is_network(network.vni)) {
       return problem(fmt::format("A network has the VNI {}, which is not from 1 to {}.",
-                                 network.vni, policy::kVniMax));
+                                 network.vni, kFirstLabel - 1));
     }
     NetworkEntry carried = network;
     if (carried.hosts.size() > kMostHosts) {
@@ -314,9 +306,9 @@ class Compiler {
       return problem(
           fmt::format("The port {} is not carried: the switch does not have it.", port.device));
     }
-    if (!valid(port.vni)) {
+    if (!is_network(port.vni)) {
       return problem(fmt::format("The port {} is not carried: its VNI {} is not from 1 to {}.",
-                                 port.device, port.vni, policy::kVniMax));
+                                 port.device, port.vni, kFirstLabel - 1));
     }
     devices_.insert(port.device);
     result_.carried.ports.push_back(port);
@@ -324,7 +316,7 @@ class Compiler {
 
   void address(const AddressEntry& entry) {
     const std::string name = fmt::format("{} in the network {}", entry.mac.to_string(), entry.vni);
-    if (!valid(entry.vni) || entry.mac.multicast() || entry.mac == kRouterMac) {
+    if (!is_network(entry.vni) || entry.mac.multicast() || entry.mac == kRouterMac) {
       return problem(
           fmt::format("The address {} is left out: it is not one an application can have.", name));
     }
@@ -361,12 +353,8 @@ class Compiler {
     result_.carried.aliases.push_back(alias);
   }
 
-  void path(const PathEntry& path) {
-    if (auto possible = check_path(path); !possible) {
-      return problem(possible.error().message + ".");
-    }
-    result_.carried.paths.push_back(path);
-  }
+  void path(const PathEntry& path) { paths_.path(path, result_.carried, result_.problems); }
+  void relay(const RelayEntry& relay) { paths_.relay(relay, result_.carried, result_.problems); }
 
   void host(const HostAddress& host) { result_.carried.hosts.push_back(host); }
 
@@ -389,6 +377,9 @@ class Compiler {
     for (const policy::IpAddress& vtep : carried.vteps) emit_vtep(result_.flows, vtep);
     for (const VtepAlias& alias : carried.aliases) emit_alias(result_.flows, alias);
     for (const PathEntry& path : carried.paths) result_.flows.merge(compile_path(path));
+    for (const RelayEntry& relay : carried.relays) {
+      result_.flows.merge(compile_relay(relay, ports_));
+    }
     for (const AddressEntry& entry : carried.addresses) {
       result_.flows.merge(compile_address(entry, carried, ports_));
     }
@@ -467,6 +458,7 @@ class Compiler {
   static constexpr std::size_t kMostHosts = 1024;
 
   const BridgePorts& ports_;
+  PathsCarried paths_;
   std::set<std::string> devices_;
   std::map<std::pair<policy::Vni, policy::MacAddress>, AddressEntry> addresses_;
   CompiledFlows result_;
@@ -489,7 +481,8 @@ namespace {
 
 /// Whether a port that has the application's MAC address takes part in what is sent to all of its
 /// network: where it is. From one that it is leaving, what comes is sent on without the mark, by
-/// which its new host knows for whom it is. The sender has no part in it.
+/// which its new host knows for whom it is, and to that host itself, which knows by where it comes
+/// from that it is for one that comes from there. The sender has no part in it.
 void emit_member(const Emitter& add, const AddressEntry& entry, const Port& port,
                  const BridgePorts& ports) {
   const std::int64_t number = ports.numbers.at(port.device);
@@ -507,9 +500,10 @@ void emit_member(const Emitter& add, const AddressEntry& entry, const Port& port
   } else {
     // What another host has sent came through a tunnel, and would not be sent back to one.
     add(kMember, 2, fmt::format("{},{}", here, kFromThere),
-        fmt::format("{},{},{},{}{}", tunnel_to(host->vtep), kKey, kForgetPort, tunnel_source(ports),
-                    kWay));
-    add(kMember, 1, here, fmt::format("{},{}", tunnel_to(host->vtep), go(kSend)));
+        fmt::format("{},{},{},{},{}{}", tunnel_to(host->vtep), learn(kDirect), kKey, kForgetPort,
+                    tunnel_source(ports), kWay));
+    add(kMember, 1, here,
+        fmt::format("{},{},{}", tunnel_to(host->vtep), learn(kDirect), go(kSend)));
   }
 }
 
@@ -542,6 +536,8 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
                                          ports.numbers.at(port.device), go(kDeliver));
     add(kArrived, 4, fmt::format("{},{}", to, known(kMarked)), hold);
     add(kArrived, 4, fmt::format("{},{}", to, tunnel_from(host->vtep)), hold);
+    // A third host may have relayed it.
+    if (!entry.relayed) add(kArrived, 2, to, hold);
   }
   if (host && entry.relayed) {
     add(kArrived, 2, to,
@@ -568,17 +564,6 @@ FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried
   return image;
 }
 
-FlowImage compile_path(const PathEntry& path) {
-  FlowImage image;
-  const Emitter add(image, name_of(path));
-  add(kPath, 2,
-      fmt::format("reg7={:#x},{}={}", static_cast<unsigned>(path.traffic_class),
-                  path.vtep.is_v6() ? "tun_ipv6_dst" : "tun_dst", path.vtep.to_string()),
-      fmt::format("{},{},{},{}", came_from(path.local), tunnel_to(path.remote), go(kTunnel),
-                  record(path)));
-  return image;
-}
-
 CompiledFlows compile(const DesiredState& desired, const BridgePorts& ports) {
   Compiler compiler(ports);
   for (const NetworkEntry& network : desired.networks) compiler.network(network);
@@ -587,6 +572,7 @@ CompiledFlows compile(const DesiredState& desired, const BridgePorts& ports) {
   for (const policy::IpAddress& vtep : desired.vteps) compiler.vtep(vtep);
   for (const VtepAlias& alias : desired.aliases) compiler.alias(alias);
   for (const PathEntry& path : desired.paths) compiler.path(path);
+  for (const RelayEntry& relay : desired.relays) compiler.relay(relay);
   for (const HostAddress& host : desired.hosts) compiler.host(host);
   return compiler.take();
 }

@@ -26,6 +26,7 @@ std::string name_of(const HostAddress& host);
 std::string name_of(const policy::IpAddress& vtep);
 std::string name_of(const VtepAlias& alias);
 std::string name_of(const PathEntry& path);
+std::string name_of(const RelayEntry& relay);
 
 using FlowImage = std::map<vswitch::FlowKey, OwnedFlow>;
 
@@ -69,9 +70,6 @@ CompiledFlows compile(const DesiredState& desired, const BridgePorts& ports);
 /// The flows of one address of a state that is carried already.
 FlowImage compile_address(const AddressEntry& entry, const DesiredState& carried,
                           const BridgePorts& ports);
-
-/// The flow of one path.
-FlowImage compile_path(const PathEntry& path);
 
 /// What `flows` say they are for, by the records that compile() leaves in them. Whether everything
 /// is there that should be is for the caller to see: compile() it again and compare.

@@ -111,6 +111,9 @@ std::string_view step_of(std::uint8_t table, const TraceOrigin& origin) {
       return "delivery";
     case kPath:
       return "path";
+    case kLabel:
+    case kRelay:
+      return "label";
     default:
       return {};
   }
@@ -160,7 +163,7 @@ class Teller {
       if (too_big_way) step = "size";
     }
     if (flow.found && (flow.cookie & kCookieMask) == kCookie) told_.flows.push_back(flow.key);
-    if (table == kPath && !is_path(flow)) return true;
+    if ((table == kPath || table == kLabel) && !is_path(flow)) return true;
     if (table == kCopy) copied_ = true;
     if (table == kLeave) {
       trace().end = TraceEnd::normal;
@@ -211,10 +214,15 @@ class Teller {
     if (action.starts_with(">>")) {
       say(flow,
           "the switch: " + action.substr(std::min(action.find_first_not_of("> "), action.size())));
-    } else if (printed_.flows[flow].key.table == kPath) {
+    } else if (const auto vni = key_of(action)) {
+      call_it(*vni, flow);
+    } else if (printed_.flows[flow].key.table == kPath ||
+               printed_.flows[flow].key.table == kLabel) {
       if (action.find("tun_src") != action.npos || action.find("ipv6_src") != action.npos) {
         say(flow, "from " + set);
       } else if (!set.empty()) {
+        boost::system::error_code error;
+        relaying_ = boost::asio::ip::make_address(set, error);
         say(flow, "to " + set);
       }
     } else if (action.find("->tun_dst") != action.npos ||
@@ -254,6 +262,23 @@ class Teller {
     }
   }
 
+  /// What an action makes of the tunnel's key, but for the mark: of what is relayed.
+  static std::optional<std::int64_t> key_of(const std::string& action) {
+    if (action.find("->NXM_NX_TUN_ID[0..22]") == action.npos) return std::nullopt;
+    return number_of(after(action, "load:", "-"));
+  }
+
+  void call_it(std::int64_t vni, std::size_t flow) {
+    if (printed_.flows[flow].key.table == kRelay) {
+      trace().vni = static_cast<policy::Vni>(vni);
+      if (const auto* tunnel = std::get_if<FromTunnel>(&origin_)) marked_ = tunnel->marked;
+      return say(flow, fmt::format("in network {}", vni));
+    }
+    // Behind the copy that is relayed it is the network again.
+    label_ = is_label(static_cast<policy::Vni>(vni)) ? static_cast<policy::Vni>(vni) : 0;
+    if (label_ != 0) say(flow, fmt::format("under the label {}", label_));
+  }
+
   void too_big(std::size_t flow) {
     const std::string length = fmt::format("{} bytes do not fit", trace().packet.length);
     if (cut_) {
@@ -278,7 +303,11 @@ class Teller {
   void output(std::int64_t port, std::size_t flow) {
     if (port == around_.ports.tunnel || leads_out(port)) {
       say(flow, "through the tunnel");
-      if (vtep_) trace().copies.push_back({{}, vtep_, marked_});
+      if (label_ != 0) {
+        trace().copies.push_back({{}, relaying_, marked_, label_});
+      } else if (vtep_) {
+        trace().copies.push_back({{}, vtep_, marked_});
+      }
     } else if (port == around_.ports.host && port != 0) {
       say(flow, "to the host's own processes");
       stack_ = true;
@@ -319,7 +348,8 @@ class Teller {
   std::vector<std::size_t> steps_;               ///< by flow, from 1; 0: none
   std::vector<bool> taken_;                      ///< by flow
   bool marked_ = false;
-  std::optional<policy::IpAddress> vtep_;
+  std::optional<policy::IpAddress> vtep_, relaying_;
+  policy::Vni label_ = 0;
   int ways_left_ = 0;
   bool larger_ = false, cut_ = false;
   bool copied_ = false, answered_ = false, stack_ = false, normal_ = false;
@@ -348,8 +378,11 @@ std::optional<FlowTrace> read_trace(std::string_view printed) {
     }
     begun = begun || line.starts_with("bridge(");
     const std::size_t indent = indent_of(line);
-    if (!begun || indent == 0 || indent == line.size()) continue;
+    if (!begun || indent == line.size()) continue;
     const std::string_view text = line.substr(indent);
+    // A flow that ends in a resubmit() is followed by the next as far to the left, of which tables
+    // of three digits begin the line.
+    if (indent == 0 && !read_flow(text)) continue;
     const bool heading = text.starts_with("bridge(");
     if (heading) elsewhere = indent;
     const bool there = elsewhere != text.npos;

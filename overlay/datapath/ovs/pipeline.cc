@@ -18,6 +18,10 @@ void emit_unicast(const Emitter& add, const BridgePorts& ports) {
   add(kFromPort, 0, "", count(Counter::drop_forged_source));
   add(kFromTunnel, 0, "", count(Counter::drop_unknown_vtep));
 
+  // The labels are those that have these bits, of 23.
+  static_assert(kFirstLabel == 0x700000 && kLastLabel == 0x7fffff);
+  add(kAddress, 4, fmt::format("reg0={0:#x}/{0:#x},{1}", kFirstLabel, kFromThere), go(kRelay));
+  add(kRelay, 0, "", count(Counter::drop_unknown_label));
   add(kAddress, 3, fmt::format("{},dl_dst={}", kFromHere, kRouterMac.to_string()), go(kRouter));
   add(kAddress, 2, fmt::format("{},{}", kFromThere, kToGroup), go(kGroup));
   add(kAddress, 2, known(kNormalWay, kTunnelled | kNormalWay), go(kLeave));
@@ -72,6 +76,7 @@ void emit_tunnel(const Emitter& add, const BridgePorts& ports) {
     add(kTunnel, 2, fmt::format("reg7={:#x}", static_cast<unsigned>(traffic_class)),
         fmt::format("output:{}", tunnel));
   }
+  add(kLabel, 0, "", go(kTunnel));
   add(kTunnel, 1, "", fmt::format("output:{}", ports.tunnel));
 }
 

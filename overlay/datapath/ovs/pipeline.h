@@ -47,6 +47,8 @@ enum Table : std::uint8_t {
   kPath = 232,        ///< into the tunnel: the way to the host for that class
   kTunnel = 233,      ///< out of the tunnel's port
   kProbe = 234,       ///< from another host: probes, which are sent back, or are answers
+  kRelay = 235,       ///< from another host for a third: under which label, for whom
+  kLabel = 236,       ///< into the tunnel: what the network is called by the host that relays it
 };
 
 /// Of Homeport's flow for a port in table 0.
@@ -77,6 +79,7 @@ enum Known : std::uint32_t {
   kLeft = 0x400,        ///< goes its normal way: not Homeport's any more
   kTooBig = 0x800,      ///< does not fit the tunnel
   kTrue = 0x1000,       ///< tells its receiver of no address that it is its sender's and is not
+  kDirect = 0x2000,     ///< goes into the tunnel to the host that it is for, by no third one
 };
 
 /// A switch asks for the length of a packet by going both ways, and counts both: so this is the
@@ -106,6 +109,7 @@ inline constexpr unsigned kLongestAnnouncement = 86;
 /// Those of TotalCounters that flows can count, and the number of each in reg6.
 #define HOMEPORT_OVS_COUNTERS(X) \
   X(forwarded)                   \
+  X(relayed)                     \
   X(delivered_held)              \
   X(neighbor_answers)            \
   X(announcements)               \
@@ -121,6 +125,7 @@ inline constexpr unsigned kLongestAnnouncement = 86;
   X(drop_expired)                \
   X(drop_unknown_network)        \
   X(drop_unknown_vtep)           \
+  X(drop_unknown_label)          \
   X(drop_forwarded_twice)
 
 enum class Counter : unsigned {

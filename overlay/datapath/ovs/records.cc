@@ -109,7 +109,33 @@ std::optional<PathEntry> read_path(std::istream& words) {
   auto vtep = address(host), local = address(from), remote = address(to);
   const auto traffic_class = policy::parse_traffic_class(name);
   if (!vtep || !traffic_class || !local || !remote) return std::nullopt;
-  return PathEntry{*vtep, *traffic_class, *local, *remote};
+  std::string kind;
+  const bool relayed = words >> kind && kind == "relayed";
+  return PathEntry{*vtep, *traffic_class, *local, *remote, relayed, {}};
+}
+
+std::optional<RelayEntry> read_relay(std::istream& words) {
+  RelayEntry relay;
+  std::string from, to;
+  if (!(words >> relay.label >> from >> to >> relay.vni)) return std::nullopt;
+  auto sender = address(from), receiver = address(to);
+  if (!sender || !receiver) return std::nullopt;
+  relay.from = *sender;
+  relay.to = *receiver;
+  return relay;
+}
+
+/// The labels of paths, by the VTEP and class of each.
+using Labels =
+    std::map<std::pair<policy::IpAddress, policy::TrafficClass>, std::vector<NetworkLabel>>;
+
+void read_label(std::istream& words, Labels& labels) {
+  std::string host, name;
+  NetworkLabel network;
+  if (!(words >> host >> name >> network.vni >> network.label)) return;
+  auto vtep = address(host);
+  const auto traffic_class = policy::parse_traffic_class(name);
+  if (vtep && traffic_class) labels[{*vtep, *traffic_class}].push_back(network);
 }
 
 std::optional<HostAddress> read_host(std::istream& words) {
@@ -155,8 +181,19 @@ std::string record(const VtepAlias& alias) {
 }
 
 std::string record(const PathEntry& path) {
-  return note(fmt::format("path {} {} {} {}", path.vtep.to_string(), to_string(path.traffic_class),
-                          path.local.to_string(), path.remote.to_string()));
+  return note(fmt::format("path {} {} {} {}{}", path.vtep.to_string(),
+                          to_string(path.traffic_class), path.local.to_string(),
+                          path.remote.to_string(), path.relayed ? " relayed" : ""));
+}
+
+std::string record(const PathEntry& path, const NetworkLabel& network) {
+  return note(fmt::format("label {} {} {} {}", path.vtep.to_string(), to_string(path.traffic_class),
+                          network.vni, network.label));
+}
+
+std::string record(const RelayEntry& relay) {
+  return note(fmt::format("relay {} {} {} {}", relay.label, relay.from.to_string(),
+                          relay.to.to_string(), relay.vni));
 }
 
 std::string record(const NetworkEntry& network) {
@@ -194,6 +231,7 @@ std::string hex(std::string_view mac) {
 DesiredState decompile(const std::vector<Flow>& flows) {
   DesiredState state;
   std::map<policy::Vni, std::vector<policy::IpAddress>> hosts;
+  Labels labels;
   for (const Flow& flow : flows) {
     if (flow.key.table == kFromTunnel && flow.key.priority == kKnownPriority) {
       const bool is_alias = noted(flow.body.actions).starts_with("alias ");
@@ -221,11 +259,18 @@ DesiredState decompile(const std::vector<Flow>& flows) {
       if (auto alias = read_alias(words)) state.aliases.push_back(*alias);
     } else if (kind == "path") {
       if (auto path = read_path(words)) state.paths.push_back(*path);
+    } else if (kind == "label") {
+      read_label(words, labels);
+    } else if (kind == "relay") {
+      if (auto relay = read_relay(words)) state.relays.push_back(*relay);
     } else if (kind == "host") {
       if (auto host = read_host(words)) state.hosts.push_back(*host);
     }
   }
   for (NetworkEntry& network : state.networks) network.hosts = std::move(hosts[network.vni]);
+  for (PathEntry& path : state.paths) {
+    if (path.relayed) path.labels = std::move(labels[{path.vtep, path.traffic_class}]);
+  }
   normalize(state);
   return state;
 }

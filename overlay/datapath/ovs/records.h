@@ -16,6 +16,8 @@ std::string record(const AddressEntry& entry);
 std::string record(const HostAddress& host);
 std::string record(const VtepAlias& alias);
 std::string record(const PathEntry& path);
+std::string record(const PathEntry& path, const NetworkLabel& network);
+std::string record(const RelayEntry& relay);
 
 /// The bytes of a MAC address without the colons between them.
 std::string hex(std::string_view mac);

@@ -168,7 +168,8 @@ Result<std::unique_ptr<TraceCounter>> Tracing::count(const BridgePorts& ports,
   if (!told) return told.error();
   // Behind the question for the length, and by all that is counted alike, everything meets.
   std::erase_if(told->flows, [](const FlowKey& key) {
-    return key.table == kFit || key.table == kSpread || key.table == kCount || key.table >= kClass;
+    return key.table == kFit || key.table == kSpread || key.table == kCount ||
+           (key.table >= kClass && key.table != kRelay);
   });
   auto before = packets_of(bridge_, told->flows);
   if (!before) return before.error();

@@ -37,6 +37,7 @@ TEST(Config, HasDefaultsForAllButTwoKeys) {
   EXPECT_EQ(config.tls.private_key, "/etc/homeport/pki/host.key");
   EXPECT_EQ(config.underlay.vtep, make_address("192.0.2.1"));
   EXPECT_THAT(config.underlay.interfaces, IsEmpty());
+  EXPECT_FALSE(config.underlay.relay);
   EXPECT_EQ(config.underlay.vxlan_device, "homeport0");
   EXPECT_EQ(config.underlay.vxlan_port, 4790);
   EXPECT_EQ(config.underlay.receive, "fast");
@@ -67,6 +68,7 @@ private_key = "/p/k.pem"
 [underlay]
 vtep = "2001:db8::1"
 interfaces = ["eth1", "wan*", "ib?"]
+relay = true
 vxlan_device = "vx1"
 vxlan_port = 4789
 receive = "filtered"
@@ -109,6 +111,7 @@ dead_peer_s = 2.5
   EXPECT_EQ(config.tls.private_key, "/p/k.pem");
   EXPECT_EQ(config.underlay.vtep, make_address("2001:db8::1"));
   EXPECT_THAT(config.underlay.interfaces, ElementsAre("eth1", "wan*", "ib?"));
+  EXPECT_TRUE(config.underlay.relay);
   EXPECT_EQ(config.underlay.vxlan_device, "vx1");
   EXPECT_EQ(config.underlay.vxlan_port, 4789);
   EXPECT_EQ(config.underlay.receive, "filtered");
@@ -200,6 +203,7 @@ TEST(Config, IsWrittenAsItIsRead) {
        {std::string(kLeast), std::string(kLeast) +
                                  "listen.control = [\"[2001:db8::1]:1\", \"10.0.0.1:2\"]\n"
                                  "underlay.interfaces = [\"eth1\", \"wan*\"]\n"
+                                 "underlay.relay = true\n"
                                  "directories.guest_cgroup = \"\"\n"
                                  "directories.state = '/a\"b\\c'\n"
                                  "limits.dead_peer_s = 2.5\n"}) {
@@ -262,6 +266,8 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"underlay.interfaces = [\"sixteen-letters-\"]", "underlay.interfaces",
               "1 to 15 characters"},
         Wrong{"underlay.interfaces = \"eth1\"", "underlay.interfaces", "must be a list"},
+        Wrong{"underlay.relay = \"yes\"", "underlay.relay", "must be true or false"},
+        Wrong{"underlay.relay = 1", "underlay.relay", "must be true or false"},
         Wrong{"datapath.kind = \"xdp\"", "datapath.kind", "ebpf"},
         Wrong{"datapath.bridge = \"a/b\"", "datapath.bridge", "no name"},
         Wrong{"datapath.database = \"db.sock\"", "datapath.database", "absolute path"},

@@ -32,7 +32,7 @@ TEST(PathListOf, IsATableWhichIPv6FitsInto) {
   json::array peers;
   for (const PeerPathsSnapshot& peer : kModel.paths.peers) peers.emplace_back(to_json(peer));
   EXPECT_EQ(
-      *path_list(json::object{{"peers", peers}}),
+      *path_list(json::object{{"relaying", to_json(RelayingSnapshot())}, {"peers", peers}}),
       R"(PEER   CLASS        FROM                                      TO                                                     RTT      LOSS  STATE                SINCE
 hostB  interactive  eth1 2001:db8:aaaa:bbbb:cccc:dddd:1111:1  enp130s0f1np1 2001:db8:aaaa:bbbb:cccc:dddd:2222:2  1.25 ms     2.0 %  agreed               2026-01-01 00:00:28Z
 hostB  default      eth0 192.0.2.1                            eth0 198.51.100.2                                  30.0 ms  < 0.01 %  nominated            2026-01-01 00:01:26Z
@@ -44,9 +44,18 @@ hostC  bulk         -                                         -                 
 }
 
 TEST(PathListOf, SaysWhenThereIsNothingToList) {
-  EXPECT_EQ(*path_list(json::object{{"peers", json::array()}}),
-            "Nothing to choose: no other host has an application in common with this one, or all "
-            "have one interface.\n");
+  EXPECT_EQ(
+      *path_list(json::object{{"relaying", to_json(RelayingSnapshot())}, {"peers", json::array()}}),
+      "Nothing to choose: no other host has an application in common with this one, or all "
+      "have one interface and none relays.\n");
+}
+
+TEST(PathListOf, SaysForWhomThisHostRelays) {
+  const auto list = [](RelayingSnapshot relaying) {
+    return *path_list(json::object{{"relaying", to_json(relaying)}, {"peers", json::array()}});
+  };
+  EXPECT_THAT(list({1, 1}), testing::EndsWith("Relays for 1 host, by 1 label.\n"));
+  EXPECT_THAT(list({2, 12}), testing::EndsWith("Relays for 2 hosts, by 12 labels.\n"));
 }
 
 TEST(PathPageOf, HasEveryPathInItsPlace) {

@@ -56,7 +56,8 @@ TEST(RecordsTest, SurviveARoundTrip) {
       .vteps = {ip("192.0.2.1")},
       .certificate_sha256 = std::string(64, 'a'),
       .version = "0.1.0",
-      .capacity = {{"memory_mib", 1024}}});
+      .capacity = {{"memory_mib", 1024}},
+      .relays = true});
   expect_round_trip(HostStatus{.uuid = kUuid,
                                .host = "h1",
                                .started = WallTime(1s),
@@ -291,9 +292,11 @@ TEST(RecordsTest, ReadASetOfOneAsTheAtom) {
                                      .version = {},
                                      .capacity = {}})};
   row.columns["vteps"] = "192.0.2.9";
+  row.columns.erase("relays");  // of a database of schema 1.0
   auto host = parse<Host>(row);
   ASSERT_TRUE(host) << host.error().message;
   EXPECT_THAT(host->vteps, testing::ElementsAre(ip("192.0.2.9")));
+  EXPECT_FALSE(host->relays);
 }
 
 TEST(RecordsTest, NameTableRowAndColumnOfABadCell) {

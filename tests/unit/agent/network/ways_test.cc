@@ -57,6 +57,14 @@ TEST_F(DesiredWays, AreThoseOfHostsThatAreThere) {
   EXPECT_THAT(desired_state(contents, view).state.paths, IsEmpty());
 }
 
+TEST_F(DesiredWays, OnlyBetweenHostsThatAreThereIsRelayed) {
+  const overlay::RelayEntry relayed{overlay::kFirstLabel, ip("192.0.2.2"), ip("192.0.2.3"), 100};
+  view.relays = {relayed,
+                 {overlay::kFirstLabel + 1, ip("192.0.2.2"), ip("192.0.2.9"), 100},
+                 {overlay::kFirstLabel + 2, ip("192.0.2.9"), ip("192.0.2.3"), 100}};
+  EXPECT_THAT(desired_state(contents, view).state.relays, ElementsAre(relayed));
+}
+
 TEST_F(DesiredWays, NobodyClaimsWhatIsAnothersOrThisHosts) {
   view.aliases[ip("192.0.2.2")] = {ip("198.51.100.2"), ip("192.0.2.1"), ip("192.0.2.2"),
                                    ip("192.0.2.3")};
@@ -154,6 +162,35 @@ TEST_F(NetworkWays, AnAgentThatStartsAgainHasThem) {
   EXPECT_FALSE(network->set_aliases(c, {ip("198.51.100.2")})) << "it is hostB's";
 }
 
+TEST_F(NetworkWays, WhatIsRelayedStaysLikewise) {
+  const Way relayed{ip("192.0.2.1"), c, true, {{100, overlay::kFirstLabel + 7}}};
+  network->use_way({b, TrafficClass::bulk}, relayed);
+  EXPECT_THAT(datapath.state.paths, ElementsAre(PathEntry{b, TrafficClass::bulk, relayed.local, c,
+                                                          true, relayed.labels}));
+  const std::vector<overlay::RelayEntry> relays = {{overlay::kFirstLabel, b, c, 100},
+                                                   {overlay::kFirstLabel + 1, c, b, 100}};
+  EXPECT_TRUE(network->set_relays({relays[1], relays[0]}));
+  EXPECT_FALSE(network->set_relays(relays));
+  network->reconcile();
+  EXPECT_EQ(datapath.state.relays, relays);
+  const overlay::DesiredState before = datapath.state;
+  start();
+  EXPECT_THAT(network->ways(), ElementsAre(std::pair(WayKey{b, TrafficClass::bulk}, relayed)));
+  EXPECT_EQ(network->relays(), relays);
+  EXPECT_EQ(datapath.state, before);
+  EXPECT_TRUE(network->set_relays({}));
+  network->reconcile();
+  EXPECT_THAT(datapath.state.relays, IsEmpty());
+}
+
+TEST_F(NetworkWays, WhoseAnAddressIs) {
+  network->set_aliases(b, {ip("198.51.100.2")});
+  EXPECT_TRUE(network->has_address(b, b));
+  EXPECT_TRUE(network->has_address(b, ip("198.51.100.2")));
+  EXPECT_FALSE(network->has_address(c, ip("198.51.100.2")));
+  EXPECT_FALSE(network->has_address(b, ip("198.51.100.3")));
+}
+
 TEST_F(NetworkWays, AnAddressIsOfTheHostThatHasSaidSoFirst) {
   EXPECT_TRUE(network->set_aliases(c, {ip("198.51.100.2"), ip("198.51.100.3")}));
   EXPECT_TRUE(network->set_aliases(b, {ip("198.51.100.2"), ip("198.51.100.4")}));
@@ -192,7 +229,8 @@ TEST_F(NetworkWays, AreForgottenWithTheHostsAddresses) {
 }
 
 TEST_F(NetworkWays, NeighborsAreTheHostsOfItsNetworks) {
-  EXPECT_THAT(network->neighbors(), ElementsAre(b));
+  EXPECT_THAT(network->neighbors(), ElementsAre(std::pair(b, std::set<policy::Vni>{100})));
+  EXPECT_THAT(network->open_networks(), IsEmpty());
   const std::uint64_t version = network->neighbors_version();
   transact(R"({"op":"insert","table":"Policy","row":{"name":"fast"}})",
            [&] { return database->policies().contains("fast"); });
@@ -203,7 +241,7 @@ TEST_F(NetworkWays, NeighborsAreTheHostsOfItsNetworks) {
   transact(R"({"op":"update","table":"Binding","where":[["name","==","app2"]],)"
            R"("row":{"location":"hostC","generation":2}})",
            [&] { return network->neighbors_version() != version; });
-  EXPECT_THAT(network->neighbors(), ElementsAre(c));
+  EXPECT_THAT(network->neighbors(), ElementsAre(testing::Key(c)));
   datapath.updates = false;
   const std::uint64_t later = network->neighbors_version();
   transact(R"({"op":"delete","table":"Network","where":[]})",

@@ -8,6 +8,7 @@
 #include "overlay/link/monitor.h"
 #include "overlay/link/route_monitor.h"
 #include "overlay/negotiation/negotiator.h"
+#include "overlay/negotiation/relay_talk.h"
 #include "tests/unit/agent/paths/fake_datapath.h"
 #include "tests/unit/overlay/channel/test_peers.h"
 #include "tests/unit/overlay/link/devices.h"
@@ -44,6 +45,7 @@ class ControlledAgent {
     std::vector<std::string> interfaces = {"eth1"};
     std::chrono::seconds linger{300};
     std::chrono::steady_clock::duration limits_interval{std::chrono::hours(1)};
+    bool relay = false;
   };
 
   ControlledAgent(asio::io_context& io, const std::string& remote, FakeDatapath& datapath,
@@ -55,7 +57,7 @@ class ControlledAgent {
                .database = database,
                .network = network,
                .datapath = datapath,
-               .underlay = {ip("192.0.2.1"), settings.interfaces},
+               .underlay = {ip("192.0.2.1"), settings.interfaces, settings.relay},
                .tls = std::move(tls),
                .peer_check = overlay::anyone(),
                .timeouts = {},
@@ -115,12 +117,21 @@ class Peer {
                   .peer_check = overlay::anyone(),
                   .timeouts = {},
                   .endpoints_of = [](const std::string&) { return std::vector<Endpoint>{}; },
-                  .connected = [this](const std::string&) { tell(overlay::Connected{}); },
+                  .connected =
+                      [this](const std::string&) {
+                        tell(overlay::Connected{});
+                        relaying.connected();
+                      },
                   .disconnected = [](const std::string&) {},
                   .heard =
                       [this](const std::string&, overlay::PathStatement said) {
                         if (said.ends) ends_heard = *said.ends;
+                        if (said.reports) reports_heard = *said.reports;
                         tell(overlay::PeerSays{std::move(said)});
+                      },
+                  .heard_of_relaying =
+                      [this](const std::string&, overlay::RelayStatement said) {
+                        relaying.heard(std::move(said), std::chrono::steady_clock::now());
                       }}),
         server(overlay::ChannelServer::listen(
                    io.get_executor(), authority.context(named),
@@ -140,13 +151,29 @@ class Peer {
   }
   /// To be called again and again.
   void look() {
-    if (std::chrono::steady_clock::now() >= look_again) tell(overlay::TimeHasCome{});
+    const auto now = std::chrono::steady_clock::now();
+    if (now >= look_again) tell(overlay::TimeHasCome{});
+    if (auto statement = relaying.speak(now)) channels.say("hostA", *statement);
+  }
+  /// What hostA has answered about relaying to another host; empty: nothing.
+  overlay::RelayAnswer answered_about(const std::string& host) const {
+    return relaying.told_of(host, std::chrono::steady_clock::now(), std::chrono::seconds(45))
+        .value_or(overlay::RelayAnswer());
+  }
+  /// As one that relays to another host: by that path, with those labels.
+  void relay_to(const std::string& host, const policy::PathId& path,
+                const policy::PathQuality& quality, std::map<policy::Vni, policy::Vni> labels) {
+    overlay::RelayAnswer answer{.host = host, .labels = std::move(labels)};
+    answer.way = policy::PathReport{.path = path, .quality = quality};
+    relaying.answer({std::move(answer)}, std::chrono::steady_clock::now());
   }
   bool connected() const { return channels.connected("hostA"); }
 
   std::string name;
   policy::IpAddress vtep;
-  std::vector<policy::PathEnd> ends_heard;  ///< what hostA offers
+  std::vector<policy::PathEnd> ends_heard;        ///< what hostA offers
+  std::vector<policy::PathReport> reports_heard;  ///< what it has measured
+  overlay::RelayTalk relaying{1};
   PathChannels channels;
   std::unique_ptr<overlay::ChannelServer> server;
 
@@ -202,12 +229,21 @@ class ControlledHostTest : public testing::Test {
 
   /// A host with an application in common with hostA, which offers nothing yet.
   Peer& add_peer(const std::string& name, int number) {
+    return add_host(name, number, "," + application("app-" + name, name, number));
+  }
+  /// One that has nothing to do with hostA's applications.
+  Peer& add_relay(const std::string& name, int number) {
+    return add_host(name, number,
+                    R"(,{"op":"update","table":"Host","where":[["name","==",")" + name +
+                        R"("]],"row":{"relays":true}})");
+  }
+  Peer& add_host(const std::string& name, int number, const std::string& operations) {
     Peer& peer = peers.emplace_back(*io, authority, name, fmt::format("192.0.2.{}", number));
     server->transact(
         fmt::format(R"({{"op":"insert","table":"Host","row":{{"name":"{}","vteps":"{}",)"
-                    R"("control_endpoints":"127.0.0.1:{}"}}}},)",
+                    R"("control_endpoints":"127.0.0.1:{}"}}}})",
                     name, peer.vtep.to_string(), peer.server->port()) +
-        application("app-" + name, name, number));
+        operations);
     return peer;
   }
   /// It offers two interfaces, and what comes by 198.51.100.0/24 is faster.

@@ -59,7 +59,11 @@ class PathChannelsTest : public testing::Test {
           .connected = [this](const std::string& peer) { ++connected[peer]; },
           .disconnected = [this](const std::string& peer) { ++disconnected[peer]; },
           .heard = [this](const std::string& peer,
-                          PathStatement said) { heard.emplace_back(peer, said.id.revision); }});
+                          PathStatement said) { heard.emplace_back(peer, said.id.revision); },
+          .heard_of_relaying =
+              [this](const std::string& peer, overlay::RelayStatement said) {
+                heard_of_relaying.emplace_back(peer, said.id.revision);
+              }});
     }
     /// Without an agent that understands it.
     asio::awaitable<void> close(Channel channel) {
@@ -76,7 +80,7 @@ class PathChannelsTest : public testing::Test {
     int served = 0;
     std::string session;
     std::map<std::string, int> connected, disconnected;
-    std::vector<std::pair<std::string, std::uint64_t>> heard;
+    std::vector<std::pair<std::string, std::uint64_t>> heard, heard_of_relaying;
     std::vector<steady_clock::time_point> closed;
   };
 
@@ -187,6 +191,23 @@ TEST_F(PathChannelsTest, OfWhatWaitsTheLastIsSaidOnEachChannel) {
   wait([&] { return b.heard.size() >= 2 && a.heard.size() >= 2; });
   EXPECT_THAT(b.heard, ElementsAre(std::pair("hostA", 3u), std::pair("hostA", 3u)));
   EXPECT_THAT(a.heard, ElementsAre(std::pair("hostB", 7u), std::pair("hostB", 7u)));
+}
+
+TEST_F(PathChannelsTest, WhatIsSaidOfRelayingGoesBesideWhatIsSaidOfPaths) {
+  Node a(*this, "hostA"), b(*this, "hostB");
+  connect(a, b);
+  a.channels->say("hostB", statement(1));
+  for (std::uint64_t revision : {1u, 2u}) {
+    a.channels->say("hostB", overlay::RelayStatement{.id = {1, revision}});
+  }
+  wait([&] { return b.heard.size() >= 2 && b.heard_of_relaying.size() >= 2; });
+  EXPECT_THAT(b.heard, ElementsAre(std::pair("hostA", 1u), std::pair("hostA", 1u)));
+  EXPECT_THAT(b.heard_of_relaying, ElementsAre(std::pair("hostA", 2u), std::pair("hostA", 2u)));
+  a.channels->say("hostB", overlay::RelayStatement{.id = {1, 3}});  // alone
+  wait([&] { return b.heard_of_relaying.size() == 4; });
+  EXPECT_THAT(b.heard, SizeIs(2));
+  a.channels->say("hostB", overlay::RelayStatement{});  // of no epoch
+  wait([&] { return b.disconnected["hostA"] > 0; });
 }
 
 TEST_F(PathChannelsTest, WhatCannotBeUnderstoodClosesTheChannel) {

@@ -49,6 +49,7 @@ TEST_F(PathRequests, AllPeersAreASummary) {
   EXPECT_EQ(wanted_.part, StatusPart::paths);
   EXPECT_EQ(wanted_.peer, "");
   EXPECT_EQ(paths.at("host"), "hostA");
+  EXPECT_EQ(paths.at("relaying"), (json::object{{"hosts", 2}, {"labels", 12}}));
   EXPECT_TRUE(paths.at("next").is_null());
   EXPECT_EQ(paths.at_pointer("/ends/0/interface"), "eth0");
   EXPECT_EQ(paths.at_pointer("/ends/0/bits_per_second"), 10'000'000'000);
@@ -117,7 +118,8 @@ TEST_F(PathRequests, ThePeersComeInPages) {
 TEST(PathMetrics, CarryTheValues) {
   const std::string text = "\n" + to_metrics(test::fixed_model());
   for (const char* line :
-       {"homeport_path_peers 2", "homeport_path_peer_connected{peer=\"hostB\"} 1",
+       {"homeport_path_peers 2", "homeport_path_relaying_hosts 2",
+        "homeport_path_relaying_labels 12", "homeport_path_peer_connected{peer=\"hostB\"} 1",
         "homeport_path_peer_connected{peer=\"hostC\"} 0",
         "homeport_path_probes_sent_total{peer=\"hostB\"} 1000",
         "homeport_path_probes_answered_total{peer=\"hostB\"} 990",

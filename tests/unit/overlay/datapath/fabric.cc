@@ -291,6 +291,18 @@ void Fabric::plug_in(int host_number) {
   switch_.shell("ip link set host" + std::to_string(host_number) + " master br0");
 }
 
+void Fabric::cut(int one, int other) {
+  for (int number : {one, other}) {
+    switch_.shell("ip link set host" + std::to_string(number) + " type bridge_slave isolated on");
+  }
+}
+
+void Fabric::mend(int one, int other) {
+  for (int number : {one, other}) {
+    switch_.shell("ip link set host" + std::to_string(number) + " type bridge_slave isolated off");
+  }
+}
+
 Sniffer Fabric::sniffer(int host_number) const {
   return Sniffer(switch_, "host" + std::to_string(host_number));
 }

@@ -188,6 +188,9 @@ class Fabric {
   /// own device.
   void unplug(int host_number);
   void plug_in(int host_number);
+  /// The two do not reach each other any more, and everybody else as before; and back.
+  void cut(int one, int other);
+  void mend(int one, int other);
   /// Of all that comes out of a host.
   Sniffer sniffer(int host_number) const;
   /// Frames that host has put into the tunnel since it was made.

@@ -1,6 +1,7 @@
 // The flows that a desired state compiles to, without a switch.
 #include "overlay/datapath/ovs/flow_image.h"
 #include "overlay/datapath/ovs/differences.h"
+#include "overlay/datapath/ovs/paths.h"
 #include "overlay/datapath/ovs/pipeline.h"
 #include "overlay/datapath/ovs/records.h"
 
@@ -31,7 +32,21 @@ DesiredState small_state() {
   state.vteps = {make_address("192.0.2.2"), make_address("2001:db8::3")};
   state.aliases = {{make_address("198.51.100.2"), make_address("192.0.2.2")}};
   state.paths = {{make_address("192.0.2.2"), policy::TrafficClass::bulk,
-                  make_address("198.51.100.1"), make_address("198.51.100.2")}};
+                  make_address("198.51.100.1"), make_address("198.51.100.2")},
+                 {make_address("192.0.2.3"),
+                  policy::TrafficClass::best_effort,
+                  make_address("198.51.100.1"),
+                  make_address("198.51.100.2"),
+                  true,
+                  {{42, kFirstLabel}, {43, kLastLabel}}},
+                 {make_address("192.0.2.3"),
+                  policy::TrafficClass::bulk,
+                  make_address("198.51.100.1"),
+                  make_address("198.51.100.2"),
+                  true,
+                  {}}};
+  state.relays = {{kFirstLabel, make_address("192.0.2.2"), make_address("192.0.2.3"), 42},
+                  {kLastLabel, make_address("2001:db8::3"), make_address("192.0.2.3"), 44}};
   normalize(state);
   return state;
 }
@@ -124,7 +139,7 @@ TEST(FlowImage, AllThatGoesIntoTheTunnelHasTheSourceThatTheSwitchIsToldOf) {
     ++ways;
     EXPECT_LT(flow.body.actions.find("set_field:192.0.2.1->tun_src,"), way) << key.match;
   }
-  EXPECT_EQ(ways, 4);
+  EXPECT_EQ(ways, 6);
   EXPECT_EQ(flow_of(compiled.flows, kTunnel, "").body.actions, "output:9");
   EXPECT_EQ(decompile(as_dump(compiled.flows)), state);
 }
@@ -247,6 +262,32 @@ TEST(FlowImage, WhatCannotBeIsLeftOutAndNamed) {
   EXPECT_EQ(compiled.problems.size(), 7u);
   EXPECT_EQ(compiled.carried, DesiredState{});
   EXPECT_EQ(compiled.flows, compile({}, bridge()).flows);
+}
+
+TEST(FlowImage, LabelsThatCannotBeAreLeftOutAndNamed) {
+  const auto one = make_address("192.0.2.2"), other = make_address("192.0.2.3");
+  const auto best_effort = policy::TrafficClass::best_effort;
+  DesiredState state;
+  state.paths = {{one, best_effort, other, other, true, {{42, 42}}}};
+  state.relays = {{kFirstLabel - 1, one, other, 42}, {kFirstLabel, one, other, 0}};
+  CompiledFlows compiled = compile(state, bridge());
+  EXPECT_THAT(compiled.problems, ElementsAre(HasSubstr("cannot have the label 42"),
+                                             HasSubstr("under the label 7340031"),
+                                             HasSubstr("The network 0 cannot be relayed")));
+  EXPECT_EQ(compiled.flows, compile({}, bridge()).flows);
+  state.paths[0].labels.clear();
+  state.relays.clear();
+  for (policy::Vni i = 0; i <= kMostLabels; ++i) {
+    state.paths[0].labels.push_back({1 + i, kFirstLabel + i});
+    state.relays.push_back({kFirstLabel + i, one, other, 42});
+  }
+  state.relays.push_back({kFirstLabel, other, one, 42});
+  compiled = compile(state, bridge());
+  EXPECT_THAT(compiled.problems,
+              ElementsAre(HasSubstr("limit of 65536 labels"),
+                          HasSubstr("limit of 65536 that it relays"), HasSubstr("listed twice")));
+  EXPECT_EQ(compiled.carried.paths[0].labels.size(), kMostLabels);
+  EXPECT_EQ(compiled.carried.relays.size(), kMostLabels);
 }
 
 TEST(FlowImage, MostHostsOfANetworkFitOneMessage) {

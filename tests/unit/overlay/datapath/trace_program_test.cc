@@ -145,6 +145,15 @@ class TraceOfPrograms : public testing::TestWithParam<Underlay> {
                         std::to_string(90 + number));
   }
 
+  /// Host 3 relays what host 1 sends to host 2, and host 1 what those two send each other.
+  void relay() {
+    const auto &two = fabric_.host(2).vtep, &three = fabric_.host(3).vtep;
+    host_.desired.paths = {
+        {two, policy::TrafficClass::best_effort, host_.vtep, three, true, {{kVni, kFirstLabel}}},
+        {three, policy::TrafficClass::best_effort, host_.vtep, two, true, {}}};
+    host_.desired.relays = {{kFirstLabel, two, three, kVni}, {kLastLabel, three, two, kVni}};
+  }
+
   template <class List>
   const auto& any(const List& list) {
     return list[std::uniform_int_distribution<std::size_t>(0, list.size() - 1)(random_)];
@@ -288,6 +297,7 @@ class TraceOfPrograms : public testing::TestWithParam<Underlay> {
 
 TEST_P(TraceOfPrograms, OfAPort) {
   silence();
+  relay();
   for (const auto& [mtu, normal, access] : {std::tuple(1430u, false, false),
                                             {1430u, false, true},
                                             {1200u, true, false},
@@ -350,6 +360,7 @@ void send_through_tunnel(const Host& from, const policy::IpAddress& source,
 
 TEST_P(TraceOfPrograms, OfTheTunnel) {
   silence();
+  relay();
   for (const bool access : {false, true}) {
     set_network(1430, false, access);
     for (int i = 0; i < 300 && !HasFailure(); ++i) {
@@ -358,7 +369,8 @@ TEST_P(TraceOfPrograms, OfTheTunnel) {
       const int number = any(std::vector<int>{2, 3});
       FromTunnel origin;
       origin.vtep = any(std::vector<int>{1, 1, 1, 1, 0}) ? fabric_.host(number).vtep : stranger(2);
-      origin.vni = any(std::vector<policy::Vni>{kVni, kVni, kVni, kVni + 1});
+      origin.vni =
+          any(std::vector<policy::Vni>{kVni, kVni, kVni, kVni + 1, kFirstLabel, kLastLabel});
       origin.marked = any(std::vector<int>{0, 1}) == 1;
       const Host& sender = fabric_.host(origin.vtep == stranger(2) ? 2 : number);
       host_.inside.run([&] {
@@ -370,9 +382,10 @@ TEST_P(TraceOfPrograms, OfTheTunnel) {
       });
     }
   }
-  for (const char* reason : {"drop_forged_source", "drop_unknown_address", "drop_unknown_vtep",
-                             "drop_unknown_network", "drop_forwarded_twice", "drop_elsewhere",
-                             "delivered_held", "forwarded", "routed", "multicast"}) {
+  for (const char* reason :
+       {"drop_forged_source", "drop_unknown_address", "drop_unknown_vtep", "drop_unknown_network",
+        "drop_forwarded_twice", "drop_elsewhere", "delivered_held", "forwarded", "routed",
+        "multicast", "relayed", "drop_unknown_label"}) {
     EXPECT_GT(counted_[reason], 0) << reason;
   }
 }

@@ -105,6 +105,54 @@ TEST_F(TraceTest, ByTheWayOfItsClass) {
   EXPECT_THAT(trace.copies, ElementsAre(TraceCopy{{}, other, false}));
 }
 
+TEST_F(TraceTest, ByTheLabelOfAHostThatRelays) {
+  packet.source_mac = mac(1);
+  packet.source = make_address("10.0.0.1");
+  packet.destination = make_address("203.0.113.2");
+  const auto address = make_address("198.51.100.3");
+  state.aliases = {{address, third}};
+  state.paths = {{other,
+                  policy::TrafficClass::best_effort,
+                  make_address("198.51.100.1"),
+                  address,
+                  true,
+                  {{7, kFirstLabel}}}};
+  const Trace trace = told(FromPort{"tap1", packet.destination});
+  EXPECT_THAT(names(trace), ElementsAre("port", "neighbor", "source", "destination", "path",
+                                        "label", "delivery"));
+  EXPECT_EQ(trace.steps[4].found, "from 198.51.100.1 to 198.51.100.3, which relays it");
+  EXPECT_EQ(trace.steps[5].entry, "hp_labels 1 7");
+  EXPECT_EQ(trace.steps[5].found, "under the label 7340032");
+  EXPECT_THAT(trace.copies, ElementsAre(TraceCopy{{}, third, false, kFirstLabel}));
+  packet.destination_mac = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+  EXPECT_THAT(told(FromPort{"tap1", std::nullopt}).copies,
+              ElementsAre(TraceCopy{{}, third, true, kFirstLabel}));
+  // What has no label is not relayed.
+  state.paths[0].labels = {{8, kFirstLabel}};
+  packet.destination_mac = mac(2);
+  const Trace without = told(FromPort{"tap1", packet.destination});
+  EXPECT_THAT(names(without), testing::Not(testing::Contains("path")));
+  EXPECT_THAT(without.copies, ElementsAre(TraceCopy{{}, other, false}));
+}
+
+TEST_F(TraceTest, ForAThirdHost) {
+  state.paths = {{third, policy::TrafficClass::best_effort, own, other, true, {{9, kLastLabel}}}};
+  state.relays = {{kFirstLabel, other, third, 9}};
+  const Trace trace = told(FromTunnel{other, kFirstLabel, true});
+  EXPECT_THAT(names(trace), ElementsAre("vtep", "label", "delivery"));
+  EXPECT_EQ(trace.steps[1].entry, "hp_relays 7340032");
+  EXPECT_EQ(trace.steps[1].found,
+            "from " + other.to_string() + " to " + third.to_string() + ", in network 9");
+  EXPECT_EQ(trace.vni, 9u);
+  EXPECT_THAT(trace.counters, ElementsAre("relayed"));
+  EXPECT_THAT(trace.copies, ElementsAre(TraceCopy{{}, third, true}));
+  for (const auto& [from, label] : {std::pair(third, kFirstLabel), {other, kLastLabel}}) {
+    const Trace wrong = told(FromTunnel{from, label, false});
+    EXPECT_EQ(wrong.end, TraceEnd::dropped);
+    EXPECT_THAT(wrong.counters, ElementsAre("drop_unknown_label"));
+  }
+}
+
 TEST_F(TraceTest, WhatComesFromAnyAddressOfAHostIsFromThatHost) {
   state.aliases = {{make_address("198.51.100.2"), other}};
   packet.destination_mac = mac(3);

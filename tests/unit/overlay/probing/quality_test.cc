@@ -78,6 +78,29 @@ TEST_F(Quality, MoreDelayOfAnIdleWayIsFollowedOnceItIsSeen) {
   EXPECT_GE(*network.quality(kPeer, other).rtt, 20ms);
 }
 
+TEST_F(Quality, LessDelayOfAnIdleWayIsBelievedWithinSeconds) {
+  network.truth[other.pair].out += 40ms;
+  network.follow(kPeer, {way, other});
+  network.run(20s);
+  network.truth[other.pair].out -= 40ms;
+  const auto seen = network.until(
+      kPeer, [&] { return network.quality(kPeer, other).rtt < 11ms; }, 120s);
+  ASSERT_TRUE(seen);
+  EXPECT_LE(*seen, 15s);
+}
+
+TEST_F(Quality, LossOfAnIdleWayIsForgottenWithinAMinuteOnceItIsOver) {
+  network.follow(kPeer, {way, other});
+  network.truth[other.pair].out_loss = 0.1;
+  network.run(60s);
+  ASSERT_GE(network.quality(kPeer, other).out.loss(), 50'000u);
+  network.truth[other.pair].out_loss = 0;
+  const auto seen = network.until(
+      kPeer, [&] { return network.quality(kPeer, other).out.loss() < 10'000u; }, 600s);
+  ASSERT_TRUE(seen);
+  EXPECT_LE(*seen, 60s);
+}
+
 // Within a second traffic is to have moved, for which the chooser wants 300 ms of proof.
 TEST_F(Quality, LossIsSeenWithinTwoThirdsOfASecond) {
   int late = 0;
@@ -194,6 +217,21 @@ TEST_F(Quality, OfLargePacketsIsThePathMtu) {
   truth().out_loss = 0.15;
   const auto another = [&] { return quality().out.mtu != 1500u; };
   EXPECT_FALSE(network.until(kPeer, another, 600s)) << "and loss is no limit";
+}
+
+TEST_F(Quality, OfAWayThatHasComeBackHasNoLossForWhatWasLostMeanwhile) {
+  network.follow(kPeer, {way, other});
+  network.run(20s);
+  TrueWay& gone = network.truth[other.pair];
+  gone.out_carries = gone.in_carries = false;
+  network.run(20s);
+  ASSERT_TRUE(network.quality(kPeer, other).broken());
+  gone.out_carries = gone.in_carries = true;
+  const auto carries = [&] { return network.quality(kPeer, other).measured(); };
+  ASSERT_TRUE(network.until(kPeer, carries, 10s));
+  EXPECT_EQ(network.quality(kPeer, other).out.loss().value_or(0), 0u);
+  network.run(10s);
+  EXPECT_EQ(network.quality(kPeer, other).out.loss().value_or(0), 0u);
 }
 
 TEST_F(Quality, OfAWayThatHasComeBackIsMeasuredAnew) {

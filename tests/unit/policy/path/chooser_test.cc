@@ -118,6 +118,21 @@ TEST_F(ChooserTest, StaysWhereTheGainIsNoise) {
   EXPECT_EQ(chooser.current(), kTwo);
 }
 
+TEST_F(ChooserTest, ComesBackFromARelayedPathToADirectOneThatIsNoSlower) {
+  const PathId relayed = path_of("192.0.2.1", "198.51.100.1", "hostR");
+  const std::vector only_relayed = {of_standing(kOne, Standing::excluded), good(relayed, 300us)};
+  EXPECT_EQ(look(10s, only_relayed), ChoiceCause::lost);
+  EXPECT_EQ(look(20s, {good(kOne, 310us), good(relayed, 300us)}), ChoiceCause::unchanged);
+  const std::vector healed = {good(kOne, 290us), good(relayed, 300us)};
+  EXPECT_EQ(look(21s, healed), ChoiceCause::unchanged);
+  EXPECT_EQ(look(21s + 300ms, healed), ChoiceCause::better) << "though the gain is noise";
+  EXPECT_EQ(chooser.current(), kOne);
+  // And does not leave that one for noise.
+  const std::vector noise = {good(kOne, 310us), good(relayed, 300us)};
+  EXPECT_EQ(look(30s, noise), ChoiceCause::unchanged);
+  EXPECT_EQ(look(40s, noise), ChoiceCause::unchanged);
+}
+
 TEST_F(ChooserTest, TwoAlmostEqualPathsNeverFlap) {
   // Both vary by 3% around the same; who is better changes all the time.
   for (unsigned seed = 0; seed < 20; ++seed) {
