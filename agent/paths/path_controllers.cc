@@ -258,6 +258,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (probing) probing->forget(peer->first);
     relaying->forget(peer->first);
     if (context.network.forget_ways(peer->second->vtep)) program_soon();
+    context.changed();
     return peers.erase(peer);
   }
 
@@ -283,6 +284,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       peer.history.found(traffic, path);
     }
     tell(peer, peer.found);
+    context.changed();
     ask(peer);
     tell(peer, overlay::OffersEnds{ends.offer().ends});
   }
@@ -328,8 +330,10 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   void tell(Peer& peer, NegotiationEvent event) {
     const Time now = steady_now();
+    const std::vector<PathEvent> before = path_events(peer.negotiator, peer.history);
     NegotiationActions actions = peer.negotiator.on(std::move(event), now);
     for (const overlay::PathUse& use : actions.use) take(peer, use, now);
+    if (path_events(peer.negotiator, peer.history) != before) context.changed();
     if (actions.say) channels->say(peer.name, *actions.say);
     follow_ways(peer, now);
     lanes.offer(peer.name, peer.negotiator, policy::side_of(context.host, peer.name), now);
@@ -471,6 +475,15 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     look_at_interfaces();
   }
 
+  void on_routes_changed() {
+    if (!followed || !ends.has_choice()) return;
+    look_at_interfaces();
+    for (auto& [name, peer] : peers) {
+      follow_ways(*peer, steady_now());
+      if (probing) measured(name);  // what has no route any more
+    }
+  }
+
   void lost_carrier(const std::string& name) {
     if (!ends.lost_carrier(name)) return;
     tell_offer();
@@ -551,6 +564,14 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     return snapshot;
   }
 
+  std::vector<PathEvent> events() const {
+    std::vector<PathEvent> all;
+    for (const auto& [name, peer] : peers) {
+      std::ranges::move(path_events(peer->negotiator, peer->history), std::back_inserter(all));
+    }
+    return all;
+  }
+
   Context context;
   bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
@@ -585,6 +606,10 @@ void PathControllers::follow() {
   state_->follow();
 }
 
+void PathControllers::on_routes_changed() {
+  state_->on_routes_changed();
+}
+
 void PathControllers::on_link_event(const overlay::LinkEvent& event) {
   state_->on_link_event(event);
 }
@@ -599,6 +624,10 @@ migration::LanePaths& PathControllers::lane_paths() {
 
 PathsSnapshot PathControllers::snapshot(const std::string& peer) const {
   return state_->snapshot(peer);
+}
+
+std::vector<PathEvent> PathControllers::events() const {
+  return state_->events();
 }
 
 }  // namespace homeport::agent

@@ -152,6 +152,17 @@ json::object to_json(const PeerPathsSnapshot& peer) {
   return object;
 }
 
+json::object to_json(const PathEvent& event) {
+  return {{"peer", event.peer},
+          {"class", to_string(event.traffic)},
+          {"state", event.state},
+          {"time", time(event.time)},
+          {"from", path(event.from)},
+          {"to", path(event.to)},
+          {"cause", to_string(event.cause)},
+          {"text", text(event.text)}};
+}
+
 json::object peer_paths_json(std::string_view host, const PathsSnapshot& paths,
                              const PeerPathsSnapshot& peer) {
   json::object object = peer_object(peer);

@@ -72,6 +72,45 @@ TEST_F(PathControllersTest, AnInterfaceWithoutCarrierIsLeftAndTakenAgain) {
   });
 }
 
+TEST_F(PathControllersTest, AnInterfaceWhoseRouteGoesIsLeftAtOnce) {
+  in_namespace([&] {
+    Peer& peer = settle();
+    const auto gone = std::chrono::steady_clock::now();
+    ASSERT_EQ(std::system("ip route del 198.51.100.0/24 dev eth1"), 0);
+    wait_way(peer, "192.0.2.1", "192.0.2.9");
+    EXPECT_LT(std::chrono::steady_clock::now() - gone, 2s) << "without waiting for the next look";
+  });
+}
+
+TEST_F(PathControllersTest, ChangesOfPathsAreToldOf) {
+  in_namespace([&] {
+    Peer& peer = settle();
+    auto event = [&] {
+      for (PathEvent& each : agent->paths.events()) {
+        if (each.traffic == TrafficClass::interactive) return std::move(each);
+      }
+      return PathEvent();
+    };
+    wait([&] { return event().state == "agreed"; }, "the peer's agreement");
+    EXPECT_EQ(event().peer, "hostC");
+    EXPECT_EQ(event().to->local.interface, "eth1");
+    EXPECT_TRUE(event().time);
+    EXPECT_THAT(event().text, testing::StartsWith("interactive goes eth1 198.51.100.1 -> "));
+    EXPECT_THAT(agent->paths.events(), SizeIs(3));
+    const int told = std::exchange(agent->told, 0);
+    EXPECT_GE(told, 3);
+    overlay::set_link_up("peer1", false).value();
+    wait_way(peer, "192.0.2.1", "192.0.2.9");
+    EXPECT_GE(agent->told, 1);
+    EXPECT_EQ(event().from->local.address, ip("198.51.100.1"));
+    EXPECT_EQ(event().to->local.address, ip("192.0.2.1"));
+    EXPECT_EQ(event().cause, policy::ChoiceCause::lost);
+    agent->told = 0;
+    server->transact(R"({"op":"delete","table":"Host","where":[["name","==","hostC"]]})");
+    wait([&] { return agent->told > 0 && agent->paths.events().empty(); }, "the peer's end");
+  });
+}
+
 TEST_F(PathControllersTest, WhereNoPathIsUsableTrafficGoesToTheVtep) {
   in_namespace([&] {
     Peer& peer = settle();
