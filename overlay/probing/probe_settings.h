@@ -45,6 +45,9 @@ struct ProbeSettings {
   policy::Micros closely{1'000};
   /// Traffic was seen for the last time no longer ago than this: there is some.
   policy::Micros recent{1'000'000};
+  /// Frames flow when they have done so for this long: a host asks now and then who its neighbors
+  /// are, which nobody has to watch a way for.
+  policy::Micros conversation{100'000};
   /// Between two measurements of the path MTU of a settled way, which are stretched as well.
   policy::Micros mtu{60'000'000};
   policy::Micros mtu_slowest{1'800'000'000};

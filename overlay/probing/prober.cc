@@ -62,8 +62,9 @@ struct Prober::Followed : Way {
   const std::string peer;
   Time due = Time::max();
   bool touched = false;
-  bool was_dead = false, owed = false, flowed = false;  // at the last look at it
-  std::uint64_t told_of = 0;                            // the round of used() that did
+  bool was_dead = false, owed = false, had_frames = false,
+       flowed = false;        // at the last look at it
+  std::uint64_t told_of = 0;  // the round of used() that did
 };
 
 Prober::Prober(ProbeSettings settings, std::uint64_t seed)
@@ -153,7 +154,7 @@ void Prober::used(std::span<const WayUsed> used, Time now) {
       Followed& way = *entry->second;
       way.used(each, now);
       way.told_of = used_round_;
-      if (way.flowed || way.flows(now)) touch(way);
+      if (way.had_frames || way.has_frames(now)) touch(way);
     }
   }
   for (Followed* way : in_use_) {
@@ -227,9 +228,12 @@ void Prober::judge(Followed& way, Time now, Look& look) {
     heard_at_ = Time();
     if (way.what().in_use) hasten_others(way, now);
   }
-  recount_ |= dead != way.was_dead || owes != way.owed || flows != way.flowed;
+  const bool has_frames = way.has_frames(now);
+  recount_ |= dead != way.was_dead || owes != way.owed || has_frames != way.had_frames ||
+              flows != way.flowed;
   way.was_dead = dead;
   way.owed = owes;
+  way.had_frames = has_frames;
   way.flowed = flows;
   if (way.has_news(now)) look.news.push_back(way.peer);
 }
@@ -250,7 +254,7 @@ void Prober::hasten_others(const Followed& failing, Time now) {
 
 void Prober::recount(Time now) {
   ProbeLoad load;
-  any_flows_ = any_fast_ = any_owes_ = false;
+  any_frames_ = any_fast_ = any_owes_ = false;
   for (const auto& [name, peer] : peers_) {
     for (const auto& way : peer.ways) {
       const bool dead = way->dead(now), flows = way->flows(now);
@@ -259,7 +263,7 @@ void Prober::recount(Time now) {
         (way->what().watched ? load.watched : load.flowing) += 2 * ask_bytes(way->what().pair);
       }
       if (!dead) load.mtus += way->what().mtu;
-      any_flows_ |= flows;
+      any_frames_ |= way->has_frames(now);
       any_fast_ |= way->what().in_use && way->what().fast;
       any_owes_ |= !dead && way->owes(now);
     }
@@ -290,7 +294,7 @@ void Prober::plan(Time now, Look& look) {
   Time used_due = Time::max();
   if (!in_use_.empty()) {
     const Micros poll = (any_fast_ ? settings_.fast : settings_.ordinary).poll;
-    used_due = used_at_ + (any_flows_ ? poll : kIdlePolls * poll);
+    used_due = used_at_ + (any_frames_ ? poll : kIdlePolls * poll);
     look.again = std::min(look.again, std::max(used_due, soonest));
   }
   look.poll_heard = heard_due <= look.again;

@@ -140,7 +140,7 @@ class Prober {
   ProbePace pace_;
   double closely_left_;  // asks
   policy::Time closely_at_{};
-  bool any_flows_ = false, any_fast_ = false, any_owes_ = false;
+  bool any_frames_ = false, any_fast_ = false, any_owes_ = false;
 
   policy::Time promised_ = policy::Time::max();  // the next look
   policy::Time used_at_{}, heard_at_{};          // last told

@@ -202,6 +202,10 @@ void Way::used(const WayUsed& used, Time now) {
   // A clock that is ahead would be believed for as long as it is.
   if (frames_sent_) frames_sent_ = std::min(*frames_sent_, now);
   if (frames_heard_) frames_heard_ = std::min(*frames_heard_, now);
+  const auto last = std::max(frames_sent_, frames_heard_);
+  if (!last) return;
+  if (!frames_last_ || *last - *frames_last_ > settings_.recent) frames_since_ = *last;
+  frames_last_ = last;
 }
 
 void Way::refused(std::uint64_t token, bool too_big, bool lasting, Time now) {
@@ -231,10 +235,12 @@ void Way::hasten(Time now) {
   asked_at_ = std::min(asked_at_, now - times().quick);
 }
 
+bool Way::has_frames(Time now) const {
+  return what_.in_use && frames_last_ && now - *frames_last_ <= settings_.recent;
+}
+
 bool Way::flows(Time now) const {
-  const Time since = now - settings_.recent;
-  return what_.in_use &&
-         ((frames_sent_ && *frames_sent_ >= since) || (frames_heard_ && *frames_heard_ >= since));
+  return has_frames(now) && *frames_last_ - frames_since_ >= settings_.conversation;
 }
 
 Micros Way::jittered(Micros time) const {
@@ -269,7 +275,7 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
   const bool flowing = flows(now);
   Micros wait = jittered(pace.slow);
   // What is told late shows that frames flow, and not that they arrive.
-  const bool untold = !told_of_ || (!prompt_ && flowing);
+  const bool untold = !told_of_ || (!prompt_ && has_frames(now));
   if (deciding_ > 0 || what_.lane || (what_.in_use && untold)) wait = std::min(wait, times().quick);
   if (flowing) {
     wait = std::min(wait, what_.watched ? within_speed(pace.watched, 200) : jittered(pace.flowing));

@@ -64,6 +64,8 @@ class Way {
   bool dead(policy::Time now) const { return estimator_.dead(now); }
   /// An answer is overdue.
   bool owes(policy::Time now) const { return now >= overdue_at(); }
+  /// Frames were seen lately, and flow if they have been for a while.
+  bool has_frames(policy::Time now) const;
   bool flows(policy::Time now) const;
   /// Its getting worse is to be noticed soon.
   bool watched(policy::Time now) const;
@@ -129,8 +131,10 @@ class Way {
   bool prompt_ = true;  // WayUsed::prompt
   bool alone_at_remote_ = true;
   std::optional<policy::Time> frames_sent_, frames_heard_;
-  std::optional<policy::Time> life_;       // the last answer
-  std::optional<policy::Time> peers_ask_;  // the last that was heard
+  std::optional<policy::Time> frames_last_;  // the later of both
+  policy::Time frames_since_{};              // without ProbeSettings::recent between them
+  std::optional<policy::Time> life_;         // the last answer
+  std::optional<policy::Time> peers_ask_;    // the last that was heard
 
   MtuSearch mtu_;
   std::optional<policy::Time> mtu_begun_;

@@ -110,10 +110,11 @@ void ProbedNetwork::tell_used() {
       last = std::max(last, *way.frame_heard);
     }
   }
-  for (const auto& [pair, way] : truth) {
+  for (auto& [pair, way] : truth) {
     if (!tells_use) break;
     WayUsed each{.pair = pair, .prompt = tells_promptly};
-    if (way.sends) each.sent = now_;
+    if (way.sends) way.frame_sent = now_;
+    each.sent = way.frame_sent;
     if (heard.contains(pair.remote)) each.heard = heard[pair.remote];
     used.push_back(each);
   }

@@ -33,7 +33,7 @@ struct TrueWay {
   bool peer_asks = false;
 
   std::uint64_t heard = 0;  // by the peer
-  std::optional<Time> frame_heard = {};
+  std::optional<Time> frame_heard = {}, frame_sent = {};
 };
 
 class ProbedNetwork {

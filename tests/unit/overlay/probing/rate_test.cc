@@ -123,6 +123,22 @@ INSTANTIATE_TEST_SUITE_P(, RateOfUse,
                                          Use{"NotTold", true, true, false, false, false, 21, 23}),
                          [](const auto& info) { return info.param.what; });
 
+// A question and its answer now and then, such as for a neighbor's address.
+TEST(Rate, OfAWatchedWayIsThatOfASettledOneWhereNobodyConverses) {
+  ProbedNetwork network(1);
+  ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  way.watched = true;
+  TrueWay& truth = network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(10s);
+  network.forget_totals();
+  for (int i = 0; i < 10; ++i) {
+    truth.frame_sent = truth.frame_heard = network.now();
+    network.run(10s);
+  }
+  EXPECT_LE(network.asks(), 100u);
+}
+
 // It shows that frames flow, and not in time whether they arrive.
 TEST(Rate, OfAWayWhoseUseIsToldLateIsAsWhereItIsNotToldWhileFramesFlow) {
   ProbedNetwork network(1);
