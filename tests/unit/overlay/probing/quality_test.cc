@@ -102,8 +102,8 @@ TEST_F(Quality, LossOfAnIdleWayIsForgottenWithinAMinuteOnceItIsOver) {
   EXPECT_LE(*seen, 60s);
 }
 
-// Within a second traffic is to have moved, for which the chooser wants 300 ms of proof. Of 4,000
-// seeds 2.2% are late; `interfaces_simulated loss` says more.
+// Within a second traffic is to have moved, for which the chooser wants 300 ms of proof. Of 800
+// seeds 3.2% are late; `interfaces_simulated loss` says more.
 TEST_F(Quality, LossIsSeenWithinSevenTenthsOfASecond) {
   int late = 0;
   Micros sum{};
