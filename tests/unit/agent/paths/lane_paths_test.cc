@@ -63,6 +63,13 @@ TEST_F(LanePathsTest, BeginWithBulksOwn) {
                                                "192.0.2.9 eth0 - 192.0.2.1 eth0"));
 }
 
+TEST_F(LanePathsTest, TheOneInUseIsFirstAlsoWhereAnotherWouldBeBetter) {
+  hosts.truth[one] = policy::carrying(400ms, 20'000);
+  hosts.run(100ms);
+  ASSERT_EQ(hosts.negotiator(Side::first).ranked(policy::TrafficClass::bulk).front().path, zero);
+  EXPECT_THAT(names(Side::first), ElementsAre(one_name, zero_name));
+}
+
 TEST_F(LanePathsTest, WhatCarriesNothingIsNone) {
   hosts.truth[one] = policy::not_carrying();
   hosts.run(1s);

@@ -137,6 +137,7 @@ TEST_F(PathControllersTest, LanesTakeThePathsThereAreAndMeasureThem) {
     wait([&] { return paths.size() == 2; }, "both paths");
     carry_no_more(peer, "192.0.2.1", "192.0.2.9");
     wait([&] { return paths.size() == 1; }, "one of them");
+    ASSERT_EQ(paths.size(), 1u);
     EXPECT_EQ(paths[0].local, ip("198.51.100.1"));
     EXPECT_EQ(paths[0].remote_interface, "eth1");
 
