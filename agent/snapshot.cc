@@ -59,6 +59,8 @@ DatapathSnapshot datapath(const SnapshotSources& sources) {
   DatapathSnapshot snapshot;
   snapshot.kind = sources.datapath_kind;
   snapshot.problems = sources.network.problems();
+  const std::vector<std::string>& limits = sources.bulk_limits.problems();
+  snapshot.problems.insert(snapshot.problems.end(), limits.begin(), limits.end());
   if (auto state = sources.datapath.read_back()) {
     snapshot.ports = state->ports.size();
     snapshot.addresses = state->addresses.size();
@@ -209,7 +211,7 @@ StatusModel snapshot(const SnapshotSources& sources, const StatusWanted& wanted)
   model.database.disconnections = sources.database.disconnections();
   model.not_ready = not_ready(sources);
   if (all || part == StatusPart::applications) model.applications = applications(sources);
-  if (all || part == StatusPart::tasks) {
+  if (all || part == StatusPart::tasks || part == StatusPart::events) {
     for (const auto& [uuid, status] : contents.task_status)
       model.tasks.push_back(to_snapshot(status));
   }
@@ -222,6 +224,7 @@ StatusModel snapshot(const SnapshotSources& sources, const StatusWanted& wanted)
           differences ? std::move(*differences) : std::vector{differences.error().message};
     }
   }
+  if (part == StatusPart::events) model.path_events = sources.paths.events();
   if (all || part == StatusPart::paths) model.paths = sources.paths.snapshot(wanted.peer);
   if (!all) return model;
   model.process = process_figures();

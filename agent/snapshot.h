@@ -3,6 +3,7 @@
 
 #include "agent/control/database.h"
 #include "agent/network/virtual_network.h"
+#include "agent/paths/bulk_limits.h"
 #include "agent/paths/path_controllers.h"
 #include "agent/peers.h"
 #include "agent/status/model.h"
@@ -27,6 +28,7 @@ struct SnapshotSources {
   const TaskRunner& tasks;
   const Peers& peers;
   const PathControllers& paths;
+  const BulkLimits& bulk_limits;
 };
 
 /// With only what is wanted filled in, beside what is always there.

@@ -6,8 +6,11 @@
 //                                           |      +-- hear_of_moves() <------- other agents
 //                                           +--> Peers --> who may connect
 //                                           +--> PathControllers <------------> other agents
-//                                           |      |  '--> VirtualNetwork: ways to other hosts
+//                                           |      |  |--> VirtualNetwork: ways to other hosts
+//                                           |      |  '--> SourceMove: paths for lanes, and back
+//                                           |      |       what these measure
 //                                           |      '<-- probes of Datapath
+//                                           +--> BulkLimits --> queues of the interfaces
 //                                           +--> HostRows (this host's own, and back)
 //                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
 //                                           |        |              |
@@ -16,7 +19,8 @@
 //                                           +--> Destination+ <== LaneReceiver <==lanes== others
 //                                           |        +--> MobilityTeller (what others signed)
 //                                           +--> Tracer <--> those of other agents; Datapath
-//   status (REST) <-- snapshot of all of these; events of tasks as ControlDatabase changes; Tracer
+//   status (REST) <-- snapshot of all of these; Tracer
+//        events   <-- ControlDatabase: tasks; PathControllers: paths
 //
 // Threads: control (this one: all decisions), lanes (guest memory coming in), one for each move
 // from here (guest memory going out), that of the OVSDB session inside ControlDatabase, and the one
@@ -28,6 +32,7 @@
 #include "agent/network/underlay.h"
 #include "agent/network/virtual_network.h"
 #include "agent/options.h"
+#include "agent/paths/bulk_limits.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_controllers.h"
 #include "agent/peers.h"
@@ -41,6 +46,7 @@
 #include "agent/worker.h"
 #include "migration/memory/dirty_tracker.h"
 #include "migration/move/destination.h"
+#include "overlay/link/route_monitor.h"
 
 namespace homeport::agent {
 
@@ -74,7 +80,9 @@ struct Agent::Parts {
              .underlay = {config.underlay.vtep, config.underlay.interfaces, config.underlay.relay},
              .tls = tls,
              .peer_check = peers.check(),
-             .timeouts = {.dead_peer = config.limits.dead_peer}}),
+             .timeouts = {.dead_peer = config.limits.dead_peer},
+             .changed = [this] { status_server->things_changed(); }}),
+        bulk_limits(executor, config.host, database),
         guests(executor, database, network, driver, config.host, mtu_limit),
         ownership(database, [this] { return identity.status(); }),
         source(std::make_shared<migration::SourceContext>(migration::SourceContext{
@@ -88,6 +96,7 @@ struct Agent::Parts {
             .timeouts = {.dead_peer = config.limits.dead_peer},
             .endpoints_of =
                 [this](const auto& host) { return control_endpoints(database.contents(), host); },
+            .lane_paths = &paths.lane_paths(),
             .departed = [this](const auto& application) { guests.departed(application); },
             .reconnect = [this](auto application) { return guests.reconnect(application); },
             .vouch =
@@ -121,12 +130,16 @@ struct Agent::Parts {
                                  {told.handovers().begin(), told.handovers().end()});
                 }}),
         tracer({executor, config.host, database, *datapath, tls, peers.check()}) {
-    // kernel -> PathControllers, VirtualNetwork, HostRows
+    // kernel -> PathControllers, VirtualNetwork, HostRows, BulkLimits
     link_monitor.emplace(overlay::LinkMonitor::start(executor, [this](const auto& event) {
                            paths.on_link_event(event);
                            network.on_link_event(event);
                            host_rows.on_link_event(event);
+                           bulk_limits.on_link_event(event);
                          }).value());
+    // kernel -> PathControllers
+    route_monitor.emplace(
+        overlay::RouteMonitor::start(executor, [this] { paths.on_routes_changed(); }).value());
     // what is here whatever it says -> ControlDatabase
     database.follow_too(
         [this] { return applications_here(database, guests, network, destination); });
@@ -138,20 +151,21 @@ struct Agent::Parts {
       host_rows.follow();
       network.follow(database.changes());
       paths.follow();
+      bulk_limits.follow();
       teller.follow();
       report_owners(database.contents(), destination);
       guests.obey();
       tasks.on_database_change();
-      status_server->tasks_changed();
+      status_server->things_changed();
     });
-    // all of them -> status
+    // all of them -> status; PathControllers tells it of news
     status_server =
         StatusServer::start(
             executor, {.listen = config.listen.status},
             [this, remotes = config.database.remotes,
              kind = config.datapath.kind](const StatusWanted& wanted) {
               return snapshot({identity.host.name, remotes, kind, identity.started, database,
-                               network, *datapath, guests, tasks, peers, paths},
+                               network, *datapath, guests, tasks, peers, paths, bulk_limits},
                               wanted);
             },
             [this](auto query) { return tracer.answer_query(std::move(query)); })
@@ -201,6 +215,7 @@ struct Agent::Parts {
   VirtualNetwork network;
   MobilityTeller teller;
   PathControllers paths;
+  BulkLimits bulk_limits;
   Guests guests;
   DatabaseOwnership ownership;
   migration::LaneReceiver lanes;  // lives on lane_worker
@@ -212,6 +227,7 @@ struct Agent::Parts {
   std::unique_ptr<overlay::ChannelServer> control_server;
   std::unique_ptr<overlay::ChannelServer> lane_server;
   std::optional<overlay::LinkMonitor> link_monitor;
+  std::optional<overlay::RouteMonitor> route_monitor;
   std::unique_ptr<StatusServer> status_server;
 };
 

@@ -28,11 +28,11 @@ std::optional<IpAddress> parse_address(std::string_view text);
 /// everybody, nor of the link, the host itself or nobody (RFC 6890), nor IPv4 written as IPv6.
 bool is_unicast_beyond_link(const IpAddress& address);
 
-/// VXLAN network identifier (RFC 7348). Homeport uses 1 .. 2^23 - 1: bit 23 is the mark on
-/// forwarded frames.
+/// VXLAN network identifier (RFC 7348). Networks have those from 1 on; bit 23 is the mark on
+/// forwarded frames, and those between are the labels of relayed paths (overlay/datapath).
 using Vni = std::uint32_t;
 inline constexpr Vni kVniForwardedBit = 1u << 23;
-inline constexpr Vni kVniMax = kVniForwardedBit - 1;
+inline constexpr Vni kVniMax = 0x6fffff;
 
 /// How many times an application's bindings have been written by a move or a roll-back. The
 /// highest generation is the true one (compare RFC 7432, section 15: MAC mobility).

@@ -27,12 +27,15 @@ struct InterfaceArguments {
   std::optional<std::int64_t> cost;
   std::string label;
   bool no_label = false, allow = false, deny = false, as_configured = false;
+  std::optional<std::int64_t> bulk_limit;
+  bool no_bulk_limit = false;
 
   InterfaceSay say() const {
     InterfaceSay said{.cost = cost};
     if (no_label || !label.empty()) said.label = label;
     if (allow || deny) said.allowed = allow;
     if (as_configured) said.allowed = std::optional<bool>();
+    said.bulk_limit_mbps = no_bulk_limit ? 0 : bulk_limit;
     return said;
   }
 };
@@ -46,13 +49,20 @@ json::object interface_json(const Interface& row) {
           {"state", to_string(row.state)},
           {"label", row.label},
           {"cost", row.cost},
-          {"allowed", row.allowed ? json::value(*row.allowed) : json::value(nullptr)}};
+          {"allowed", row.allowed ? json::value(*row.allowed) : json::value(nullptr)},
+          {"bulk_limit_mbps",
+           row.bulk_limit_mbps ? json::value(row.bulk_limit_mbps) : json::value(nullptr)}};
 }
 
 /// Whether Homeport may use it.
 const char* use_of(const Interface& row) {
   if (!row.allowed) return "as configured";
   return *row.allowed ? "allowed" : "denied";
+}
+
+/// Nothing for 0.
+std::string mbps(std::int64_t rate) {
+  return rate == 0 ? "" : fmt::format("{} Mbit/s", rate);
 }
 
 /// `host` and `name`: of which; empty: of all.
@@ -74,14 +84,14 @@ std::string interfaces_text(const Contents& contents, bool as_json, const std::s
                {"STATE"},
                {"LABEL"},
                {"COST", true},
+               {"BULK LIMIT", true},
                {"USE"}});
   json::array interfaces;
   for (const Interface* row : rows) {
     interfaces.emplace_back(interface_json(*row));
-    table.add({row->host, row->name, row->address.to_string(),
-               row->speed_mbps == 0 ? "" : fmt::format("{} Mbit/s", row->speed_mbps),
+    table.add({row->host, row->name, row->address.to_string(), mbps(row->speed_mbps),
                std::to_string(row->mtu), to_string(row->state), row->label,
-               std::to_string(row->cost), use_of(*row)});
+               std::to_string(row->cost), mbps(row->bulk_limit_mbps), use_of(*row)});
   }
   return as_json ? json::serialize(interfaces) + "\n" : table.to_string();
 }
@@ -132,10 +142,19 @@ void add_set_options(CLI::App& command, InterfaceArguments& given) {
                 "Homeport may use it if its host's configuration says so")
       ->excludes(allow)
       ->excludes(deny);
+  CLI::Option* limit =
+      command
+          .add_option("--bulk-limit", given.bulk_limit,
+                      "The most of bulk traffic that leaves by it, transfers and applications' "
+                      "(Mbit/s)")
+          ->check(CLI::Range(std::int64_t{1}, kMostBulkLimit))
+          ->type_name("MBIT");
+  command.add_flag("--no-bulk-limit", given.no_bulk_limit, "None")->excludes(limit);
   command.parse_complete_callback([&given] {
     const InterfaceSay said = given.say();
-    if (!said.cost && !said.label && !said.allowed) {
-      throw CLI::ValidationError("Say what to set: a label, a cost, or whether it may be used.");
+    if (!said.cost && !said.label && !said.allowed && !said.bulk_limit_mbps) {
+      throw CLI::ValidationError(
+          "Say what to set: a label, a cost, a limit of bulk traffic, or whether it may be used.");
     }
   });
 }
@@ -143,8 +162,8 @@ void add_set_options(CLI::App& command, InterfaceArguments& given) {
 }  // namespace
 
 void add_interface_commands(CLI::App& app, Invocation& invocation) {
-  CLI::App* group =
-      app.add_subcommand("interface", "Label hosts' interfaces, price them, and show them");
+  CLI::App* group = app.add_subcommand(
+      "interface", "Label hosts' interfaces, price and limit them, and show them");
   group->require_subcommand(1);
   auto arguments = std::make_shared<InterfaceArguments>();
   auto add_command = [&](const char* name, const char* help, auto command) {

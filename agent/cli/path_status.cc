@@ -73,6 +73,36 @@ std::string target_of(const PathArguments& arguments) {
   return "/v1/paths/" + boost::urls::encode(arguments.peer, boost::urls::unreserved_chars);
 }
 
+/// Prints the events of paths that are asked for, as they come.
+Result<int> watch(const PathArguments& arguments, Invocation& invocation) {
+  auto& out = invocation.terminal.out;
+  auto take = [&](const ServerEvent& event) -> Result<void> {
+    if (event.name != "path" && event.name != "path-removed") return {};
+    boost::system::error_code ec;
+    json::value data = json::parse(event.data, ec);
+    auto is = [&](const char* member, const std::string& wanted) {
+      const json::object* object = data.if_object();
+      const json::value* value = object ? object->if_contains(member) : nullptr;
+      return wanted.empty() || (value && *value == json::value(wanted));
+    };
+    if (!is("peer", arguments.peer) || !is("class", arguments.traffic)) return {};
+    if (invocation.global.json) {
+      if (auto* object = data.if_object()) (*object)["event"] = event.name;
+      out << json::serialize(data) << std::endl;
+      return {};
+    }
+    Result<std::string> line = path_event(event.name, data);
+    if (!line) return line.error();
+    out << *line << std::flush;
+    return {};
+  };
+  auto watched =
+      follow_status(arguments.agent, "/v1/events",
+                    std::chrono::round<std::chrono::milliseconds>(invocation.global.timeout), take);
+  if (!watched) return watched.error();
+  return kExitInterrupted;
+}
+
 void add_agent(CLI::App& command, PathArguments& arguments) {
   command
       .add_option("--agent", arguments.agent,
@@ -83,8 +113,15 @@ void add_agent(CLI::App& command, PathArguments& arguments) {
       ->type_name("ADDRESS");
 }
 
-void add_peer(CLI::App& command, PathArguments& arguments) {
-  command.add_option("PEER", arguments.peer, "The other host")->required()->check(kIsGiven);
+CLI::Option* add_peer(CLI::App& command, PathArguments& arguments) {
+  return command.add_option("PEER", arguments.peer, "The other host")->check(kIsGiven);
+}
+
+void add_class(CLI::App& command, PathArguments& arguments) {
+  command
+      .add_option("--class", arguments.traffic, "Only of this class: interactive, default or bulk")
+      ->check(CLI::IsMember({"interactive", "default", "bulk"}))
+      ->type_name("CLASS");
 }
 
 }  // namespace
@@ -102,7 +139,7 @@ void add_path_views(CLI::App& path, Invocation& invocation) {
 
   CLI::App* one = path.add_subcommand(
       "show", "All paths from this machine to another host, best first, and how they are");
-  add_peer(*one, *arguments);
+  add_peer(*one, *arguments)->required();
   add_agent(*one, *arguments);
   one->callback([arguments, &invocation] {
     invocation.action = [arguments, &invocation] {
@@ -112,12 +149,8 @@ void add_path_views(CLI::App& path, Invocation& invocation) {
 
   CLI::App* explain = path.add_subcommand(
       "explain", "Why traffic to another host takes the path it takes, and what would change that");
-  add_peer(*explain, *arguments);
-  explain
-      ->add_option("--class", arguments->traffic,
-                   "Only of this class: interactive, default or bulk")
-      ->check(CLI::IsMember({"interactive", "default", "bulk"}))
-      ->type_name("CLASS");
+  add_peer(*explain, *arguments)->required();
+  add_class(*explain, *arguments);
   add_agent(*explain, *arguments);
   explain->callback([arguments, &invocation] {
     invocation.action = [arguments, &invocation] {
@@ -126,6 +159,17 @@ void add_path_views(CLI::App& path, Invocation& invocation) {
       };
       return show(get(*arguments, target_of(*arguments), invocation), page, invocation);
     };
+  });
+
+  CLI::App* follow = path.add_subcommand(
+      "watch",
+      "Which path traffic takes to each other host, and every change of that with its "
+      "cause, as it happens");
+  add_peer(*follow, *arguments);
+  add_class(*follow, *arguments);
+  add_agent(*follow, *arguments);
+  follow->callback([arguments, &invocation] {
+    invocation.action = [arguments, &invocation] { return watch(*arguments, invocation); };
   });
 }
 

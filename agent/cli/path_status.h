@@ -1,4 +1,5 @@
-// homeport path list, show and explain: what this machine's agent says of the paths to other hosts.
+// homeport path list, show, explain and watch: what this machine's agent says of the paths to other
+// hosts.
 #pragma once
 
 namespace CLI {
@@ -9,7 +10,7 @@ namespace homeport::agent {
 
 struct Invocation;
 
-/// Adds the three to `path`, the group of commands; `invocation` must outlive it.
+/// Adds the four to `path`, the group of commands; `invocation` must outlive it.
 void add_path_views(CLI::App& path, Invocation& invocation);
 
 }  // namespace homeport::agent

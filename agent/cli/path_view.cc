@@ -230,6 +230,22 @@ std::string explanation_of(const json::value& peer, const std::string& traffic) 
   return page;
 }
 
+/// "2026-01-31 23:59:58Z  hostB  agreed     bulk goes eth0 192.0.2.1 -> ...".
+std::string event_line(const std::string& name, const json::value& event) {
+  const std::string peer = text(event.at("peer"));
+  const std::string traffic = text(event.at("class"));
+  if (name == "path-removed") {
+    return fmt::format("{:20}  {}  {:9}  {} is no longer negotiated.\n", "", peer, "", traffic);
+  }
+  std::string what = text(event.at("text"));
+  if (what.empty()) {
+    what = fmt::format("{} goes {}: it did before the agent was started.", traffic,
+                       words(event.at("to")));
+  }
+  return fmt::format("{:20}  {}  {:9}  {}\n", moment(event.at("time")), peer,
+                     text(event.at("state")), what);
+}
+
 template <class Make>
 policy::Result<std::string> checked(Make make) {
   // Boost.JSON's checked accessors report a missing or different member by an exception.
@@ -256,6 +272,10 @@ policy::Result<std::string> path_page(const json::value& peer) {
 
 policy::Result<std::string> path_explanation(const json::value& peer, const std::string& traffic) {
   return checked([&] { return explanation_of(peer, traffic); });
+}
+
+policy::Result<std::string> path_event(const std::string& name, const json::value& event) {
+  return checked([&] { return event_line(name, event); });
 }
 
 }  // namespace homeport::agent

@@ -18,5 +18,7 @@ policy::Result<std::string> path_page(const boost::json::value& peer);
 /// Of /v1/paths/PEER: in words; of one class only unless `traffic` is empty.
 policy::Result<std::string> path_explanation(const boost::json::value& peer,
                                              const std::string& traffic);
+/// Of the data of an event `path` or `path-removed` (`name`) of /v1/events: a line.
+policy::Result<std::string> path_event(const std::string& name, const boost::json::value& event);
 
 }  // namespace homeport::agent

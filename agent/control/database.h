@@ -135,6 +135,7 @@ struct InterfaceSay {
   std::optional<std::string> label = {};  ///< empty: none
   /// None: whatever the configuration of the host says.
   std::optional<std::optional<bool>> allowed = {};
+  std::optional<std::int64_t> bulk_limit_mbps = {};  ///< 0: none
 };
 
 struct DatabaseOptions {

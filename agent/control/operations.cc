@@ -46,7 +46,7 @@ Planned plan_removal(const Rows& rows, const std::string& name, const char* what
 
 /// An address that comes back, as after its link was down, finds it again.
 bool has_controllers_say(const Interface& row) {
-  return row.cost != 0 || !row.label.empty() || row.allowed.has_value();
+  return row.cost != 0 || !row.label.empty() || row.allowed.has_value() || row.bulk_limit_mbps != 0;
 }
 
 /// Writes columns of a task.

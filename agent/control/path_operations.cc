@@ -97,6 +97,9 @@ asio::awaitable<policy::Result<void>> ControlDatabase::say_of_interface(std::str
         if (*say.allowed) atoms.emplace_back(**say.allowed);
         values["allowed"] = json::array{"set", std::move(atoms)};
       }
+      if (say.bulk_limit_mbps && *say.bulk_limit_mbps != row.bulk_limit_mbps) {
+        values["bulk_limit_mbps"] = unless<std::int64_t>(*say.bulk_limit_mbps, 0);
+      }
       if (!values.empty()) all.updates.push_back({Interface::kTable, uuid, std::move(values)});
     }
     if (!found) {

@@ -72,7 +72,8 @@ struct HostStatus {
   bool operator==(const HostStatus&) const = default;
 };
 
-inline constexpr std::int64_t kMostCost = 65535;  ///< of an interface
+inline constexpr std::int64_t kMostCost = 65535;           ///< of an interface
+inline constexpr std::int64_t kMostBulkLimit = 1'000'000;  ///< of an interface, Mbit/s
 
 /// absent: the address is not there (any more); the row stays for what the controller says of it.
 enum class LinkState { up, down, unknown, absent };
@@ -88,6 +89,7 @@ struct Interface {
   std::int64_t cost = 0;  ///< 0 to kMostCost
   std::string label;
   std::optional<bool> allowed = {};  ///< None: as the configuration of the host says.
+  std::int64_t bulk_limit_mbps = 0;  ///< Of bulk traffic that leaves by it; 0: none.
   std::string problem = {};
   bool operator==(const Interface&) const = default;
 };

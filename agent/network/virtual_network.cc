@@ -303,8 +303,6 @@ std::set<policy::Vni> VirtualNetwork::open_networks() const {
 }
 
 void VirtualNetwork::use_way(const WayKey& key, const Way& way) {
-  const bool is_usual = way == Way{view_.vtep, key.first};
-  if (is_usual && !view_.ways.contains(key)) return;
   view_.ways[key] = way;
   if (!programmed_) return;
   auto set =

@@ -76,7 +76,8 @@ class VirtualNetwork : public migration::Traffic {
   /// The ways in use, of an earlier agent of this host to begin with.
   const std::map<WayKey, Way>& ways() const { return view_.ways; }
   /// What is sent to the host with that VTEP in that class takes this way from now on. From VTEP to
-  /// VTEP is what it does anyway.
+  /// VTEP is what it does anyway; told of here, the datapath tells of its use, too
+  /// (overlay::ProbeWire::used()).
   void use_way(const WayKey& key, const Way& way);
   /// The host with that VTEP has these underlay addresses beside it, as far as no other host has
   /// said so before. True if that is news, which the next reconcile() makes known to the datapath.

@@ -1,6 +1,7 @@
 #include "agent/paths/path_controllers.h"
 
 #include "agent/control/path_policy.h"
+#include "agent/paths/lane_paths.h"
 #include "agent/paths/own_ends.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_history.h"
@@ -86,13 +87,16 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     std::optional<Time> unneeded;            ///< since when it is not needed; none: it is
     policy::PathPolicy policy;
     std::vector<overlay::ProbedWay> ways;
-    std::vector<policy::PathReport> unrouted;           ///< of those which nothing can be sent on
-    overlay::FoundInUse found;                          ///< of an earlier run of this agent
+    std::set<overlay::ProbePair> lanes;        ///< those of them that lanes of moves run on
+    std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
+    overlay::FoundInUse found;                 ///< of an earlier run of this agent
     std::map<TrafficClass, std::string> found_through;  ///< likewise: only the host that relays
   };
 
   explicit State(Context c)
       : context(std::move(c)),
+        lanes({[this](const std::string& host) { look_again(host); },
+               [this](const std::string& host, const auto& all) { lanes_are(host, all); }}),
         ends(context.host, context.underlay, context.database),
         aliases(context.executor) {}
 
@@ -161,7 +165,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       vteps.emplace(name, *vtep);
       auto neighbor = neighbors.find(*vtep);
       const bool is_neighbor = neighbor != neighbors.end();
-      if (!is_neighbor && !channels->called_by(name)) continue;
+      if (!is_neighbor && !channels->called_by(name) && !lanes.followed(name)) continue;
       std::set<policy::Vni>& networks = in_common[name] = open;
       if (is_neighbor) networks.insert(neighbor->second.begin(), neighbor->second.end());
     }
@@ -250,9 +254,11 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   using Peers = std::map<std::string, std::unique_ptr<Peer>>;
 
   Peers::iterator forget(Peers::iterator peer) {
+    lanes.offer(peer->first, {});
     if (probing) probing->forget(peer->first);
     relaying->forget(peer->first);
     if (context.network.forget_ways(peer->second->vtep)) program_soon();
+    context.changed();
     return peers.erase(peer);
   }
 
@@ -278,6 +284,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       peer.history.found(traffic, path);
     }
     tell(peer, peer.found);
+    context.changed();
     ask(peer);
     tell(peer, overlay::OffersEnds{ends.offer().ends});
   }
@@ -323,12 +330,33 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
 
   void tell(Peer& peer, NegotiationEvent event) {
     const Time now = steady_now();
+    const std::vector<PathEvent> before = path_events(peer.negotiator, peer.history);
     NegotiationActions actions = peer.negotiator.on(std::move(event), now);
     for (const overlay::PathUse& use : actions.use) take(peer, use, now);
+    if (path_events(peer.negotiator, peer.history) != before) context.changed();
     if (actions.say) channels->say(peer.name, *actions.say);
     follow_ways(peer, now);
+    lanes.offer(peer.name, peer.negotiator, policy::side_of(context.host, peer.name), now);
     await_look(peer, actions.look_again);
     relaying->followed(peer.name);
+  }
+
+  void look_again(const std::string& host) {
+    review_peers();
+    if (Peer* peer = find(host)) tell(*peer, overlay::TimeHasCome{});
+  }
+
+  void lanes_are(const std::string& host, const std::vector<migration::LaneReport>& all) {
+    Peer* peer = find(host);
+    if (ended || !peer || !probing) return;
+    for (const migration::LaneReport& lane : all) {
+      if (!lane.path) continue;
+      probing->transferred(host, {lane.path->local, lane.path->remote}, lane.acknowledged,
+                           lane.time, lane.backlogged);
+    }
+    if (std::exchange(peer->lanes, lanes.pairs(host)) != peer->lanes) {
+      follow_ways(*peer, steady_now());
+    }
   }
 
   void await_look(Peer& peer, Time at) {
@@ -354,7 +382,9 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     Way way{context.underlay.vtep, peer.vtep};
     if (path && path->relay.empty()) way = {path->at(side), path->at(policy::other(side))};
     if (path && !path->relay.empty()) way = relaying->way_of(peer.name, *path).value_or(way);
-    context.network.use_way({peer.vtep, traffic}, way);
+    // The datapath tells of the use of what it was told of: also where a path is the usual way.
+    const WayKey key{peer.vtep, traffic};
+    if (path || context.network.ways().contains(key)) context.network.use_way(key, way);
   }
 
   /// The path to the host that relays, or its labels, may be others now.
@@ -382,6 +412,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     if (!probing) return;
     std::vector<overlay::ProbedWay> ways =
         ways_of(known, side, ends.addresses(), peer.negotiator, fast());
+    for (overlay::ProbedWay& way : ways) way.lane = peer.lanes.contains(way.pair);
     peer.unrouted.clear();
     std::erase_if(ways, [&](const overlay::ProbedWay& way) {
       if (ends.leaves_by_its_interface(way.pair)) return false;
@@ -442,6 +473,15 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     const auto* changed = std::get_if<overlay::LinkChanged>(&event);
     if (changed && !changed->link.carrier) lost_carrier(changed->link.name);
     look_at_interfaces();
+  }
+
+  void on_routes_changed() {
+    if (!followed || !ends.has_choice()) return;
+    look_at_interfaces();
+    for (auto& [name, peer] : peers) {
+      follow_ways(*peer, steady_now());
+      if (probing) measured(name);  // what has no route any more
+    }
   }
 
   void lost_carrier(const std::string& name) {
@@ -524,10 +564,19 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     return snapshot;
   }
 
+  std::vector<PathEvent> events() const {
+    std::vector<PathEvent> all;
+    for (const auto& [name, peer] : peers) {
+      std::ranges::move(path_events(peer->negotiator, peer->history), std::back_inserter(all));
+    }
+    return all;
+  }
+
   Context context;
   bool ended = false;  ///< nothing of the context is to be used
   std::optional<PathChannels> channels;
   std::optional<Probing> probing;
+  LaneFollowers lanes;
   std::optional<Relaying> relaying;
   Peers peers;
   bool followed = false;             ///< the database, for the first time
@@ -557,6 +606,10 @@ void PathControllers::follow() {
   state_->follow();
 }
 
+void PathControllers::on_routes_changed() {
+  state_->on_routes_changed();
+}
+
 void PathControllers::on_link_event(const overlay::LinkEvent& event) {
   state_->on_link_event(event);
 }
@@ -565,8 +618,16 @@ asio::awaitable<void> PathControllers::serve(overlay::Channel channel) {
   return state_->channels->serve(std::move(channel));
 }
 
+migration::LanePaths& PathControllers::lane_paths() {
+  return state_->lanes;
+}
+
 PathsSnapshot PathControllers::snapshot(const std::string& peer) const {
   return state_->snapshot(peer);
+}
+
+std::vector<PathEvent> PathControllers::events() const {
+  return state_->events();
 }
 
 }  // namespace homeport::agent

@@ -27,8 +27,10 @@ void PathHistory::changed(PathsMoment now, const overlay::PathUse& use,
                              negotiator.ranked(use.traffic));
   ids_[use.traffic] = use.path;
   current.path = change.to;
+  current.before = change.from;
   current.since = now.system;
   current.cause = use.cause;
+  current.text = change.text;
   ++current.changes[use.cause];
   recent_.push_back(std::move(change));
   if (recent_.size() > kKept) recent_.pop_front();

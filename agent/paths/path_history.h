@@ -27,8 +27,10 @@ class PathHistory {
   /// Of one class.
   struct Current {
     std::optional<PathSnapshot> path = {};
-    std::optional<SystemTime> since = {};  ///< none: there has been no change yet
+    std::optional<PathSnapshot> before = {};  ///< what the last change has replaced
+    std::optional<SystemTime> since = {};     ///< none: there has been no change yet
     policy::ChoiceCause cause = policy::ChoiceCause::unchanged;
+    std::string text = {};  ///< of that change
     std::map<policy::ChoiceCause, std::uint64_t> changes = {};
   };
 

@@ -228,6 +228,24 @@ PeerPathsSnapshot path_snapshot(const PeerPathsSource& source, PathsMoment now,
   return snapshot;
 }
 
+std::vector<PathEvent> path_events(const overlay::PathNegotiator& negotiator,
+                                   const PathHistory& history) {
+  std::vector<PathEvent> events;
+  for (TrafficClass traffic : policy::kTrafficClasses) {
+    const PathHistory::Current& current = history.current(traffic);
+    if (!current.path && !current.since) continue;
+    events.push_back({.peer = history.peer_host(),
+                      .traffic = traffic,
+                      .state = std::string(to_string(negotiator.agreement(traffic).state())),
+                      .from = current.before,
+                      .to = current.path,
+                      .cause = current.cause,
+                      .text = current.text,
+                      .time = current.since});
+  }
+  return events;
+}
+
 PathsSnapshot paths_snapshot(std::vector<PathEndSnapshot> ends,
                              std::span<const PeerPathsSource> sources, PathsMoment now,
                              std::string_view peer) {

@@ -26,6 +26,10 @@ enum class PathsDetail : std::uint8_t { summary, everything };
 
 PeerPathsSnapshot path_snapshot(const PeerPathsSource& source, PathsMoment now, PathsDetail detail);
 
+/// For /v1/events: of each class that has a path, or has had one. Cheap.
+std::vector<PathEvent> path_events(const overlay::PathNegotiator& negotiator,
+                                   const PathHistory& history);
+
 /// Of all peers: everything of that one (StatusWanted::peer), of the others a summary. `ends`: this
 /// host's, those that it does not offer included.
 PathsSnapshot paths_snapshot(std::vector<PathEndSnapshot> ends,

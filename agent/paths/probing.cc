@@ -127,6 +127,12 @@ void Probing::forget(const std::string& peer) {
   state_->prober.forget(peer);
 }
 
+void Probing::transferred(const std::string& peer, const overlay::ProbePair& pair,
+                          std::uint64_t bytes, policy::Micros duration, bool backlogged) {
+  state_->prober.transferred(peer, pair, bytes, duration, backlogged, State::now());
+  state_->wake();
+}
+
 std::vector<policy::PathReport> Probing::reports(const std::string& peer) const {
   return state_->prober.reports(peer, State::now());
 }

@@ -26,6 +26,9 @@ class Probing {
   /// See Prober::follow().
   void follow(const std::string& peer, std::vector<overlay::ProbedWay> ways);
   void forget(const std::string& peer);
+  /// See Prober::transferred().
+  void transferred(const std::string& peer, const overlay::ProbePair& pair, std::uint64_t bytes,
+                   policy::Micros duration, bool backlogged);
   std::vector<policy::PathReport> reports(const std::string& peer) const;
   overlay::ProbeTotals totals(const std::string& peer) const;
 

@@ -51,7 +51,7 @@ EventStreams::EventStreams(asio::any_io_executor executor, const StatusServerOpt
                            StatusServer::Provider provider)
     : options_(options), provider_(std::move(provider)), timer_(std::move(executor)) {}
 
-void EventStreams::tasks_changed() {
+void EventStreams::things_changed() {
   if (stopped_ || refresh_pending_ || readers_.empty()) return;
   refresh_pending_ = true;
   timer_.async_wait([weak = weak_from_this()](error_code) {
@@ -70,7 +70,7 @@ void EventStreams::stop() {
 void EventStreams::refresh() {
   // The expiry of a timer is moved only while nobody waits for it.
   if (!refresh_pending_) timer_.expires_after(options_.event_interval);
-  if (!feed_.update(provider_({StatusPart::tasks}))) return;
+  if (!feed_.update(provider_({StatusPart::events}))) return;
   for (Reader* reader : readers_) reader->wake.cancel();
 }
 
@@ -80,7 +80,7 @@ asio::awaitable<void> EventStreams::serve(std::shared_ptr<EventStreams> self, St
   Registration registration(*self, *reader);
   // With other readers the feed is current, or about to be made so.
   if (self->readers_.size() == 1) self->refresh();
-  TaskFeed::Cursor cursor = self->feed_.resume(last_event_id);
+  EventFeed::Cursor cursor = self->feed_.resume(last_event_id);
 
   error_code ignored;
   stream.socket().set_option(asio::socket_base::send_buffer_size(kSendBuffer), ignored);

@@ -1,16 +1,16 @@
 // The readers of /v1/events: who they are, and when there is something for them.
 //
-//   ControlDatabase -> tasks_changed() -> [at most every event_interval] snapshot -> TaskFeed
-//                                                                        TaskFeed -> each reader
+//   ControlDatabase, PathControllers -> things_changed()
+//       -> [at most every event_interval] snapshot -> EventFeed -> each reader
 //
 // One snapshot serves all readers, and none is taken while there is no reader. A reader has no
 // queue of its own: it is a cursor into the feed and the piece of text that is being sent.
 #pragma once
 
+#include "agent/status/event_feed.h"
 #include "agent/status/reply.h"
 #include "agent/status/server.h"
 #include "agent/status/stream.h"
-#include "agent/status/task_feed.h"
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -30,7 +30,7 @@ class EventStreams : public std::enable_shared_from_this<EventStreams> {
   /// Whether there are as many readers as there may be.
   bool full() const { return readers_.size() >= options_.event_streams_max; }
 
-  void tasks_changed();
+  void things_changed();
 
   /// Takes no more snapshots. The streams end because their connections are closed.
   void stop();
@@ -49,7 +49,7 @@ class EventStreams : public std::enable_shared_from_this<EventStreams> {
 
   StatusServerOptions options_;
   StatusServer::Provider provider_;
-  TaskFeed feed_;
+  EventFeed feed_;
   std::set<Reader*> readers_;
   boost::asio::steady_timer timer_;  ///< Its expiry is when the next snapshot may be taken.
   bool refresh_pending_ = false;

@@ -155,8 +155,9 @@ struct MoveHistory {
 };
 
 /// What of it somebody asks for. Host, version, times and readiness are always there; of the lists,
-/// the datapath, the paths and the history those that are not asked for may be left empty.
-enum class StatusPart { all, readiness, applications, tasks, datapath, paths };
+/// the datapath, the paths and the history those that are not asked for may be left empty. Events
+/// are made of the tasks and `path_events`, which nothing else has.
+enum class StatusPart { all, readiness, applications, tasks, datapath, paths, events };
 
 struct StatusWanted {
   StatusPart part = StatusPart::all;
@@ -178,6 +179,7 @@ struct StatusModel {
   std::vector<TaskSnapshot> tasks;
   DatapathSnapshot datapath;
   PathsSnapshot paths;
+  std::vector<PathEvent> path_events;  ///< One of each class and peer at most.
   MoveHistory moves;
   ProcessSnapshot process;
   LogSnapshot log;

@@ -55,7 +55,7 @@ json::object direction(const DirectionQuality& quality) {
   const bool unknown = quality.reachable == Reachability::unknown;
   return {{"reachable",
            unknown ? json::value(nullptr) : json::value(quality.reachable == Reachability::yes)},
-          {"loss_ppm", number(quality.loss())},
+          {"loss_ppm", number(quality.loss)},
           {"bits_per_second", number(quality.bandwidth)},
           {"mtu", number(quality.mtu)}};
 }
@@ -150,6 +150,17 @@ json::object to_json(const PeerPathsSnapshot& peer) {
   for (const ClassPathSnapshot& each : peer.classes) classes.emplace_back(of_class(each));
   object["classes"] = std::move(classes);
   return object;
+}
+
+json::object to_json(const PathEvent& event) {
+  return {{"peer", event.peer},
+          {"class", to_string(event.traffic)},
+          {"state", event.state},
+          {"time", time(event.time)},
+          {"from", path(event.from)},
+          {"to", path(event.to)},
+          {"cause", to_string(event.cause)},
+          {"text", text(event.text)}};
 }
 
 json::object peer_paths_json(std::string_view host, const PathsSnapshot& paths,

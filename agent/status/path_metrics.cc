@@ -62,9 +62,9 @@ class PathMetrics {
                 "Part of the packets that is lost on that path, by direction.");
     each([&](std::string_view peer, std::string_view traffic, const ClassPathSnapshot& of) {
       const auto write = [&](std::string_view direction, const policy::DirectionQuality& quality) {
-        if (!quality.loss()) return;
+        if (!quality.loss) return;
         out_.sample({{"peer", peer}, {"class", traffic}, {"direction", direction}},
-                    ratio(*quality.loss()));
+                    ratio(*quality.loss));
       };
       write("out", of.quality.out);
       write("in", of.quality.in);

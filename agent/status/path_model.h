@@ -72,6 +72,19 @@ struct PathChange {
   std::string text;  ///< As a sentence.
 };
 
+/// What a class's path to a peer is, and the change that made it so: an event for whoever follows
+/// the paths.
+struct PathEvent {
+  std::string peer;
+  policy::TrafficClass traffic = policy::TrafficClass::best_effort;
+  std::string state;                     ///< A word of overlay::AgreementState.
+  std::optional<PathSnapshot> from, to;  ///< What was used before; what is. Without a change: `to`.
+  policy::ChoiceCause cause = policy::ChoiceCause::unchanged;
+  std::string text;                ///< The change as a sentence; empty: there was none.
+  std::optional<SystemTime> time;  ///< Of the change; none: it was in use when this began.
+  bool operator==(const PathEvent&) const = default;
+};
+
 struct ClassPathSnapshot {
   policy::TrafficClass traffic = policy::TrafficClass::best_effort;
   std::string state;                 ///< A word of overlay::AgreementState.

@@ -68,7 +68,7 @@ class StatusServer::Impl : public std::enable_shared_from_this<Impl> {
     }
   }
 
-  void tasks_changed() { service_->events->tasks_changed(); }
+  void things_changed() { service_->events->things_changed(); }
 
   void stop() {
     service_->stopped = true;
@@ -160,8 +160,8 @@ Result<std::unique_ptr<StatusServer>> StatusServer::start(asio::any_io_executor 
   return std::unique_ptr<StatusServer>(new StatusServer(std::move(impl)));
 }
 
-void StatusServer::tasks_changed() {
-  impl_->tasks_changed();
+void StatusServer::things_changed() {
+  impl_->things_changed();
 }
 
 void StatusServer::stop() {

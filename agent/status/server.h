@@ -4,7 +4,7 @@
 //   listener.h       where it listens
 //   connection.h     reads requests, sends answers: deadlines and limits
 //   reply.h          the answer to one request, by routes.h
-//   event_streams.h  /v1/events: task_feed.h, sent to each reader
+//   event_streams.h  /v1/events: event_feed.h, sent to each reader
 //   model.h          the snapshot that answers are made of: json.h, metrics.h, path_*.h
 //
 // There is no authentication because nothing can be changed and only this machine can ask; a Host
@@ -63,9 +63,10 @@ class StatusServer {
                                                              Provider provider, Tracing tracing);
   ~StatusServer();
 
-  /// Something about the tasks may be new. Cheap, may be called as often as one likes: what follows
-  /// is done once per event_interval, and only for a reader of events. On the executor's thread.
-  void tasks_changed();
+  /// Something that events tell of may be new: a task, a path. Cheap, may be called as often as one
+  /// likes: what follows is done once per event_interval, and only for a reader of events. On the
+  /// executor's thread.
+  void things_changed();
 
   /// Closes the listeners and every connection. May be called twice. On the executor's thread.
   void stop();

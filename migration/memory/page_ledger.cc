@@ -149,6 +149,15 @@ std::optional<OutgoingBatch> PageLedger::next_batch() {
   return batch;
 }
 
+void PageLedger::put_back(std::span<const PageRun> lost) {
+  if (lost.empty()) return;
+  ++epoch_;
+  PageSet again = empty_set();
+  for (const PageRun& run : lost) again.insert(run);
+  for (const PageSet& pages : round_) again -= pages;  // their turn is yet to come
+  next_ |= again;
+}
+
 bool PageLedger::zero_now(std::uint32_t block, std::uint64_t page) const {
   return holes_.contains(block, page) ||
          is_zero_page(blocks_[block].bytes.data() + page * kPageSize);
@@ -210,10 +219,14 @@ std::uint64_t PageLedger::live_hash(std::uint32_t block, std::uint64_t page) con
   return hash_page(blocks_[block].bytes.data() + page * kPageSize);
 }
 
-std::uint64_t PageLedger::pending_pages() const {
-  std::uint64_t pages = next_.count();
+std::uint64_t PageLedger::round_pages() const {
+  std::uint64_t pages = 0;
   for (const PageSet& of_class : round_) pages += of_class.count();
   return pages;
+}
+
+std::uint64_t PageLedger::pending_pages() const {
+  return next_.count() + round_pages();
 }
 
 }  // namespace homeport::migration

@@ -78,6 +78,12 @@ class PageLedger {
 
   /// The next pages of the round, coldest first; nullopt: none is left. Its pages count as sent.
   std::optional<OutgoingBatch> next_batch();
+  /// Of the round, pages that next_batch() has yet to come to.
+  std::uint64_t round_pages() const;
+
+  /// These were sent and may not have arrived: they wait for the next round, with a newer epoch, so
+  /// that what is still on its way can no more overwrite what is sent in its place.
+  void put_back(std::span<const PageRun> lost);
 
   /// With pinned I/O: an I/O barrier has passed. Pages reported since the one before and sent since
   /// then are to be compared.

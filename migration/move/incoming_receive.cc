@@ -149,7 +149,8 @@ asio::awaitable<Result<LaneTarget>> IncomingMove::map_memory(const Prepare& requ
                        executor = context_->executor](policy::Error error) {
     auto report = [self, error]() -> asio::awaitable<void> {
       if (auto move = self.lock()) {
-        move->fail(fmt::format("a lane of {} failed: {}", move->entry_.peer, error.message));
+        move->fail(fmt::format("a lane of {} carried what cannot be taken in: {}",
+                               move->entry_.peer, error.message));
         co_await move->on(DestinationEvent::failed);
       }
     };
@@ -165,10 +166,10 @@ asio::awaitable<Result<void>> IncomingMove::load(overlay::Channel& channel,
         errc::operation_not_permitted,
         fmt::format("{} is not receiving {}", context_->host, entry_.application));
   }
-  auto all_memory = [self = shared_from_this()]() -> asio::awaitable<Result<void>> {
-    co_return self->context_->lanes.check_complete(self->entry_.move_id);
+  auto seal = [self = shared_from_this()]() -> asio::awaitable<Result<void>> {
+    co_return self->context_->lanes.seal(self->entry_.move_id);
   };
-  auto complete = co_await asio::co_spawn(context_->lane_executor, all_memory, asio::use_awaitable);
+  auto complete = co_await asio::co_spawn(context_->lane_executor, seal, asio::use_awaitable);
   if (!complete) {
     co_await on(DestinationEvent::failed);
     co_return complete.error();

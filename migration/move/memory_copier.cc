@@ -1,11 +1,9 @@
 #include "migration/move/memory_copier.h"
 
-#include "migration/move/move.pb.h"
 #include "overlay/log/log.h"
 
 #include <fmt/format.h>
 #include <boost/asio/post.hpp>
-#include <boost/asio/steady_timer.hpp>
 
 namespace homeport::migration {
 
@@ -22,8 +20,6 @@ namespace {
 constexpr auto kScanInterval = 100ms;
 /// What the rate that is shown is measured over.
 constexpr auto kShortestRate = 200ms, kLongestRate = 1000ms;
-/// How long the destination may take to write what it has received into memory.
-constexpr auto kFlushPatience = 15s;
 /// Stop, device state, commit and resume, before this move has measured its own.
 constexpr auto kSwitchOverEstimate = 20ms;
 
@@ -32,12 +28,30 @@ constexpr auto kSwitchOverEstimate = 20ms;
 MemoryCopier::MemoryCopier(CopierSetup setup) : setup_(std::move(setup)) {
   for (const RamBlock& block : setup_.blocks) shared_.ram_bytes += block.size;
   shared_.bytes_left = shared_.ram_bytes.load();
+  LaneSetup lanes{.executor = setup_.executor,
+                  .about = setup_.about,
+                  .endpoints = setup_.lane_endpoints,
+                  .connect = setup_.lane,
+                  .tls = setup_.tls,
+                  .peer_check = setup_.peer_check,
+                  .report = setup_.report};
+  lanes_ = std::make_shared<LaneSet>(std::move(lanes));
+}
+
+MemoryCopier::~MemoryCopier() {
+  asio::post(setup_.executor, [lanes = lanes_] { lanes->close(); });
+}
+
+void MemoryCopier::use_paths(std::vector<LanePath> paths) {
+  asio::post(setup_.executor, [lanes = lanes_, paths = std::move(paths)]() mutable {
+    lanes->use_paths(std::move(paths));
+  });
 }
 
 void MemoryCopier::cancel() {
   shared_.cancelled = true;
   // A lane that is blocked would notice only when its peer moves.
-  asio::post(setup_.executor, [self = shared_from_this()] { self->lane_.close(); });
+  asio::post(setup_.executor, [lanes = lanes_] { lanes->close(); });
 }
 
 CopyProgress MemoryCopier::progress() const {
@@ -52,38 +66,21 @@ Result<void> MemoryCopier::check_cancelled() const {
 
 /// What the task's status shows.
 void MemoryCopier::publish() {
-  shared_.bytes_sent = lane_.bytes_sent();
+  shared_.bytes_sent = lanes_->bytes_sent();
   shared_.bytes_left = ledger_->pending_bytes();
   const auto now = steady_clock::now();
   const std::chrono::duration<double> elapsed = now - rate_since_;
   if (elapsed < kShortestRate) return;
   shared_.bytes_per_second = static_cast<std::uint64_t>(
-      static_cast<double>(lane_.bytes_sent() - rate_from_) / elapsed.count());
+      static_cast<double>(lanes_->bytes_sent() - rate_from_) / elapsed.count());
   if (elapsed < kLongestRate) return;
   rate_since_ = now;
-  rate_from_ = lane_.bytes_sent();
-}
-
-asio::awaitable<Result<void>> MemoryCopier::connect_lane() {
-  policy::Error last =
-      policy::make_error(errc::host_unreachable,
-                         fmt::format("{} named no endpoint for lanes", setup_.lane.expected_host));
-  for (const auto& endpoint : setup_.lane_endpoints) {
-    if (auto going_on = check_cancelled(); !going_on) co_return going_on;
-    overlay::ConnectOptions options = setup_.lane;
-    options.endpoint = endpoint;
-    auto lane = co_await overlay::connect(*setup_.tls, options, setup_.peer_check);
-    if (lane) {
-      lane_ = std::move(*lane);
-      co_return Result<void>{};
-    }
-    last = lane.error();
-  }
-  co_return last;
+  rate_from_ = lanes_->bytes_sent();
 }
 
 Result<void> MemoryCopier::attach() {
   std::vector<TrackedBlock> tracked;
+  std::vector<GuestMemory> mapped;
   std::vector<std::span<const std::byte>> spans;
   for (std::size_t i = 0; i < setup_.blocks.size(); ++i) {
     const RamBlock& block = setup_.blocks[i];
@@ -91,13 +88,14 @@ Result<void> MemoryCopier::attach() {
     if (!memory) return memory.error();
     tracked.push_back({block.host_address, block.size});
     spans.push_back(memory->bytes());
-    memory_.push_back(std::move(*memory));
+    mapped.push_back(std::move(*memory));
   }
   auto tracker = DirtyTracker::attach(setup_.pid, std::move(tracked));
   if (!tracker) return tracker.error();
   tracker_.emplace(std::move(*tracker));
-  ledger_ = std::make_unique<PageLedger>(std::move(spans),
-                                         PageLedger::Options{.pinned_io = setup_.pinned_io});
+  PageLedger ledger(std::move(spans), {.pinned_io = setup_.pinned_io});
+  captured_ = std::make_shared<Captured>(Captured{std::move(mapped), std::move(ledger)});
+  ledger_ = std::shared_ptr<PageLedger>(captured_, &captured_->ledger);
   return {};
 }
 
@@ -109,12 +107,12 @@ Result<void> MemoryCopier::scan() {
 }
 
 asio::awaitable<Result<void>> MemoryCopier::open() {
-  if (auto connected = co_await connect_lane(); !connected) co_return connected;
+  if (auto opened = co_await lanes_->open(); !opened) co_return opened;
   if (auto attached = attach(); !attached) co_return attached;
   if (auto scanned = scan(); !scanned) co_return scanned;
   PageSet holes = ledger_->empty_set();
-  for (std::uint32_t i = 0; i < memory_.size(); ++i) {
-    if (auto found = memory_[i].find_holes(i, holes); !found) co_return found;
+  for (std::uint32_t i = 0; i < captured_->memory.size(); ++i) {
+    if (auto found = captured_->memory[i].find_holes(i, holes); !found) co_return found;
   }
   ledger_->note_holes(holes);
   if (setup_.pinned_io) {
@@ -126,52 +124,18 @@ asio::awaitable<Result<void>> MemoryCopier::open() {
 }
 
 /// Sends what waits; done when the destination has it in its guest's memory.
-asio::awaitable<Result<void>> MemoryCopier::send_round(bool running) {
+asio::awaitable<Result<void>> MemoryCopier::send_round(LaneSet::Guest guest) {
   ledger_->begin_round();
-  LaneMessage message;
-  auto next_scan = steady_clock::now() + kScanInterval;
-  while (auto batch = ledger_->next_batch()) {
-    if (auto going_on = check_cancelled(); !going_on) co_return going_on;
-    *message.mutable_pages() = std::move(batch->header);
-    if (auto sent = co_await lane_.send(message, batch->payload); !sent) co_return sent;
-    if (!running || steady_clock::now() < next_scan) continue;
-    if (auto scanned = scan(); !scanned) co_return scanned;
+  LaneSet::Look look = [this, guest]() -> Result<void> {
+    if (auto going_on = check_cancelled(); !going_on) return going_on;
+    if (guest == LaneSet::Guest::is_stopped) return {};
+    if (auto scanned = scan(); !scanned) return scanned;
     publish();
-    next_scan = steady_clock::now() + kScanInterval;
-  }
-  auto flushed = co_await flush();
+    return {};
+  };
+  auto sent = co_await lanes_->send_round(ledger_, guest, std::move(look), kScanInterval);
   publish();
-  co_return flushed;
-}
-
-asio::awaitable<Result<void>> MemoryCopier::flush() {
-  LaneMessage message;
-  message.set_flush(++flushes_);
-  if (auto sent = co_await lane_.send(message); !sent) co_return sent;
-
-  // A destination that hangs keeps its connection alive, so time itself must end the wait.
-  auto late = std::make_shared<bool>(false);
-  asio::steady_timer timer(setup_.executor, kFlushPatience);
-  timer.async_wait([self = shared_from_this(), late](boost::system::error_code error) {
-    if (error) return;
-    *late = true;
-    self->lane_.close();
-  });
-  auto answer = co_await lane_.receive<LaneFlushed>();
-  timer.cancel();
-  if (*late) {
-    co_return policy::make_error(errc::timed_out,
-                                 fmt::format("{} did not take in the memory it was sent within "
-                                             "{} s",
-                                             lane_.peer(), kFlushPatience.count()));
-  }
-  if (!answer) co_return answer.error();
-  if (answer->flush() != flushes_) {
-    co_return policy::make_error(
-        errc::bad_message, fmt::format("{} answered flush {} where {} was asked", lane_.peer(),
-                                       answer->flush(), flushes_));
-  }
-  co_return Result<void>{};
+  co_return sent;
 }
 
 asio::awaitable<Result<void>> MemoryCopier::copy_until_converged() {
@@ -182,8 +146,8 @@ asio::awaitable<Result<void>> MemoryCopier::copy_until_converged() {
   }
   while (true) {
     const auto round_began = steady_clock::now();
-    const std::uint64_t sent_before = lane_.bytes_sent();
-    if (auto sent = co_await send_round(true); !sent) {
+    const std::uint64_t sent_before = lanes_->bytes_sent();
+    if (auto sent = co_await send_round(LaneSet::Guest::runs); !sent) {
       if (auto going_on = check_cancelled(); !going_on) co_return going_on;
       co_return sent;
     }
@@ -194,7 +158,7 @@ asio::awaitable<Result<void>> MemoryCopier::copy_until_converged() {
     }
     if (auto scanned = scan(); !scanned) co_return scanned;
     publish();
-    rounds_.push_back({lane_.bytes_sent() - sent_before, steady_clock::now() - round_began,
+    rounds_.push_back({lanes_->bytes_sent() - sent_before, steady_clock::now() - round_began,
                        ledger_->pending_bytes()});
     ++shared_.rounds;
 
@@ -225,7 +189,14 @@ asio::awaitable<Result<void>> MemoryCopier::copy_rest() {
     ledger_->note_barrier();
     ledger_->recheck();
   }
-  co_return co_await send_round(false);
+  // Once, unless a lane is lost meanwhile.
+  do {
+    auto sent = co_await send_round(LaneSet::Guest::is_stopped);
+    if (auto going_on = check_cancelled(); !going_on) co_return going_on;
+    if (!sent) co_return sent;
+  } while (ledger_->pending_pages() > 0);
+  lanes_->close();
+  co_return Result<void>{};
 }
 
 }  // namespace homeport::migration

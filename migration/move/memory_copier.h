@@ -2,12 +2,14 @@
 // since the last, until what is left fits the downtime that the move may cost.
 //
 // Lives on the bulk executor (a thread of its own), where it reads guest memory in place and sends
-// it on a lane; only progress() and cancel() may be called from other threads.
+// it on lanes (lane_set.h); only progress(), use_paths() and cancel() may be called from other
+// threads.
 #pragma once
 
 #include "migration/memory/dirty_tracker.h"
 #include "migration/memory/guest_memory.h"
 #include "migration/memory/page_ledger.h"
+#include "migration/move/lane_set.h"
 #include "migration/vm/ram_map.h"
 #include "overlay/channel/channel.h"
 #include "overlay/link/unique_fd.h"
@@ -41,16 +43,18 @@ struct CopierSetup {
   /// Brings the guest's I/O to rest for a moment and lets it go on.
   std::function<boost::asio::awaitable<policy::Result<void>>()> barrier;
 
-  std::vector<boost::asio::ip::tcp::endpoint> lane_endpoints;  ///< the first that answers is used
+  std::vector<boost::asio::ip::tcp::endpoint>
+      lane_endpoints;  ///< where the destination takes lanes
   overlay::ConnectOptions lane;
   std::optional<overlay::TlsContext> tls;
   overlay::PeerCheck peer_check;
+  std::function<void(std::vector<LaneReport>)> report;  ///< LaneSetup::report
   policy::ConvergenceLimits limits;
 };
 
 struct CopyProgress {
   std::uint64_t ram_bytes = 0;         ///< size of the guest's memory
-  std::uint64_t bytes_sent = 0;        ///< on the lane, before encryption
+  std::uint64_t bytes_sent = 0;        ///< on all lanes, before encryption
   std::uint64_t bytes_left = 0;        ///< known to be still to send
   std::uint64_t bytes_per_second = 0;  ///< lately
   std::uint32_t rounds = 0;
@@ -61,11 +65,16 @@ class MemoryCopier : public std::enable_shared_from_this<MemoryCopier> {
   explicit MemoryCopier(CopierSetup setup);
   MemoryCopier(const MemoryCopier&) = delete;
   MemoryCopier& operator=(const MemoryCopier&) = delete;
+  ~MemoryCopier();
 
-  /// Connects the lane and attaches to the guest at the first call. Ends when it is time to stop
+  /// What LanePaths::Changed says.
+  void use_paths(std::vector<LanePath> paths);
+
+  /// Opens the lanes and attaches to the guest at the first call. Ends when it is time to stop
   /// the guest; may be called again when the stop had to be put off.
   boost::asio::awaitable<policy::Result<void>> copy_until_converged();
-  /// With the guest stopped: everything that is left. Done when the destination has it in place.
+  /// With the guest stopped: everything that is left. Done when the destination has it in place;
+  /// the lanes are closed then.
   boost::asio::awaitable<policy::Result<void>> copy_rest();
 
   /// The copy under way, and any later one, ends with operation_canceled.
@@ -73,21 +82,24 @@ class MemoryCopier : public std::enable_shared_from_this<MemoryCopier> {
   CopyProgress progress() const;
 
  private:
+  /// The guest's memory here, and what of it is to be sent.
+  struct Captured {
+    std::vector<GuestMemory> memory;
+    PageLedger ledger;
+  };
+
   boost::asio::awaitable<policy::Result<void>> open();
-  boost::asio::awaitable<policy::Result<void>> connect_lane();
   policy::Result<void> attach();
-  boost::asio::awaitable<policy::Result<void>> send_round(bool running);
-  boost::asio::awaitable<policy::Result<void>> flush();
+  boost::asio::awaitable<policy::Result<void>> send_round(LaneSet::Guest guest);
   policy::Result<void> scan();
   policy::Result<void> check_cancelled() const;
   void publish();
 
   CopierSetup setup_;
-  std::vector<GuestMemory> memory_;
+  std::shared_ptr<LaneSet> lanes_;
   std::optional<DirtyTracker> tracker_;
-  std::unique_ptr<PageLedger> ledger_;
-  overlay::Channel lane_;
-  std::uint64_t flushes_ = 0;
+  std::shared_ptr<Captured> captured_;
+  std::shared_ptr<PageLedger> ledger_;  ///< of captured_, which it keeps
   std::chrono::steady_clock::time_point began_{}, rate_since_{};
   std::uint64_t rate_from_ = 0;  ///< bytes that were sent by then
   std::vector<policy::CopyRound> rounds_;

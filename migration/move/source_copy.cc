@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 namespace homeport::migration {
@@ -109,6 +110,11 @@ asio::awaitable<Result<void>> SourceMove::prepare_vm() {
   setup.lane.timeouts = context_->timeouts;
   setup.tls = context_->tls;
   setup.peer_check = context_->peer_check;
+  setup.report = [executor = context_->executor, weak = weak_from_this()](auto all) {
+    asio::post(executor, [weak, all = std::move(all)] {
+      if (auto self = weak.lock()) self->lanes_are(all);
+    });
+  };
   // Stop and go: no I/O that was under way before is still to land in guest memory.
   setup.barrier = [vm = vm_, context = context_]() -> asio::awaitable<Result<void>> {
     auto stop_and_go = [vm, context]() -> asio::awaitable<Result<void>> {
@@ -121,7 +127,21 @@ asio::awaitable<Result<void>> SourceMove::prepare_vm() {
     co_return co_await asio::co_spawn(context->executor, stop_and_go, asio::use_awaitable);
   };
   copier_ = std::make_shared<MemoryCopier>(std::move(setup));
+  follow_paths();
   co_return Result<void>{};
+}
+
+/// The paths to the destination -> the lanes, and back what these show of them.
+void SourceMove::follow_paths() {
+  if (context_->lane_paths == nullptr) return;
+  paths_ = context_->lane_paths->follow(
+      entry().peer, [weak = std::weak_ptr(copier_)](std::vector<LanePath> paths) {
+        if (auto copier = weak.lock()) copier->use_paths(std::move(paths));
+      });
+}
+
+void SourceMove::lanes_are(const std::vector<LaneReport>& all) {
+  if (paths_) paths_->lanes(all);
 }
 
 asio::awaitable<Result<Prepared>> SourceMove::ask_for_room(ToDestination message) {

@@ -198,14 +198,15 @@ asio::awaitable<Result<ToSource>> SourceMove::ask(ToDestination message) {
   co_return answer;
 }
 
-/// Lets go of the guest's memory; the figures stay.
 void SourceMove::sign_handovers() {
   handovers_ = context_->vouch(entry().application, entry().peer, entry().generation + 1);
 }
 
+/// Lets go of the guest's memory; the figures stay.
 void SourceMove::end_copier() {
   if (copier_) copied_ = copier_->progress();
   copier_.reset();
+  paths_.reset();
 }
 
 /// Waits for a person, or for the other host to come back.

@@ -4,6 +4,7 @@
 
 #include "migration/move/edges.h"
 #include "migration/move/journal.h"
+#include "migration/move/lane_paths.h"
 #include "migration/move/memory_copier.h"
 #include "migration/move/move.pb.h"
 #include "migration/move/source_machine.h"
@@ -44,6 +45,7 @@ struct SourceContext {
   overlay::Timeouts timeouts;
   /// Where a host listens for control channels, by the control database.
   std::function<std::vector<boost::asio::ip::tcp::endpoint>(const std::string& host)> endpoints_of;
+  LanePaths* lane_paths = nullptr;  ///< nullptr: none are known, and a move has one lane
   /// The guest has left this host: forget it and remove what is left of it.
   std::function<void(const std::string& application)> departed;
   /// Reaches the guest again whose monitor's connection was lost; nullptr when it has ended.
@@ -139,6 +141,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   Awaitable<policy::Result<void>> connect();
   Awaitable<void> hold(std::string_view point);
   void sign_handovers();
+  void follow_paths();
+  void lanes_are(const std::vector<LaneReport>& all);
   void end_copier();
   Awaitable<void> stay_in_doubt(std::string why);
   std::string held_how() const;
@@ -156,7 +160,8 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   SourceMachine machine_;
   std::shared_ptr<overlay::Channel> channel_;
   std::shared_ptr<MemoryCopier> copier_;
-  CopyProgress copied_;  ///< what it had done, once it is gone
+  std::unique_ptr<LanePaths::Following> paths_;  ///< of the lanes, while there are any
+  CopyProgress copied_;                          ///< what it had done, once it is gone
   std::string error_;
   std::string doubt_;
   bool cancelled_ = false;

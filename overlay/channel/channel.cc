@@ -51,6 +51,11 @@ std::uint64_t Channel::bytes_sent() const {
   return connection_->bytes_sent;
 }
 
+Result<TransportFigures> Channel::transport() const {
+  if (connection_->failure) return *connection_->failure;
+  return transport_figures(connection_->stream.socket().native_handle());
+}
+
 // Not a coroutine itself, so that the header is encoded and the connection kept at the call, not
 // at the first resumption.
 asio::awaitable<Result<void>> Channel::send(const google::protobuf::MessageLite& header,

@@ -22,6 +22,8 @@
 
 #include "overlay/channel/frame.h"
 #include "overlay/channel/tls.h"
+#include "overlay/channel/transport.h"
+#include "policy/address.h"
 #include "policy/error.h"
 
 #include <boost/asio/any_io_executor.hpp>
@@ -33,6 +35,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -53,7 +56,7 @@ using PeerCheck = std::function<policy::Result<void>(const std::string& host,
 
 enum class Purpose {
   control,  ///< messages between two agents
-  lane,     ///< bulk data of one move
+  lane,     ///< bulk data of one move; both ends mark its packets as bulk (transport.h)
 };
 
 struct Timeouts {
@@ -100,6 +103,8 @@ class Channel {
 
   std::uint32_t protocol_version() const;  ///< that both ends have agreed on
   std::uint64_t bytes_sent() const;        ///< frames, before encryption
+  /// Of its TCP connection; an error once it is closed.
+  policy::Result<TransportFigures> transport() const;
 
   /// For connect() and ChannelServer: a connection after its Hello.
   explicit Channel(std::shared_ptr<Connection> connection);
@@ -126,7 +131,8 @@ struct ConnectOptions {
   ConnectOptions() = default;
 
   boost::asio::ip::tcp::endpoint endpoint;
-  std::string expected_host;  ///< whoever answers must prove to be this host
+  std::optional<policy::IpAddress> local;  ///< the address to send from; none: the kernel's choice
+  std::string expected_host;               ///< whoever answers must prove to be this host
   Purpose purpose = Purpose::control;
   std::string session;  ///< opaque to the channel, at most kMaxSessionSize bytes
   Timeouts timeouts;

@@ -151,6 +151,38 @@ asio::awaitable<Result<Channel>> establish_server(std::shared_ptr<Connection> co
   co_return Channel(std::move(connection));
 }
 
+namespace {
+
+/// A socket for `options`, from the address that they name.
+Result<void> prepare_socket(tcp::socket& socket, const ConnectOptions& options) {
+  const tcp::endpoint& to = options.endpoint;
+  const bool ipv6 = to.address().is_v6();
+  int handle =
+      ::socket(to.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
+  if (handle < 0) return policy::errno_error("cannot make a socket");
+  boost::system::error_code error;
+  socket.assign(to.protocol(), handle, error);
+  if (error) {
+    ::close(handle);
+    return Error{error, "cannot use a socket: " + error.message()};
+  }
+  if (auto ready = set_tcp_options(socket, options.timeouts.dead_peer); !ready) return ready;
+  if (options.purpose == Purpose::lane) {
+    if (auto marked = mark_as_bulk(handle, ipv6); !marked) return marked;
+    if (auto kept = keep_little_unsent(handle); !kept) return kept;
+  }
+  if (!options.local) return {};
+  // The port is chosen when it is known who is at the other end: one port does for many of them.
+  const int late = 1;
+  setsockopt(handle, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &late, sizeof late);
+  socket.bind({*options.local, 0}, error);
+  if (!error) return {};
+  return Error{error,
+               fmt::format("cannot send from {}: {}", options.local->to_string(), error.message())};
+}
+
+}  // namespace
+
 asio::awaitable<Result<Channel>> connect(TlsContext tls, ConnectOptions options, PeerCheck check) {
   asio::any_io_executor executor = co_await asio::this_coro::executor;
   auto connection = std::make_shared<Connection>(
@@ -162,16 +194,7 @@ asio::awaitable<Result<Channel>> connect(TlsContext tls, ConnectOptions options,
                                             options.session.size(), kMaxSessionSize)));
   }
   tcp::socket& socket = connection->stream.socket();
-  int family = options.endpoint.protocol().family();
-  int handle = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP);
-  if (handle < 0) co_return connection->fail(policy::errno_error("cannot make a socket"));
-  boost::system::error_code unusable;
-  socket.assign(options.endpoint.protocol(), handle, unusable);
-  if (unusable) {
-    ::close(handle);
-    co_return connection->fail({unusable, "cannot use a socket: " + unusable.message()});
-  }
-  Result<void> ready = set_tcp_options(socket, options.timeouts.dead_peer);
+  Result<void> ready = prepare_socket(socket, options);
   if (!ready) co_return connection->fail(ready.error());
   {
     Deadline deadline(connection, options.timeouts.connect, "no connection");

@@ -125,8 +125,13 @@ asio::awaitable<void> ChannelServer::Impl::accept_from(std::shared_ptr<Impl> sel
 
 asio::awaitable<void> ChannelServer::Impl::serve(std::shared_ptr<Impl> self,
                                                  std::shared_ptr<Connection> connection) {
-  Result<void> ready =
-      set_tcp_options(connection->stream.socket(), self->options.timeouts.dead_peer);
+  tcp::socket& socket = connection->stream.socket();
+  Result<void> ready = set_tcp_options(socket, self->options.timeouts.dead_peer);
+  if (ready && self->options.purpose == Purpose::lane) {
+    boost::system::error_code gone;
+    const bool ipv6 = socket.local_endpoint(gone).address().is_v6();
+    ready = mark_as_bulk(socket.native_handle(), ipv6);
+  }
   Result<Channel> channel(ready ? Error{} : ready.error());
   if (ready) {
     channel = co_await establish_server(connection, self->tls, self->options.purpose,

@@ -132,7 +132,8 @@ struct RelayEntry {
 };
 
 /// Labels are network identifiers that no network has.
-inline constexpr policy::Vni kFirstLabel = 0x700000, kLastLabel = 0x7fffff;
+inline constexpr policy::Vni kFirstLabel = policy::kVniMax + 1,
+                             kLastLabel = policy::kVniForwardedBit - 1;
 constexpr bool is_label(policy::Vni vni) {
   return vni >= kFirstLabel && vni <= kLastLabel;
 }

@@ -56,7 +56,7 @@ class OvsDatapath final : public Datapath {
   Result<void> set_address(const AddressEntry& entry) override;
   Result<void> set_path(const PathEntry& entry) override;
   Result<std::unique_ptr<ProbeWire>> probe_wire() override {
-    return make_probe_wire(probes_, asks_);
+    return make_probe_wire(probes_, asks_, options_.bridge);
   }
   Result<PortCounters> counters(const std::string& device) override;
   Result<TotalCounters> counters() override;

@@ -54,12 +54,14 @@ struct ProbesHeard {
   ProbeTime last{};
 };
 
-/// What applications' traffic shows of a way without being asked, to within some milliseconds.
+/// What applications' traffic shows of a way without being asked.
 struct WayUsed {
   ProbePair pair;
   std::optional<ProbeTime> sent = {};  ///< when a frame was last sent from `local` to `remote`
   /// When a frame last came from `remote`, to whichever address of this host.
   std::optional<ProbeTime> heard = {};
+  /// Both are told within some milliseconds and right to that; otherwise within a second.
+  bool prompt = true;
 };
 
 /// Used from the datapath's thread. Calls take some system calls each and wait for nothing.

@@ -140,11 +140,8 @@ class Reader {
     // A newer peer may know more than yes and no: that is unknown here.
     if (message.reachable() == NEGOTIATION_REACHABILITY_YES) quality.reachable = Reachability::yes;
     if (message.reachable() == NEGOTIATION_REACHABILITY_NO) quality.reachable = Reachability::no;
-    if (message.has_probe_loss_ppm()) {
-      quality.probe_loss = number("a loss", message.probe_loss_ppm(), policy::kAllLost);
-    }
-    if (message.has_traffic_loss_ppm()) {
-      quality.traffic_loss = number("a loss", message.traffic_loss_ppm(), policy::kAllLost);
+    if (message.has_loss_ppm()) {
+      quality.loss = number("a loss", message.loss_ppm(), policy::kAllLost);
     }
     if (message.has_bandwidth_bps()) {
       quality.bandwidth = number("a bandwidth", message.bandwidth_bps(), kMostBandwidth);

@@ -44,8 +44,7 @@ NegotiationReachability written(Reachability reachable) {
 
 void write(const policy::DirectionQuality& quality, NegotiationDirection& message) {
   message.set_reachable(written(quality.reachable));
-  if (quality.probe_loss) message.set_probe_loss_ppm(*quality.probe_loss);
-  if (quality.traffic_loss) message.set_traffic_loss_ppm(*quality.traffic_loss);
+  if (quality.loss) message.set_loss_ppm(*quality.loss);
   if (quality.bandwidth) message.set_bandwidth_bps(*quality.bandwidth);
   if (quality.mtu) message.set_mtu(*quality.mtu);
 }

@@ -15,11 +15,21 @@ Micros time_for(std::uint64_t bytes, std::uint64_t bytes_per_second) {
 
 }  // namespace
 
+std::uint64_t ask_bytes(const ProbePair& pair) {
+  return pair.local.is_v6() ? 120 : 100;
+}
+
+std::uint64_t closely_budget(const ProbeSettings& settings) {
+  return settings.watch_budget / 8;
+}
+
 ProbePace pace(const ProbeLoad& load, const ProbeSettings& settings) {
   // An ask and its answer.
   const std::uint64_t bytes = 2 * settings.ask_bytes;
   const std::uint64_t for_mtu = settings.budget / 8;
-  const std::uint64_t for_flowing = settings.watch_budget / 4;
+  // What the others do not need is for those that are watched.
+  const std::uint64_t for_flowing = std::min(load.flowing, settings.watch_budget / 4);
+  const std::uint64_t for_watched = settings.watch_budget - closely_budget(settings) - for_flowing;
   ProbePace pace;
   pace.slow = std::clamp(time_for(load.settled * bytes, settings.budget - for_mtu), settings.slow,
                          settings.slowest);
@@ -27,9 +37,9 @@ ProbePace pace(const ProbeLoad& load, const ProbeSettings& settings) {
   // Of what is not answered.
   pace.dead = std::clamp(time_for(load.dead * settings.ask_bytes, settings.budget), settings.dead,
                          settings.slowest);
-  pace.watched = std::max(time_for(load.watched * bytes, settings.watch_budget - for_flowing),
-                          settings.watched);
-  pace.flowing = std::max(time_for(load.flowing * bytes, for_flowing), settings.flowing);
+  pace.watched = std::max(time_for(load.watched, for_watched), settings.watched);
+  pace.closely = settings.closely;
+  pace.flowing = std::max(time_for(load.flowing, for_flowing), settings.flowing);
   return pace;
 }
 

@@ -39,10 +39,15 @@ struct ProbeSettings {
   policy::Micros dead{1'000'000};
   /// Of a way that carries an application's traffic, so that a change is seen: where interactive
   /// traffic is sent, and where only other is.
-  policy::Micros watched{4'000};
+  policy::Micros watched{3'000};
   policy::Micros flowing{1'000'000};
+  /// Of such a way while it is in doubt whether more is lost on it than before.
+  policy::Micros closely{1'000};
   /// Traffic was seen for the last time no longer ago than this: there is some.
   policy::Micros recent{1'000'000};
+  /// Frames flow when they have done so for this long: a host asks now and then who its neighbors
+  /// are, which nobody has to watch a way for.
+  policy::Micros conversation{100'000};
   /// Between two measurements of the path MTU of a settled way, which are stretched as well.
   policy::Micros mtu{60'000'000};
   policy::Micros mtu_slowest{1'800'000'000};
@@ -50,9 +55,11 @@ struct ProbeSettings {
   /// Bytes/s of this host's asks and their answers, all ways together; the other hosts' asks and
   /// their answers come to as much again. For settled ways; once more for those that do not carry.
   std::uint64_t budget = 6'000;
-  /// Likewise, on top of it, while applications' traffic flows.
+  /// Likewise, on top of it, while applications' traffic flows: an eighth is for asking closely.
   std::uint64_t watch_budget = 80'000;
-  /// Of an ask of the smallest size on the wire, and of its answer.
+  /// Asks that may go out closely one after the other, before that eighth is all there is.
+  double most_closely = 1'000;
+  /// Of an ask of the smallest size on the wire, and of its answer: the most that it is.
   std::uint64_t ask_bytes = 120;
 };
 

@@ -62,11 +62,13 @@ struct Prober::Followed : Way {
   const std::string peer;
   Time due = Time::max();
   bool touched = false;
-  bool was_dead = false, owed = false, flowed = false;  // at the last look at it
-  std::uint64_t told_of = 0;                            // the round of used() that did
+  bool was_dead = false, owed = false, had_frames = false,
+       flowed = false;        // at the last look at it
+  std::uint64_t told_of = 0;  // the round of used() that did
 };
 
-Prober::Prober(ProbeSettings settings, std::uint64_t seed) : settings_(settings), random_(seed) {}
+Prober::Prober(ProbeSettings settings, std::uint64_t seed)
+    : settings_(settings), random_(seed), closely_left_(settings.most_closely) {}
 Prober::~Prober() = default;
 
 void Prober::follow(const std::string& peer, std::vector<ProbedWay> ways, Time now) {
@@ -152,7 +154,7 @@ void Prober::used(std::span<const WayUsed> used, Time now) {
       Followed& way = *entry->second;
       way.used(each, now);
       way.told_of = used_round_;
-      if (way.flowed || way.flows(now)) touch(way);
+      if (way.had_frames || way.has_frames(now)) touch(way);
     }
   }
   for (Followed* way : in_use_) {
@@ -171,8 +173,20 @@ void Prober::refused(const ProbeAsk& ask, const policy::Error& error, Time now) 
   }
 }
 
+void Prober::transferred(const std::string& peer, const ProbePair& pair, std::uint64_t bytes,
+                         policy::Micros duration, bool backlogged, Time now) {
+  const auto [begin, end] = by_pair_.equal_range(pair);
+  for (auto entry = begin; entry != end; ++entry) {
+    Followed& way = *entry->second;
+    if (way.peer != peer || !way.what().path.relay.empty()) continue;
+    way.transferred(now, bytes, duration, backlogged);
+    touch(way);
+  }
+}
+
 Prober::Look Prober::look(Time now) {
   excuse_absence(now);
+  allow_closely(now);
   Look look;
   for (Followed* way : std::exchange(touched_, {})) {
     way->touched = false;
@@ -181,9 +195,11 @@ Prober::Look Prober::look(Time now) {
   }
   while (!due_.empty() && due_.begin()->first.first <= now && look.asks.size() < kMostAsks) {
     Followed& way = *due_.begin()->second;
+    const bool closely = way.asked_closely(now);
     if (auto ask = way.ask(now, pace_, random_)) {
       look.asks.push_back(*ask);
       ++peers_[way.peer].totals.asked;
+      if (closely) --closely_left_;
     }
     judge(way, now, look);
     // One ask of a way at a look.
@@ -212,9 +228,12 @@ void Prober::judge(Followed& way, Time now, Look& look) {
     heard_at_ = Time();
     if (way.what().in_use) hasten_others(way, now);
   }
-  recount_ |= dead != way.was_dead || owes != way.owed || flows != way.flowed;
+  const bool has_frames = way.has_frames(now);
+  recount_ |= dead != way.was_dead || owes != way.owed || has_frames != way.had_frames ||
+              flows != way.flowed;
   way.was_dead = dead;
   way.owed = owes;
+  way.had_frames = has_frames;
   way.flowed = flows;
   if (way.has_news(now)) look.news.push_back(way.peer);
 }
@@ -235,20 +254,34 @@ void Prober::hasten_others(const Followed& failing, Time now) {
 
 void Prober::recount(Time now) {
   ProbeLoad load;
-  any_flows_ = any_fast_ = any_owes_ = false;
+  any_frames_ = any_fast_ = any_owes_ = false;
   for (const auto& [name, peer] : peers_) {
     for (const auto& way : peer.ways) {
       const bool dead = way->dead(now), flows = way->flows(now);
       ++(dead ? load.dead : load.settled);
-      if (flows) ++(way->what().watched ? load.watched : load.flowing);
+      if (flows) {
+        (way->what().watched ? load.watched : load.flowing) += 2 * ask_bytes(way->what().pair);
+      }
       if (!dead) load.mtus += way->what().mtu;
-      any_flows_ |= flows;
+      any_frames_ |= way->has_frames(now);
       any_fast_ |= way->what().in_use && way->what().fast;
       any_owes_ |= !dead && way->owes(now);
     }
   }
   pace_ = pace(load, settings_);
+  allow_closely(now);
   recount_ = false;
+}
+
+// When nothing is left, watching has to do.
+void Prober::allow_closely(Time now) {
+  const std::chrono::duration<double> since = std::max(now - closely_at_, Time::duration(0));
+  const double bytes = since.count() * static_cast<double>(closely_budget(settings_));
+  const double asks = bytes / static_cast<double>(2 * settings_.ask_bytes);
+  closely_left_ = std::min(closely_left_ + asks, settings_.most_closely);
+  closely_at_ = now;
+  pace_.closely =
+      closely_left_ >= 1 ? settings_.closely : std::max(settings_.closely, pace_.watched);
 }
 
 void Prober::plan(Time now, Look& look) {
@@ -261,7 +294,7 @@ void Prober::plan(Time now, Look& look) {
   Time used_due = Time::max();
   if (!in_use_.empty()) {
     const Micros poll = (any_fast_ ? settings_.fast : settings_.ordinary).poll;
-    used_due = used_at_ + (any_flows_ ? poll : kIdlePolls * poll);
+    used_due = used_at_ + (any_frames_ ? poll : kIdlePolls * poll);
     look.again = std::min(look.again, std::max(used_due, soonest));
   }
   look.poll_heard = heard_due <= look.again;

@@ -12,11 +12,13 @@
 //                                45 ms (5 ms); while something comes it need not be asked
 //   in use, of which the         every 45 ms (5 ms)
 //   datapath tells nothing
+//   a lane runs on it            every 45 ms (5 ms)
 //   in use, and frames flow      every second
-//   watched, and frames flow     every 4 ms, so that 2% of loss shows within a second; 250 times
-//                                every millisecond when an ask is lost or takes longer
-//   otherwise                    every 2 s; 16 times every 45 ms when an ask is lost or takes
-//                                longer
+//   watched, and frames flow     every 3 ms, so that 2% of loss shows within a second; every
+//                                millisecond while it is in doubt whether more is lost than before
+//                                (policy::LossMeter), and 16 times when answers take longer
+//   otherwise                    every 2 s; 16 times every 45 ms when an ask is lost or answers
+//                                take longer
 //
 // A blackhole of a way that frames are sent on is found within 20 + 30 + 180 ms (5 + 8 + 30 ms) and
 // a round trip, later only on ways whose round trips take longer than that or vary as much. The
@@ -47,6 +49,7 @@ struct ProbedWay {
   ProbePair pair;
   bool in_use = false;  ///< by some class: this host sends that class's frames on it
   bool fast = false;    ///< its failure is to be found with ProbeSettings::fast
+  bool lane = false;    ///< a lane of a move runs on it, of which the datapath tells nothing
   /// In use by a class that is to leave it within a second when it gets worse: interactive.
   bool watched = false;
   /// Bytes of the largest IP packet that the interfaces of both ends carry, the lesser of what is
@@ -86,6 +89,10 @@ class Prober {
   /// room in a queue, that counts as an ask without an answer.
   void refused(const ProbeAsk& ask, const policy::Error& error, policy::Time now);
 
+  /// A stretch of a transfer to `peer` on that way; see BandwidthMeter::transferred().
+  void transferred(const std::string& peer, const ProbePair& pair, std::uint64_t bytes,
+                   policy::Micros duration, bool backlogged, policy::Time now);
+
   struct Look {
     std::vector<ProbeAsk> asks;  ///< to be sent now
     /// Peers of which something is known otherwise than at the last look that named them: a way
@@ -117,6 +124,7 @@ class Prober {
   void hasten_others(const Followed& failing, policy::Time now);
   void excuse_absence(policy::Time now);
   void recount(policy::Time now);
+  void allow_closely(policy::Time now);
   void plan(policy::Time now, Look& look);
 
   const ProbeSettings settings_;
@@ -130,7 +138,9 @@ class Prober {
 
   bool recount_ = true;
   ProbePace pace_;
-  bool any_flows_ = false, any_fast_ = false, any_owes_ = false;
+  double closely_left_;  // asks
+  policy::Time closely_at_{};
+  bool any_frames_ = false, any_fast_ = false, any_owes_ = false;
 
   policy::Time promised_ = policy::Time::max();  // the next look
   policy::Time used_at_{}, heard_at_{};          // last told

@@ -20,12 +20,18 @@ constexpr Micros kLateAnswer{2'000'000};  // for so long an answer is taken
 constexpr unsigned kAnswersToDecide = 3;
 constexpr Micros kRecentlyAsked{1'000'000};
 
-/// Enough to tell 2% of loss from none.
-constexpr unsigned kAsksToWatch = 250;
-constexpr unsigned kAsksToFollow = 16;
+/// Enough for the estimate to follow.
+constexpr unsigned kAsksToFollow = 32;
 constexpr Micros kWatchAgain{1'000'000};
 constexpr Micros kFollowAgain{10'000'000};
-constexpr Micros kNoticeable{1000};
+/// An answer takes longer when it does by more than this, whatever is usual, and the next one does:
+/// on a machine with other work to do one in some dozens is late by milliseconds.
+constexpr Micros kNoticeable{3000};
+constexpr unsigned kLateInARow = 2;
+/// What makes an idle way doubtful.
+constexpr Micros kSooner{1000}, kVaries{2000};
+constexpr unsigned kAnswersThatVary = 16;
+constexpr policy::LossPpm kLossToFollow = 2'000;
 
 constexpr Micros kLeastMtuTimeout{100'000};
 constexpr std::uint32_t kLeastIpv4 = 576;  // RFC 791
@@ -69,9 +75,8 @@ bool Way::answered(const ProbeAnswer& answer) {
   const Time received = std::max(answer.received, asked.at);
   const Time sent = std::clamp(answer.sent, asked.at, received);
   life_ = std::max(life_.value_or(received), received);
-  ++answered_;
   if (asked.size != 0) {
-    ++mtu_answered_;
+    count(answer, asked);
     estimator_.probe_heard(received);
     if (asked.token != mtu_token_) return true;
     mtu_token_ = 0;
@@ -83,30 +88,87 @@ bool Way::answered(const ProbeAnswer& answer) {
   const bool was_dead = estimator_.dead(std::max(received, asked_at_));
   const auto usual = estimator_.usual_answer();
   const bool late = usual && rtt > *usual + kNoticeable;
+  const bool doubtful = may_be_better(received, rtt);
   estimator_.probe_answered(received, rtt);
-  if (was_dead) estimator_.forget_loss();
+  if (was_dead) count_anew();
   count(answer, asked);
   if (was_dead) {
     deciding_ = kAnswersToDecide;
     mtu_begun_.reset();
   }
   if (deciding_ > 0) --deciding_;
-  if (before_is_missing(asked) || late) examine(received);
+  if (before_is_missing(asked) || doubtful) examine(received);
+  note_lateness(late, received);
   return true;
+}
+
+// What is asked seldom would be believed to be bad for minutes after it is not any more: because of
+// answers that took longer once, or of loss.
+bool Way::may_be_better(Time now, Micros rtt) const {
+  if (flows(now) || (what_.in_use && !told_of_)) return false;  // then it is asked often
+  const PathQuality known = estimator_.quality(now);
+  if (!known.rtt) return false;
+  if (rtt + kSooner < *known.rtt - *known.rtt / 8) return true;
+  // The first answer alone counts as one that varies by half.
+  const bool several = answered_ >= kAnswersThatVary;
+  if (several && *known.variation > kVaries + *known.rtt / 8) return true;
+  return std::max(known.out.loss.value_or(0), known.in.loss.value_or(0)) >= kLossToFollow;
+}
+
+// One is asked after soon.
+void Way::note_lateness(bool late, Time now) {
+  late_ = late ? late_ + 1 : 0;
+  if (late_ >= kLateInARow) {
+    examine(now);
+  } else if (late) {
+    examining_ = std::max(examining_, 1u);
+  }
+}
+
+// Those that were lost while nothing was carried are no loss of now.
+void Way::count_anew() {
+  for (const Came& came : came_) {
+    ++answered_;
+    mtu_answered_ += came.asked.size != 0;
+    settled_ = came.asked.at;
+  }
+  came_.clear();
+  estimator_.forget_loss();
+}
+
+// What was asked before it and is overtaken by it is not lost.
+void Way::count(const ProbeAnswer& answer, const Asked& asked) {
+  if (asked.at <= settled_) {
+    ++answered_;
+    mtu_answered_ += asked.size != 0;
+  } else {
+    const auto behind = std::find_if(came_.rbegin(), came_.rend(),
+                                     [&](const Came& other) { return other.asked.at <= asked.at; });
+    came_.insert(behind.base(), {asked, answer.heard});
+  }
+  count_settled(answer.received);
 }
 
 // Of the asks that were answered with a count: how many had been sent, how many had come to the
 // peer and were answered, and how many answers have come here.
-void Way::count(const ProbeAnswer& answer, const Asked& asked) {
-  if (asked.index <= counted_) return;  // it has been overtaken
-  counted_ = asked.index;
+void Way::count_settled(Time now) {
   using policy::Direction;
-  const Time now = answer.received;
-  const std::uint64_t sent = asked.index + mtu_answered_;
-  const std::uint64_t arrived = answer.heard.value_or(answered_);
-  estimator_.counted(now, policy::Counted::probes, Direction::out, sent, arrived);
-  if (answer.heard) {
-    estimator_.counted(now, policy::Counted::probes, Direction::in, *answer.heard, answered_);
+  const Time until = now - estimator_.latest_answer();
+  while (!came_.empty() &&
+         (came_.front().asked.at <= until || std::ssize(came_) > kMostOutstanding)) {
+    const Came came = came_.front();
+    came_.pop_front();
+    settled_ = came.asked.at;
+    ++answered_;
+    if (came.asked.size != 0) {
+      ++mtu_answered_;
+      continue;
+    }
+    const std::uint64_t sent = came.asked.index + mtu_answered_;
+    estimator_.counted(now, Direction::out, sent, came.heard.value_or(answered_));
+    if (came.heard) {
+      estimator_.counted(now, Direction::in, *came.heard, answered_);
+    }
   }
 }
 
@@ -128,19 +190,22 @@ bool Way::heard(Time last) {
 
 void Way::examine(Time now) {
   if (now < examine_again_) return;
-  // Whether frames flow is not known where nothing is told.
-  const bool watch = what_.watched && (flows(now) || !told_of_);
-  examining_ = watch ? kAsksToWatch : kAsksToFollow;
-  examine_again_ = now + (watch ? kWatchAgain : kFollowAgain);
+  examining_ = kAsksToFollow;
+  examine_again_ = now + (watched(now) ? kWatchAgain : kFollowAgain * stretched_);
 }
 
 void Way::used(const WayUsed& used, Time now) {
   told_of_ = true;
+  prompt_ = used.prompt;
   frames_sent_ = used.sent;
   frames_heard_ = used.heard;
   // A clock that is ahead would be believed for as long as it is.
   if (frames_sent_) frames_sent_ = std::min(*frames_sent_, now);
   if (frames_heard_) frames_heard_ = std::min(*frames_heard_, now);
+  const auto last = std::max(frames_sent_, frames_heard_);
+  if (!last) return;
+  if (!frames_last_ || *last - *frames_last_ > settings_.recent) frames_since_ = *last;
+  frames_last_ = last;
 }
 
 void Way::refused(std::uint64_t token, bool too_big, bool lasting, Time now) {
@@ -170,10 +235,12 @@ void Way::hasten(Time now) {
   asked_at_ = std::min(asked_at_, now - times().quick);
 }
 
+bool Way::has_frames(Time now) const {
+  return what_.in_use && frames_last_ && now - *frames_last_ <= settings_.recent;
+}
+
 bool Way::flows(Time now) const {
-  const Time since = now - settings_.recent;
-  return what_.in_use &&
-         ((frames_sent_ && *frames_sent_ >= since) || (frames_heard_ && *frames_heard_ >= since));
+  return has_frames(now) && *frames_last_ - frames_since_ >= settings_.conversation;
 }
 
 Micros Way::jittered(Micros time) const {
@@ -186,23 +253,37 @@ Time Way::overdue_at() const {
   return *since + std::max(times().rapid, estimator_.usual_answer().value_or(Micros(0)));
 }
 
-Micros Way::watch_interval(const ProbePace& pace) const {
-  if (what_.speed == 0) return pace.watched;
-  // 0.5% of the speed for asks, and as much for answers, which take the other direction.
-  const std::uint64_t micros = settings_.ask_bytes * 8 * 200 * 1'000'000 / what_.speed;
-  return std::max(pace.watched, Micros(micros));
+// Whether frames flow is not known where nothing is told.
+bool Way::watched(Time now) const {
+  return what_.watched && (flows(now) || !told_of_);
+}
+
+bool Way::asked_closely(Time now) const {
+  return watched(now) && (examining_ > 0 || estimator_.loss_doubtful(now));
+}
+
+// Asks take one part in `share` of the speed, and the answers, which take the other direction, as
+// much.
+Micros Way::within_speed(Micros interval, unsigned share) const {
+  if (what_.speed == 0) return interval;
+  const std::uint64_t micros = ask_bytes(what_.pair) * 8 * share * 1'000'000 / what_.speed;
+  return std::max(interval, Micros(micros));
 }
 
 Micros Way::interval(Time now, const ProbePace& pace) const {
   if (dead(now)) return jittered(pace.dead);
   const bool flowing = flows(now);
-  const bool watch = what_.watched && flowing;
   Micros wait = jittered(pace.slow);
-  if (deciding_ > 0 || (what_.in_use && !told_of_)) wait = std::min(wait, times().quick);
-  if (flowing) wait = std::min(wait, watch ? watch_interval(pace) : jittered(pace.flowing));
-  if (examining_ > 0) {
-    const bool closely = watch || (what_.watched && !told_of_);
-    wait = std::min(wait, closely ? watch_interval(pace) / 4 : times().quick);
+  // What is told late shows that frames flow, and not that they arrive.
+  const bool untold = !told_of_ || (!prompt_ && has_frames(now));
+  if (deciding_ > 0 || what_.lane || (what_.in_use && untold)) wait = std::min(wait, times().quick);
+  if (flowing) {
+    wait = std::min(wait, what_.watched ? within_speed(pace.watched, 200) : jittered(pace.flowing));
+  }
+  if (asked_closely(now)) {
+    wait = std::min(wait, within_speed(pace.closely, 50));
+  } else if (examining_ > 0) {
+    wait = std::min(wait, times().quick);
   }
   if (owes(now)) wait = std::min(wait, times().rapid);
   // On a slow way no more may be on their way than are remembered.
@@ -211,7 +292,7 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
 
 // When the silence of the peer has to be explained.
 Time Way::unheard_at() const {
-  if (!what_.in_use || !told_of_ || !frames_sent_) return Time::max();
+  if (!what_.in_use || !told_of_ || !prompt_ || !frames_sent_) return Time::max();
   std::optional<Time> life = life_;
   if (alone_at_remote_ && frames_heard_) life = std::max(life.value_or(Time()), *frames_heard_);
   if (life && *frames_sent_ <= *life) return Time::max();
@@ -237,6 +318,7 @@ std::optional<ProbeAsk> Way::ask(Time now, const ProbePace& pace, ProbeRandom& r
   if (ask_at(now, pace) <= now) {
     if (examining_ > 0) --examining_;
     asked_at_ = now;
+    stretched_ = std::max<Micros::rep>(pace.slow / settings_.slow, 1);
     jitter_ = std::uniform_real_distribution<double>(0.875, 1.125)(random);
     ++asked_;
     estimator_.probe_sent(now);

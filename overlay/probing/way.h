@@ -4,7 +4,7 @@
 //                  three answers
 //     deciding ---------------------> settled <-------------------------.
 //        ^  |                            | an answer is overdue,        | so many asks later
-//        |  | no answer                  | lost, or took longer         |
+//        |  | no answer                  | lost, or is another          |
 //        |  |                            v                              |
 //        |  |                        examined --------------------------'
 //        |  v                            | no answer for `dead_after`
@@ -42,6 +42,10 @@ class Way {
   /// Whether that is news.
   bool heard(policy::Time last);
   void used(const WayUsed& used, policy::Time now);
+  void transferred(policy::Time now, std::uint64_t bytes, policy::Micros duration,
+                   bool backlogged) {
+    estimator_.transferred(now, policy::Direction::out, bytes, duration, backlogged);
+  }
   /// used() was not called: the datapath tells nothing of it.
   void not_told_of() { told_of_ = false; }
   /// `lasting`: it says something about the way, and not about this host's memory.
@@ -52,13 +56,19 @@ class Way {
 
   /// What is due now, if anything is.
   std::optional<ProbeAsk> ask(policy::Time now, const ProbePace& pace, ProbeRandom& random);
+  /// It is asked as often as is allowed, to find out whether it has become worse.
+  bool asked_closely(policy::Time now) const;
   /// When something will be due, or will be known otherwise without an answer.
   policy::Time next(policy::Time now, const ProbePace& pace) const;
 
   bool dead(policy::Time now) const { return estimator_.dead(now); }
   /// An answer is overdue.
   bool owes(policy::Time now) const { return now >= overdue_at(); }
+  /// Frames were seen lately, and flow if they have been for a while.
+  bool has_frames(policy::Time now) const;
   bool flows(policy::Time now) const;
+  /// Its getting worse is to be noticed soon.
+  bool watched(policy::Time now) const;
   policy::PathReport report(policy::Time now) const;
 
   /// Something is known otherwise than when this was last true.
@@ -69,21 +79,30 @@ class Way {
     std::uint64_t token;
     policy::Time at;
     std::uint32_t size;   // 0: the smallest
-    std::uint64_t index;  // of those of the smallest size, from 1
+    std::uint64_t index;  // of those of the smallest size, from 1; of others, of the last of them
+  };
+  // An answer that is not counted yet: those to what was asked before may still come.
+  struct Came {
+    Asked asked;
+    std::optional<std::uint64_t> heard;  // ProbeAnswer::heard
   };
 
   const ProbeTimes& times() const { return what_.fast ? settings_.fast : settings_.ordinary; }
   policy::Time overdue_at() const;
   policy::Time ask_at(policy::Time now, const ProbePace& pace) const;
   policy::Micros interval(policy::Time now, const ProbePace& pace) const;
-  policy::Micros watch_interval(const ProbePace& pace) const;
+  policy::Micros within_speed(policy::Micros interval, unsigned share) const;
   policy::Time unheard_at() const;
   policy::Time mtu_at(policy::Time now, const ProbePace& pace) const;
   policy::Micros jittered(policy::Micros time) const;
   std::optional<ProbeAsk> ask_mtu(policy::Time now, ProbeRandom& random);
   ProbeAsk note(policy::Time now, std::uint32_t size, ProbeRandom& random);
   void count(const ProbeAnswer& answer, const Asked& asked);
+  void count_settled(policy::Time now);
   bool before_is_missing(const Asked& asked);
+  bool may_be_better(policy::Time now, policy::Micros rtt) const;
+  void note_lateness(bool late, policy::Time now);
+  void count_anew();
   void examine(policy::Time now);
   bool can_ask_mtu(policy::Time now) const;
   void note_mtu(policy::Time now);
@@ -95,21 +114,27 @@ class Way {
 
   std::deque<Asked> outstanding_;
   std::uint64_t asked_ = 0;         // of the smallest size
-  std::uint64_t answered_ = 0;      // of all sizes
+  std::deque<Came> came_;           // in the order in which they were asked
+  policy::Time settled_{};          // what was asked until then is counted
+  std::uint64_t answered_ = 0;      // of all sizes, that were counted
   std::uint64_t mtu_answered_ = 0;  // of larger ones
-  std::uint64_t counted_ = 0;       // the index of the last ask that was counted with its answer
   std::uint64_t missed_ = 0;        // no ask before this index makes it be examined any more
   policy::Time asked_at_;           // last, or as if
   double jitter_ = 1;
-  unsigned deciding_;  // so many answers more
-  unsigned examining_ = 0;
+  unsigned deciding_;       // so many answers more
+  unsigned examining_ = 0;  // so many asks more
+  unsigned late_ = 0;       // answers in a row
   policy::Time examine_again_{};
+  policy::Micros::rep stretched_ = 1;  // for the number of ways
 
   bool told_of_ = false;
+  bool prompt_ = true;  // WayUsed::prompt
   bool alone_at_remote_ = true;
   std::optional<policy::Time> frames_sent_, frames_heard_;
-  std::optional<policy::Time> life_;       // the last answer
-  std::optional<policy::Time> peers_ask_;  // the last that was heard
+  std::optional<policy::Time> frames_last_;  // the later of both
+  policy::Time frames_since_{};              // without ProbeSettings::recent between them
+  std::optional<policy::Time> life_;         // the last answer
+  std::optional<policy::Time> peers_ask_;    // the last that was heard
 
   MtuSearch mtu_;
   std::optional<policy::Time> mtu_begun_;

@@ -30,7 +30,7 @@ void PathEstimator::probe_withdrawn() {
 }
 
 void PathEstimator::forget_loss() {
-  for (DirectionMeters* meters : {&out_, &in_}) meters->probes = {};
+  for (DirectionMeters* meters : {&out_, &in_}) meters->loss = {};
 }
 
 void PathEstimator::stood_still(Time now, Micros time) {
@@ -42,10 +42,9 @@ void PathEstimator::stood_still(Time now, Micros time) {
   back_ = now;
 }
 
-void PathEstimator::counted(Time now, Counted what, Direction direction, std::uint64_t sent,
+void PathEstimator::counted(Time now, Direction direction, std::uint64_t sent,
                             std::uint64_t received) {
-  DirectionMeters& of = meters(direction);
-  Noted<LossMeter>& meter = what == Counted::probes ? of.probes : of.traffic;
+  Noted<LossMeter>& meter = meters(direction).loss;
   if (!fresh(meter.at, now)) meter.value = {};
   meter.value.count(now, sent, received);
   meter.at = now;
@@ -123,12 +122,18 @@ Reachability PathEstimator::reachable_out(Time now) const {
 
 DirectionQuality PathEstimator::direction(const DirectionMeters& meters, Time now) const {
   DirectionQuality quality;
-  if (fresh(meters.probes.at, now)) quality.probe_loss = meters.probes.value.loss();
-  if (fresh(meters.traffic.at, now)) quality.traffic_loss = meters.traffic.value.loss();
+  if (fresh(meters.loss.at, now)) quality.loss = meters.loss.value.loss();
   if (within(limits_.bandwidth_fresh_for, meters.bandwidth.at, now)) {
     quality.bandwidth = meters.bandwidth.value.bandwidth();
   }
   return quality;
+}
+
+bool PathEstimator::loss_doubtful(Time now) const {
+  const auto doubtful = [&](const DirectionMeters& of) {
+    return fresh(of.loss.at, now) && of.loss.value.doubtful();
+  };
+  return doubtful(out_) || doubtful(in_);
 }
 
 PathQuality PathEstimator::quality(Time now) const {

@@ -31,8 +31,6 @@ struct EstimateLimits {
 };
 
 enum class Direction : std::uint8_t { out, in };
-/// What is counted at both ends for loss.
-enum class Counted : std::uint8_t { probes, traffic };
 
 class PathEstimator {
  public:
@@ -54,8 +52,7 @@ class PathEstimator {
   /// from now on gets the time to be answered.
   void stood_still(Time now, Micros time);
   /// See LossMeter::count().
-  void counted(Time now, Counted what, Direction direction, std::uint64_t sent,
-               std::uint64_t received);
+  void counted(Time now, Direction direction, std::uint64_t sent, std::uint64_t received);
   /// See BandwidthMeter::transferred().
   void transferred(Time now, Direction direction, std::uint64_t bytes, Micros duration,
                    bool backlogged);
@@ -63,6 +60,8 @@ class PathEstimator {
   void path_mtu(Time now, std::uint32_t mtu);
 
   PathQuality quality(Time now) const;
+  /// More probes would tell whether more are lost than before, in either direction.
+  bool loss_doubtful(Time now) const;
   /// Since the last sign that the peer is there: an answer, or a probe of its own.
   std::optional<Micros> silent_for(Time now) const;
   /// Since when a probe has had no answer; nullopt: none is out.
@@ -73,6 +72,8 @@ class PathEstimator {
   bool dead(Time now) const;
   /// Within which a probe is answered, usually (RFC 6298, section 2.3); nullopt: not known.
   std::optional<Micros> usual_answer() const;
+  /// Within which it is, if it is not lost, however late: for what overtakes it on the way.
+  Micros latest_answer() const { return rtt_.rtt() + 8 * rtt_.variation(); }
   /// How old the latest of what quality() says is; 0 where that is nothing.
   Micros age(Time now) const;
 
@@ -83,7 +84,7 @@ class PathEstimator {
     std::optional<Time> at{};
   };
   struct DirectionMeters {
-    Noted<LossMeter> probes, traffic;
+    Noted<LossMeter> loss;
     Noted<BandwidthMeter> bandwidth;
   };
 

@@ -36,8 +36,8 @@ constexpr uint64_t kLeastBandwidth = 1000;  // bit/s
 
 // Of an exchange, which is lost with a packet of either direction.
 uint64_t round_trip_loss(const PathQuality& quality) {
-  const uint64_t out = quality.out.loss().value_or(0);
-  const uint64_t in = quality.in.loss().value_or(0);
+  const uint64_t out = quality.out.loss.value_or(0);
+  const uint64_t in = quality.in.loss.value_or(0);
   return std::min(out + in - out * in / kAllLost, kMostLoss);
 }
 
@@ -74,7 +74,7 @@ ExchangeTime exchange_time(TrafficClass traffic, const PathQuality& quality, uin
   time.bandwidth_assumed = time.bandwidth == 0;
   if (time.bandwidth_assumed) time.bandwidth = kAssumedBandwidth;
   uint64_t effective = time.bandwidth;
-  const uint64_t worse = std::max(quality.out.loss().value_or(0), quality.in.loss().value_or(0));
+  const uint64_t worse = std::max(quality.out.loss.value_or(0), quality.in.loss.value_or(0));
   if (worse > 0) effective = std::min(effective, bandwidth_under_loss(rtt, worse));
   time.sending = Micros(unit.bytes * 8 * 1'000'000 / std::max(effective, kLeastBandwidth));
   return time;

@@ -32,8 +32,7 @@ LossPpm lost_on_either(LossPpm near, LossPpm far) {
 DirectionQuality one_after_the_other(const DirectionQuality& near, const DirectionQuality& far) {
   const auto lesser = [](auto one, auto other) { return std::min(one, other); };
   return {.reachable = both(near.reachable, far.reachable),
-          .probe_loss = known_of(near.probe_loss, far.probe_loss, lost_on_either),
-          .traffic_loss = known_of(near.traffic_loss, far.traffic_loss, lost_on_either),
+          .loss = known_of(near.loss, far.loss, lost_on_either),
           .bandwidth = known_of(near.bandwidth, far.bandwidth, lesser),
           .mtu = known_of(near.mtu, far.mtu, lesser)};
 }

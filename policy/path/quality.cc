@@ -31,8 +31,7 @@ Reachability worse_of(Reachability one, Reachability other) {
 DirectionQuality merge(const DirectionQuality& one, const DirectionQuality& other) {
   return {
       .reachable = worse_of(one.reachable, other.reachable),
-      .probe_loss = greater_of(one.probe_loss, other.probe_loss),
-      .traffic_loss = greater_of(one.traffic_loss, other.traffic_loss),
+      .loss = greater_of(one.loss, other.loss),
       .bandwidth = lesser_of(one.bandwidth, other.bandwidth),
       .mtu = lesser_of(one.mtu, other.mtu),
   };
@@ -57,14 +56,10 @@ bool differ(const DirectionQuality& one, const DirectionQuality& other) {
   return one.reachable != other.reachable || one.mtu != other.mtu ||
          one.bandwidth.has_value() != other.bandwidth.has_value() ||
          differ(one.bandwidth.value_or(0), other.bandwidth.value_or(0), 0) ||
-         differ(one.loss().value_or(0), other.loss().value_or(0), kLeastLoss);
+         differ(one.loss.value_or(0), other.loss.value_or(0), kLeastLoss);
 }
 
 }  // namespace
-
-std::optional<LossPpm> DirectionQuality::loss() const {
-  return greater_of(probe_loss, traffic_loss);
-}
 
 PathQuality seen_from_other_end(const PathQuality& quality) {
   PathQuality turned = quality;

@@ -18,14 +18,11 @@ enum class Reachability : std::uint8_t { unknown, yes, no };
 /// Of one direction of a path.
 struct DirectionQuality {
   Reachability reachable = Reachability::unknown;
-  std::optional<LossPpm> probe_loss = {};
-  std::optional<LossPpm> traffic_loss = {};     ///< of the frames that the path carries anyway
+  std::optional<LossPpm> loss = {};
   std::optional<std::uint64_t> bandwidth = {};  ///< bit/s that were to be had
   std::optional<std::uint32_t> mtu = {};        ///< bytes of the largest IP packet that arrives
 
   bool operator==(const DirectionQuality&) const = default;
-  /// The greater of what probes and what traffic show.
-  std::optional<LossPpm> loss() const;
 };
 
 /// As one host sees it: `out` is what it sends, `in` what comes to it.

@@ -101,7 +101,7 @@ class Judge {
       return set(ranked, Standing::poor, Obstacle::slow, rtt,
                  static_cast<uint64_t>(minimum.most_rtt->count()));
     }
-    const LossPpm loss = std::max(quality.out.loss().value_or(0), quality.in.loss().value_or(0));
+    const LossPpm loss = std::max(quality.out.loss.value_or(0), quality.in.loss.value_or(0));
     if (minimum.most_loss && loss > *minimum.most_loss) {
       return set(ranked, Standing::poor, Obstacle::lossy, loss, *minimum.most_loss);
     }

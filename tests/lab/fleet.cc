@@ -53,15 +53,21 @@ Fleet::Fleet(FleetOptions options)
                    .holdable = options_.holdable,
                    .watch_taps = !options_.containers};
   if (options_.second_underlay) host.second_underlay = host.underlay;
+  if (!options_.underlays.empty()) {
+    host.underlay = options_.underlays.at(0);
+    host.second_underlay = options_.underlays.at(1);
+  }
   host.lanes_apart = !options_.open_vswitch.empty();
   const auto& clocks = options_.clocks_off_seconds;
   for (auto [number, place] : {std::pair(0u, &a_), {1u, &b_}, {2u, &c_}}) {
     if (number < clocks.size()) host.clock_off_seconds = clocks[number];
     const char letter = static_cast<char>('A' + number);
     host.open_vswitch = options_.open_vswitch.find(letter) != std::string::npos;
+    if (letter == 'C' && options_.underlays.size() > 2) host.third_underlay = options_.underlays[2];
     host.relay = options_.relays.find(letter) != std::string::npos;
     *place = &lab_.add_host(std::string("host") + letter, host);
   }
+  if (!options_.underlays.empty()) lab_.route_underlays();
   lab_.add_network(options_.host_access);
   lab_.start_agents();
   const Namespace& client = lab_.add_client(*c_);

@@ -23,6 +23,9 @@ struct FleetOptions {
   bool host_access = true;                    ///< hosts' own processes reach the applications
   bool holdable = false;                      ///< moves can be held at a step, see Host::hold_at()
   bool second_underlay = false;               ///< a second interface for each host, as fast
+  /// Instead of these: the interfaces of each host, eth0 first, two or three, with a router between
+  /// the underlays. C has all of them, A and B the first two.
+  std::vector<LinkOptions> underlays = {};
   std::string open_vswitch = {};  ///< "AC": the datapath of A and C is Open vSwitch's, of B eBPF
   std::string relays = {};        ///< "B": others may send each other through it
 };

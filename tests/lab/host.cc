@@ -7,6 +7,8 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/udp.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -60,6 +62,27 @@ std::string service_capabilities() {
   return all;
 }
 
+/// Of that host on that underlay.
+std::string address_on(unsigned underlay, unsigned number, const LinkOptions& link) {
+  if (!link.ipv6) return fmt::format("172.31.{}.{}", underlay, number);
+  return underlay == 0 ? fmt::format("fd31::{}", number)
+                       : fmt::format("fd31:0:0:{}::{}", underlay, number);
+}
+
+bool is_ipv6(const std::string& address) {
+  return address.find(':') != std::string::npos;
+}
+
+void give_address(const Namespace& inside, const std::string& address, const std::string& device) {
+  inside.ip("addr add " + address + (is_ipv6(address) ? "/64 nodad" : "/24") + " dev " + device);
+}
+
+/// As the configuration has it.
+std::string endpoint(const std::string& address, unsigned port) {
+  return is_ipv6(address) ? fmt::format("\"[{}]:{}\"", address, port)
+                          : fmt::format("\"{}:{}\"", address, port);
+}
+
 std::vector<std::string> files_below(const fs::path& directory) {
   std::vector<std::string> found;
   if (!fs::exists(directory)) return found;
@@ -79,7 +102,7 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
       clock_off_seconds_(options.clock_off_seconds),
       directory_(lab_directory / name_),
       inside_(std::move(namespace_name)),
-      underlay_address_("172.31.0." + std::to_string(number)) {
+      underlay_address_(address_on(0, number, options.underlay)) {
   fs::create_directories(runtime_directory());
   fs::create_directories(directory_ / "state");
   fs::create_directories(profile_directory());
@@ -96,31 +119,37 @@ Host::Host(std::string name, std::string namespace_name, unsigned number,
     });
   }
   underlay_ = &switches.underlay.connect(inside_, "eth0", options.underlay);
-  inside_.ip("addr add " + underlay_address_ + "/24 dev eth0");
+  interfaces_ = {{0, "eth0", underlay_address_}};
+  give_address(inside_, underlay_address_, "eth0");
   if (options.open_vswitch) {
     open_vswitch_ = std::make_unique<OpenVSwitch>(inside_, directory_ / "ovs", "eth0",
                                                   underlay_address_ + "/24");
   }
-  std::string second_address;
   if (options.second_underlay) {
     second_underlay_ = &switches.second_underlay.connect(inside_, "eth1", *options.second_underlay);
-    second_address = "172.31.1." + std::to_string(number);
-    inside_.ip("addr add " + second_address + "/24 dev eth1");
-    if (open_vswitch_) open_vswitch_->add_underlay("br-phy1", "eth1", second_address + "/24");
+    const std::string address = address_on(1, number, *options.second_underlay);
+    interfaces_.push_back({1, "eth1", address});
+    give_address(inside_, address, "eth1");
+    if (open_vswitch_) open_vswitch_->add_underlay("br-phy1", "eth1", address + "/24");
+  }
+  if (options.third_underlay) {
+    third_underlay_ = &switches.third_underlay.connect(inside_, "eth2", *options.third_underlay);
+    const std::string address = address_on(2, number, *options.third_underlay);
+    interfaces_.push_back({2, "eth2", address});
+    give_address(inside_, address, "eth2");
   }
   management_ = &switches.management.connect(inside_, "mgmt0", {});
   const std::string management_address = "192.168.77." + std::to_string(number);
   inside_.ip("addr add " + management_address + "/24 dev mgmt0");
-  write_configuration(
-      options.database.empty() ? database.remote() : options.database, database.issue(name_),
-      options.lanes_apart ? management_address + ":6711" : "", second_address, options.relay);
+  write_configuration(options.database.empty() ? database.remote() : options.database,
+                      database.issue(name_),
+                      options.lanes_apart ? management_address + ":6711" : "", options.relay);
 }
 
 Host::~Host() = default;
 
 void Host::write_configuration(const std::string& database, const fs::path& certificates,
-                               const std::string& lanes, const std::string& second_underlay,
-                               bool relay) {
+                               const std::string& lanes, bool relay) {
   auto quoted = [](const fs::path& path) { return "\"" + path.string() + "\"\n"; };
   std::ostringstream toml;
   toml << "host = " << quoted(name_)  //
@@ -130,12 +159,17 @@ void Host::write_configuration(const std::string& database, const fs::path& cert
        << "certificate = " << quoted(certificates / (name_ + ".pem"))
        << "private_key = " << quoted(certificates / (name_ + ".key"))
        << "\n[underlay]\nvtep = " << quoted(underlay_address_)
-       << (second_underlay.empty() ? "" : "interfaces = [\"eth1\", \"br-phy1\"]\n")
+       << (interfaces_.size() == 1 ? "" : "interfaces = [\"eth[12]\", \"br-phy1\"]\n")
        << (relay ? "relay = true\n" : "") << "\n[listen]\nstatus = [\"127.0.0.1:" << kRestPort
        << "\"]\n";
-  if (!second_underlay.empty()) {
-    toml << "control = [\"" << underlay_address_ << ":6710\", \"" << second_underlay
-         << ":6710\"]\n";
+  if (interfaces_.size() > 1) {
+    std::vector<std::string> control, all_lanes;
+    for (const auto& each : interfaces_) {
+      control.push_back(endpoint(each.address, 6710));
+      all_lanes.push_back(endpoint(each.address, 6711));
+    }
+    toml << fmt::format("control = [{}]\n", fmt::join(control, ", "));
+    if (lanes.empty()) toml << fmt::format("lanes = [{}]\n", fmt::join(all_lanes, ", "));
   }
   if (!lanes.empty()) toml << "lanes = [\"" << lanes << "\"]\n";
   toml << "\n[directories]\nstate = " << quoted(directory_ / "state")

@@ -30,6 +30,7 @@ struct HostOptions {
   /// A second interface of the underlay, eth1, at a switch of its own; with Open vSwitch in a
   /// bridge br-phy1.
   std::optional<LinkOptions> second_underlay = {};
+  std::optional<LinkOptions> third_underlay = {};  ///< likewise eth2; not with Open vSwitch
 };
 
 class Host {
@@ -37,11 +38,13 @@ class Host {
   struct Switches {
     Switch& underlay;
     Switch& second_underlay;
+    Switch& third_underlay;
     Switch& management;
   };
 
   /// Connects to the switches and prepares directories, certificates and configuration. `number`
-  /// makes the addresses: underlay 172.31.0.N, the second one 172.31.1.N, management 192.168.77.N.
+  /// makes the addresses: underlay 172.31.0.N, the second one 172.31.1.N, the third 172.31.2.N (of
+  /// IPv6 fd31::N, fd31:0:0:1::N, fd31:0:0:2::N), management 192.168.77.N.
   Host(std::string name, std::string namespace_name, unsigned number,
        const std::filesystem::path& lab_directory, const Switches& switches, Database& database,
        HostOptions options);
@@ -97,6 +100,16 @@ class Host {
   Link& underlay() { return *underlay_; }
   const std::string& underlay_address() const { return underlay_address_; }
   Link& second_underlay() { return *second_underlay_; }
+  Link& third_underlay() { return *third_underlay_; }
+  /// Where it is connected to the underlay, in that order.
+  struct UnderlayInterface {
+    unsigned underlay;  ///< 0, 1 or 2
+    std::string device, address;
+  };
+  const std::vector<UnderlayInterface>& underlay_interfaces() const { return interfaces_; }
+  Link& underlay_link(unsigned underlay) {
+    return underlay == 0 ? *underlay_ : underlay == 1 ? *second_underlay_ : *third_underlay_;
+  }
   Link& management() { return *management_; }
   const std::filesystem::path& directory() const { return directory_; }
   std::filesystem::path memory_directory() const { return directory_ / "memory"; }
@@ -105,8 +118,7 @@ class Host {
 
  private:
   void write_configuration(const std::string& database, const std::filesystem::path& certificates,
-                           const std::string& lanes, const std::string& second_underlay,
-                           bool relay);
+                           const std::string& lanes, bool relay);
 
   std::string name_;
   bool holdable_;
@@ -115,8 +127,10 @@ class Host {
   Cleanup cleanup_;
   Namespace inside_;
   std::string underlay_address_;
+  std::vector<UnderlayInterface> interfaces_;
   Link* underlay_ = nullptr;
   Link* second_underlay_ = nullptr;
+  Link* third_underlay_ = nullptr;
   Link* management_ = nullptr;
   std::filesystem::path cgroup_;
   std::unique_ptr<OpenVSwitch> open_vswitch_;

@@ -2,6 +2,8 @@
 
 #include <boost/json/parse.hpp>
 
+#include <fmt/format.h>
+
 #include "overlay/link/link.h"
 
 #include "tests/lab/failure.h"
@@ -122,6 +124,7 @@ Lab::Lab(std::string name, unsigned database_servers) : name_(std::move(name)) {
   });
   underlay_ = std::make_unique<Switch>(own_name("underlay"));
   second_underlay_ = std::make_unique<Switch>(own_name("underlay2"));
+  third_underlay_ = std::make_unique<Switch>(own_name("underlay3"));
   management_ = std::make_unique<Switch>(own_name("mgmt"));
   database_ = std::make_unique<Database>(*management_, directory_ / "db", database_servers);
   labs().push_back(this);
@@ -137,6 +140,8 @@ Lab::~Lab() {
   container_links_.clear();
   containers_.clear();
   hosts_.clear();
+  router_links_.clear();
+  router_.reset();
   relay_.reset();
   database_.reset();
 }
@@ -145,7 +150,8 @@ Host& Lab::add_host(const std::string& name, HostOptions options) {
   const auto number = static_cast<unsigned>(11 + hosts_.size());
   hosts_.push_back(std::make_unique<Host>(
       name, own_name(name), number, directory_,
-      Host::Switches{*underlay_, *second_underlay_, *management_}, *database_, options));
+      Host::Switches{*underlay_, *second_underlay_, *third_underlay_, *management_}, *database_,
+      options));
   if (options.watch_taps) {
     watches_.push_back(std::make_unique<TapWatch>(hosts_.back()->inside(), taps_));
   }
@@ -168,6 +174,35 @@ std::vector<Host*> Lab::hosts() {
   std::vector<Host*> all;
   for (auto& host : hosts_) all.push_back(host.get());
   return all;
+}
+
+void Lab::route_underlays() {
+  router_ = std::make_unique<Namespace>(own_name("router"));
+  router_->set_sysctl("net/ipv4/ip_forward", "1");
+  router_->set_sysctl("net/ipv6/conf/all/forwarding", "1");
+  Switch* const switches[] = {underlay_.get(), second_underlay_.get(), third_underlay_.get()};
+  for (unsigned i : {0u, 1u, 2u}) {
+    const std::string device = "eth" + std::to_string(i);
+    router_links_.push_back(
+        std::make_unique<Link>(*router_, device, switches[i]->inside(), "router", LinkOptions{}));
+    switches[i]->inside().ip("link set router master br0");
+    router_->ip(fmt::format("addr add 172.31.{}.254/24 dev {}", i, device));
+    router_->ip(fmt::format("addr add fd31:0:0:{}::fe/64 nodad dev {}", i, device));
+  }
+  for (auto& host : hosts_) {
+    for (const auto& from : host->underlay_interfaces()) {
+      for (unsigned to : {0u, 1u, 2u}) {
+        if (to == from.underlay) continue;
+        host->inside().ip(from.address.find(':') == std::string::npos
+                              ? fmt::format("route add 172.31.{}.0/24 via 172.31.{}.254 dev {} "
+                                            "metric {}",
+                                            to, from.underlay, from.device, 1000 + from.underlay)
+                              : fmt::format("-6 route add fd31:0:0:{}::/64 via fd31:0:0:{}::fe dev "
+                                            "{} metric {}",
+                                            to, from.underlay, from.device, 1000 + from.underlay));
+      }
+    }
+  }
 }
 
 void Lab::complete_packets() {

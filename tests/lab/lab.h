@@ -54,6 +54,9 @@ class Lab {
 
   Host& add_host(const std::string& name, HostOptions options = {});
   Host& host(const std::string& name);
+  /// Joins the underlays of one family by a router, and has every host go to each by each of its
+  /// interfaces: first by its own.
+  void route_underlays();
   std::vector<Host*> hosts();
   /// Has every device that is there now and that a userspace switch may read from the other end
   /// send whole packets with complete checksums, as a network card would: it sees nothing else of
@@ -103,7 +106,9 @@ class Lab {
   std::string name_;
   std::filesystem::path directory_;
   Cleanup cleanup_;
-  std::unique_ptr<Switch> underlay_, second_underlay_, management_;
+  std::unique_ptr<Switch> underlay_, second_underlay_, third_underlay_, management_;
+  std::unique_ptr<Namespace> router_;
+  std::vector<std::unique_ptr<Link>> router_links_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<Relay> relay_;
   std::vector<std::unique_ptr<Host>> hosts_;

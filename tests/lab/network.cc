@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "overlay/link/link.h"
 #include "tests/lab/process.h"
 
 namespace homeport::lab {
@@ -52,6 +53,10 @@ void Link::lose(Loss loss) {
   wire_->set(loss);
 }
 
+void Link::set(const WireConditions& conditions) {
+  slow_wire_->set(conditions);
+}
+
 void Link::set_apart(bool apart) {
   far_.ip("link set " + far_device_ + " type bridge_slave isolated " + (apart ? "on" : "off"));
 }
@@ -73,6 +78,11 @@ Link& Switch::connect(const Namespace& member, const std::string& device, LinkOp
   auto link = std::make_unique<Link>(member, device, inside_, port, unshaped);
   shape(member, device, options.rate_mbit);
   inside_.ip("link set " + port + " master br0");
+  if (options.conditions) {
+    member.run([&] { overlay::set_offloads_off(device).value(); });
+    link->slow_wire_ = std::make_unique<UserspaceWire>(inside_, port);
+    link->set(*options.conditions);
+  }
   links_.push_back(std::move(link));
   return *links_.back();
 }

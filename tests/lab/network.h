@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tests/lab/namespace.h"
+#include "tests/lab/userspace_wire.h"
 #include "tests/lab/wire.h"
 #include "tests/lab/wire_watch.h"
 
@@ -15,6 +17,10 @@ namespace homeport::lab {
 struct LinkOptions {
   std::uint64_t rate_mbit = 0;  ///< 0: as fast as the machine
   std::uint32_t mtu = 1500;     ///< bytes
+  bool ipv6 = false;            ///< a host's address there is one of IPv6
+  /// Of the member's link to the switch, which can be changed: Link::set(). None: it is as fast as
+  /// the machine.
+  std::optional<WireConditions> conditions = {};
 };
 
 /// A veth pair between two namespaces. `rate_mbit` is enforced where a frame enters the link
@@ -33,6 +39,9 @@ class Link {
   void restore();
   /// The link loses frames from now on; the member is the near end.
   void lose(Loss loss);
+  /// What is sent either way from now on takes that long, and gets lost that often. The link must
+  /// have conditions from the beginning.
+  void set(const WireConditions& conditions);
   /// Of two members that are set apart from others neither hears of the other.
   void set_apart(bool apart);
   /// Watches what is sent to the member.
@@ -46,6 +55,9 @@ class Link {
   std::string far_device_;
   bool cut_ = false;
   std::unique_ptr<LossyWire> wire_;
+  std::unique_ptr<UserspaceWire> slow_wire_;
+
+  friend class Switch;
 };
 
 /// A namespace with a bridge that joins ports on other namespaces.

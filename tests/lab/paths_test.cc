@@ -1,49 +1,18 @@
 // Hosts with two interfaces each: they agree on a path, and change it under traffic when it fails,
 // on either datapath.
-#include <boost/json/parse.hpp>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
 #include "tests/lab/fleet.h"
+#include "tests/lab/path_view.h"
 #include "tests/lab/wait.h"
 
 namespace homeport::lab {
 namespace {
 
-namespace json = boost::json;
 using testing::IsEmpty;
-
-/// What a path is called: its interfaces, here and there.
-std::string name_of(const json::value* path) {
-  if (path == nullptr || !path->is_object()) return "none";
-  const auto interface = [&](const char* end) {
-    const json::value& name = path->at(end).at("interface");
-    return name.is_string() ? std::string(name.as_string()) : std::string("not known yet");
-  };
-  return interface("local") + " - " + interface("remote");
-}
-
-/// A class of the paths from one host to another, as its agent tells.
-struct ClassView {
-  std::string state, path, peer_path, cause;
-};
-
-ClassView view(const Host& host, const Host& peer, const std::string& traffic = "interactive") {
-  const std::string reply = host.get("/v1/paths/" + peer.name());
-  boost::system::error_code bad;
-  const auto body = json::parse(reply.substr(std::min(reply.size(), reply.find("\r\n\r\n"))), bad);
-  if (bad || !body.is_object() || !body.as_object().contains("classes")) return {reply, {}, {}, {}};
-  for (const auto& each : body.at("classes").as_array()) {
-    const auto& fields = each.as_object();
-    if (fields.at("class") != json::value(traffic)) continue;
-    return {std::string(fields.at("state").as_string()), name_of(fields.if_contains("path")),
-            name_of(fields.if_contains("peer_path")), std::string(fields.at("cause").as_string())};
-  }
-  return {"no such class", {}, {}, {}};
-}
 
 class PathsTest : public testing::TestWithParam<std::string> {
  protected:
@@ -57,24 +26,15 @@ class PathsTest : public testing::TestWithParam<std::string> {
   }
 
   std::string told() const {
-    const ClassView here = view(source_, destination_), there = view(destination_, source_);
+    const ClassView here = path_view(source_, destination_),
+                    there = path_view(destination_, source_);
     return source_.name() + ": " + here.state + ", " + here.path + "; " + destination_.name() +
            ": " + there.state + ", " + there.path;
   }
   /// Waits until both use the same path; returns what it is called at the source.
-  std::string wait_agreed(Clock::duration timeout = 20s) const {
-    std::string path;
-    wait_until(
-        [&] {
-          const ClassView here = view(source_, destination_), there = view(destination_, source_);
-          path = here.path;
-          return here.state == "agreed" && there.state == "agreed" && here.path == here.peer_path;
-        },
-        timeout, "the two hosts to agree on a path", [&] { return told(); });
-    return path;
-  }
+  std::string wait_agreed() const { return wait_paths_agreed(source_, destination_).path; }
   /// What is sent to the destination comes by its second interface there: eth1 or br-phy1.
-  bool by_the_second() const { return view(source_, destination_).path.ends_with('1'); }
+  bool by_the_second() const { return path_view(source_, destination_).path.ends_with('1'); }
   Link& used_link() {
     return by_the_second() ? destination_.second_underlay() : destination_.underlay();
   }
@@ -84,10 +44,6 @@ class PathsTest : public testing::TestWithParam<std::string> {
                "what is sent to take the other interface", [&] { return told(); });
   }
 };
-
-TEST_P(PathsTest, HostsAgreeOnAPath) {
-  wait_agreed();
-}
 
 TEST_P(PathsTest, LossOfCarrierIsLeftAtOnce) {
   wait_agreed();
@@ -126,7 +82,7 @@ TEST_P(PathsTest, AgentThatStartsAgainKeepsThePath) {
   source_.wait_ready();
   wait_agreed();
   // A busy machine may be a reason to change over; that the agent knows of no path is none.
-  EXPECT_NE(view(source_, destination_).cause, "first");
+  EXPECT_NE(path_view(source_, destination_).cause, "first");
   const FlowReport report = flow->finish();
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }
@@ -142,10 +98,10 @@ TEST_P(PathsTest, ControllersPinIsHeeded) {
   fleet_.lab().homeport_checked("path pin all " + ends);
   expect_change(before);
   EXPECT_EQ(wait_agreed(), interface + " - " + interface);
-  EXPECT_EQ(view(destination_, source_, "bulk").path, interface + " - " + interface);
+  EXPECT_EQ(path_view(destination_, source_, "bulk").path, interface + " - " + interface);
 }
 
-TEST_P(PathsTest, OnlyWaysByWhichAnAnswerComesBackAreTaken) {
+TEST_P(PathsTest, HostsAgreeOnAPathByWhichAnAnswerComesBack) {
   // Each switch has a subnet of its own, and no route leads from one to the other.
   const std::string path = wait_agreed();
   const auto end = path.find(" - ");

@@ -1,7 +1,6 @@
 // Two hosts that do not reach each other for a while send through a third one, which relays. Nobody
 // has more than one interface.
 #include <boost/json/parse.hpp>
-#include <boost/json/serialize.hpp>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +9,7 @@
 #include <string>
 
 #include "tests/lab/fleet.h"
+#include "tests/lab/path_view.h"
 #include "tests/lab/wait.h"
 
 namespace homeport::lab {
@@ -24,31 +24,8 @@ json::value body_of(const std::string& reply) {
   return bad ? json::value(json::object()) : body;
 }
 
-std::string text(const json::value& value) {
-  return value.is_string() ? std::string(value.as_string()) : std::string();
-}
-
-/// What a host's agent tells of a class of the paths to another one.
-struct ClassView {
-  std::string state = "unknown";
-  std::string relay;        ///< of the path in use
-  std::string good_relays;  ///< those through which there are good paths
-  std::string ranking;      ///< for a person
-};
-
 ClassView view(const Host& host, const Host& peer) {
-  const json::value body = body_of(host.get("/v1/paths/" + peer.name()));
-  const auto* classes = body.as_object().if_contains("classes");
-  if (!classes) return {};
-  const json::value& of = classes->at(0);
-  ClassView view;
-  view.state = text(of.at("state"));
-  if (of.at("path").is_object()) view.relay = text(of.at("path").at("relay"));
-  for (const json::value& path : of.at("ranked").as_array()) {
-    if (text(path.at("standing")) == "good") view.good_relays += text(path.at("path").at("relay"));
-    view.ranking += "\n  " + json::serialize(path);
-  }
-  return view;
+  return path_view(host, peer);
 }
 
 /// The parameter: FleetOptions::open_vswitch.
@@ -70,7 +47,7 @@ class RelayedPaths : public testing::TestWithParam<std::string> {
   }
   std::string told() const {
     const ClassView here = view(source_, destination_), there = view(destination_, source_);
-    return "source: " + here.state + here.ranking + "\ndestination: " + there.state + there.ranking;
+    return "source: " + here.explanation + "\ndestination: " + there.explanation;
   }
   void wait_for(const std::function<bool(const ClassView&)>& holds, const std::string& what) {
     wait_until(

@@ -138,7 +138,8 @@ HP_PROGRAM hp_from_tunnel(struct __sk_buff* skb) {
 
   /* The application is elsewhere. If it is on its way here, what its owner has redirected waits
    * at the held port: frames that are marked, and those that come from the owner itself. A third
-   * host may have relayed these: so from wherever they come, unless this host would send such on. */
+   * host may have relayed these: so from wherever they come, unless this host would send such on.
+   */
   __u32 marked = vni & HP_VNI_MARK;
   if (marked || !address->relayed || hp_same_vtep(host, &address->vtep)) {
     struct hp_delivery* held = bpf_map_lookup_elem(&hp_held, &key);

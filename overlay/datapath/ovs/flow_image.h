@@ -34,6 +34,8 @@ using FlowImage = std::map<vswitch::FlowKey, OwnedFlow>;
 struct BridgePorts {
   std::map<std::string, std::int64_t> numbers;  ///< OpenFlow port of each device that has one
   std::int64_t tunnel = 0;
+  /// Those which put a class' code point into the outer header. Nothing comes in by them.
+  std::map<policy::TrafficClass, std::int64_t> class_tunnels = {};
   std::int64_t host = 0;  ///< what leads to the host's own processes; 0: there is none
   /// Whether the switch can write what turns a solicitation into an advertisement: its userspace
   /// datapath can, the kernel's cannot. Where not, a solicitation goes to whom it asks for.

@@ -81,7 +81,8 @@ DesiredState changed(DesiredState carried, const StateChange& change) {
 std::optional<FlowPatch> patch_of(const DesiredState& carried, const StateChange& change,
                                   const BridgePorts& left, const BridgePorts& found) {
   // The flows of all are made for these.
-  if (left.tunnel != found.tunnel || left.host != found.host || left.source != found.source) {
+  if (left.tunnel != found.tunnel || left.class_tunnels != found.class_tunnels ||
+      left.host != found.host || left.source != found.source) {
     return std::nullopt;
   }
   std::vector<Port> ports = carried.ports;

@@ -294,8 +294,14 @@ class Teller {
     }
   }
 
+  /// A tunnel of one class.
+  bool leads_out(std::int64_t port) const {
+    return std::ranges::any_of(around_.ports.class_tunnels,
+                               [&](const auto& tunnel) { return tunnel.second == port; });
+  }
+
   void output(std::int64_t port, std::size_t flow) {
-    if (port == around_.ports.tunnel) {
+    if (port == around_.ports.tunnel || leads_out(port)) {
       say(flow, "through the tunnel");
       if (label_ != 0) {
         trace().copies.push_back({{}, relaying_, marked_, label_});

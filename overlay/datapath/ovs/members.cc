@@ -3,10 +3,13 @@
 #include "overlay/datapath/host_port.h"
 #include "overlay/datapath/ovs/answerer.h"
 #include "overlay/link/link.h"
+#include "policy/code_point.h"
 
 #include <fmt/format.h>
 
+#include <net/if.h>
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace homeport::overlay::ovs {
@@ -25,16 +28,42 @@ constexpr const char* kTunnelOwner = "tunnel";
 constexpr const char* kPortOwner = "port";
 constexpr const char* kHostOwner = "host";
 
-BridgePort tunnel_port(const OvsOptions& options) {
+/// The classes that the outer header tells of.
+constexpr std::array kTold = {policy::TrafficClass::interactive, policy::TrafficClass::bulk};
+
+/// In the bridge, where a name has 15 bytes at most.
+std::string name_of_tunnel(const OvsOptions& options, policy::TrafficClass traffic_class) {
+  if (traffic_class == policy::TrafficClass::best_effort) return options.tunnel_port;
+  return fmt::format("{}-{}", options.tunnel_port.substr(0, IFNAMSIZ - 3),
+                     to_string(traffic_class).front());
+}
+
+/// Two ports that take the same packets cannot be: those for a class have a key of their own that
+/// no packet can have, which is of 24 bits.
+constexpr std::uint32_t kNoKey = 1u << 24;
+
+BridgePort tunnel_port(const OvsOptions& options, policy::TrafficClass traffic_class) {
+  const bool plain = traffic_class == policy::TrafficClass::best_effort;
   // Where the kernel carries the tunnel, it may fragment outer packets.
-  std::string text = fmt::format("df_default=false,dst_port={},key=flow", options.udp_port);
+  std::string text = fmt::format("df_default=false,dst_port={}", options.udp_port);
+  text += plain ? std::string(",key=flow")
+                : fmt::format(",in_key={}", kNoKey + static_cast<unsigned>(traffic_class));
   if (options.local_vtep) {
     // A userspace switch is told by flows: see TunnelRoutes.
     text +=
         ",local_ip=" + (options.bridge.datapath_type == "netdev" ? std::string("flow")
                                                                  : options.local_vtep->to_string());
   }
-  return {options.tunnel_port, "vxlan", kTunnelOwner, text + ",remote_ip=flow", "", -1};
+  if (!plain) text += ",out_key=flow";
+  text += ",remote_ip=flow";
+  if (!plain) text += fmt::format(",tos={}", policy::outer_code_point(traffic_class) << 2);
+  return {name_of_tunnel(options, traffic_class), "vxlan", kTunnelOwner, text, "", -1};
+}
+
+std::vector<BridgePort> tunnel_ports(const OvsOptions& options) {
+  std::vector<BridgePort> ports{tunnel_port(options, policy::TrafficClass::best_effort)};
+  for (const policy::TrafficClass each : kTold) ports.push_back(tunnel_port(options, each));
+  return ports;
 }
 
 }  // namespace
@@ -47,42 +76,56 @@ Result<void> BridgeMembers::ensure_tunnel(std::vector<std::string>& mended) {
   if (auto made = bridge_.ensure(); !made) return made;
   auto ports = bridge_.ports();
   if (!ports) return ports.error();
-  const BridgePort wanted = tunnel_port(options_);
-  if (const BridgePort* port = find_port(*ports, wanted.name)) {
-    if (port->owner != wanted.owner) {
+  const std::vector<BridgePort> wanted = tunnel_ports(options_);
+  std::vector<BridgePort> made;
+  std::vector<std::string> gone;
+  bool whole = true;
+  for (const BridgePort& tunnel : wanted) {
+    const BridgePort* port = find_port(*ports, tunnel.name);
+    if (!port) {
+      made.push_back(tunnel);
+      continue;
+    }
+    if (port->owner != tunnel.owner) {
       return policy::make_error(
           boost::system::errc::file_exists,
           fmt::format("The bridge {} has a port {} that is not Homeport's: configure another name "
                       "for the VXLAN device",
-                      options_.bridge.name, wanted.name));
+                      options_.bridge.name, tunnel.name));
     }
-    const bool known = !left_.insert(wanted.name).second;
-    if (port->options == wanted.options && port->number > 0) return {};
-    if (port->options != wanted.options) {
+    const bool known = !left_.insert(tunnel.name).second;
+    if (port->options != tunnel.options) {
       if (known)
         mended.push_back(fmt::format("the options of the port {} were others", port->name));
-      if (auto gone = bridge_.change_ports({}, {wanted.name}); !gone) return gone;
-      if (auto made = bridge_.change_ports({wanted}, {}); !made) return made;
-    } else if (auto looked = bridge_.change_ports({}, {}); !looked) {
-      return looked;
+      gone.push_back(tunnel.name);
+      made.push_back(tunnel);
     }
-  } else {
-    if (auto made = bridge_.change_ports({wanted}, {}); !made) return made;
-    note_made(wanted.name, mended);
-    left_.insert(wanted.name);
+    whole = whole && port->number > 0;
+  }
+  if (made.empty() && whole) return {};
+  if (!gone.empty()) {
+    if (auto changed = bridge_.change_ports({}, gone); !changed) return changed;
+  }
+  if (auto changed = bridge_.change_ports(made, {}); !changed) return changed;
+  for (const BridgePort& tunnel : made) {
+    if (std::ranges::count(gone, tunnel.name) == 0) note_made(tunnel.name, mended);
+    left_.insert(tunnel.name);
   }
   ports = bridge_.ports();
   if (!ports) return ports.error();
-  const BridgePort* port = find_port(*ports, wanted.name);
-  if (port && port->number > 0) return {};
-  return policy::make_error(
-      boost::system::errc::io_error,
-      fmt::format("ovs-vswitchd cannot make the tunnel {} for UDP port {}: {}", wanted.name,
-                  options_.udp_port,
-                  port && !port->error.empty() ? port->error : "no reason given"));
+  for (const BridgePort& tunnel : wanted) {
+    const BridgePort* port = find_port(*ports, tunnel.name);
+    if (port && port->number > 0) continue;
+    return policy::make_error(
+        boost::system::errc::io_error,
+        fmt::format("ovs-vswitchd cannot make the tunnel {} for UDP port {}: {}", tunnel.name,
+                    options_.udp_port,
+                    port && !port->error.empty() ? port->error : "no reason given"));
+  }
+  return {};
 }
 
-/// What is in the bridge besides the tunnel.
+/// What is in the bridge besides the tunnel's ports.
 std::vector<BridgePort> BridgeMembers::wanted(const DesiredState& desired) const {
   std::vector<BridgePort> wanted;
   for (const Port& port : desired.ports) {
@@ -108,7 +151,8 @@ Result<std::vector<BridgePort>> BridgeMembers::add(const DesiredState& desired, 
 
   const std::vector<BridgePort> all = wanted(desired);
   std::vector<BridgePort> added;
-  std::set<std::string> left{options_.tunnel_port};
+  std::set<std::string> left;
+  for (const BridgePort& tunnel : tunnel_ports(options_)) left.insert(tunnel.name);
   bool stale = false;
   for (const BridgePort& port : all) {
     const BridgePort* present = find_port(*ports, port.name);
@@ -232,10 +276,14 @@ BridgePorts BridgeMembers::usable(const std::vector<BridgePort>& ports) const {
   result.answers_nd = netdev;
   // The kernel fragments outer packets of IPv4.
   result.answers_too_big = netdev || (options_.local_vtep && options_.local_vtep->is_v6());
+  std::map<std::string, policy::TrafficClass> told;
+  for (const policy::TrafficClass each : kTold) told[name_of_tunnel(options_, each)] = each;
   for (const BridgePort& port : ports) {
     if (port.number <= 0) continue;
     if (port.name == options_.tunnel_port) {
       result.tunnel = port.number;
+    } else if (auto tunnel = told.find(port.name); tunnel != told.end()) {
+      result.class_tunnels[tunnel->second] = port.number;
     } else if (port.name == host_end_ && port.owner == kHostOwner) {
       result.host = port.number;
     } else {

@@ -28,7 +28,8 @@ class BridgeMembers {
   BridgeMembers(vswitch::Bridge& bridge, const OvsOptions& options, std::string host_end)
       : bridge_(bridge), options_(options), host_end_(std::move(host_end)) {}
 
-  /// Has the bridge, and in it the tunnel's port as it is wanted. Errors: see make_ovs_datapath().
+  /// Has the bridge, and in it the tunnel's ports as they are wanted. Errors: see
+  /// make_ovs_datapath().
   Result<void> ensure_tunnel(std::vector<std::string>& mended);
 
   /// Takes the devices of ports into the bridge that are not there, and has ovs-vswitchd look again

@@ -63,7 +63,8 @@ void emit_unicast(const Emitter& add, const BridgePorts& ports) {
                   static_cast<std::uint32_t>(kLeft)));
 }
 
-/// What goes into the tunnel has its key and the VTEP of the host it goes to.
+/// What goes into the tunnel has its key and the VTEP of the host it goes to. The outer header's
+/// code point is no field that flows could set: each that there is has a port of its own.
 void emit_tunnel(const Emitter& add, const BridgePorts& ports) {
   for (const auto& [code_point, traffic_class] : policy::kCodePoints) {
     for (const char* family : {"ip", "ipv6"}) {
@@ -71,6 +72,10 @@ void emit_tunnel(const Emitter& add, const BridgePorts& ports) {
     }
   }
   add(kPath, 1, "", go(kTunnel));
+  for (const auto& [traffic_class, tunnel] : ports.class_tunnels) {
+    add(kTunnel, 2, fmt::format("reg7={:#x}", static_cast<unsigned>(traffic_class)),
+        fmt::format("output:{}", tunnel));
+  }
   add(kLabel, 0, "", go(kTunnel));
   add(kTunnel, 1, "", fmt::format("output:{}", ports.tunnel));
 }

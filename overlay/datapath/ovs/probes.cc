@@ -17,8 +17,8 @@ constexpr std::chrono::hours kForgotten{1};
 
 class OvsProbeWire final : public ProbeWire {
  public:
-  OvsProbeWire(std::shared_ptr<Probes> probes, Asks& asks)
-      : probes_(std::move(probes)), asks_(asks) {}
+  OvsProbeWire(std::shared_ptr<Probes> probes, Asks& asks, const vswitch::BridgeOptions& bridge)
+      : probes_(std::move(probes)), asks_(asks), use_(bridge) {}
 
   policy::Result<void> ask(const ProbeAsk& ask) override { return asks_.ask(ask); }
   int answers_fd() const override { return probes_->answers_fd(); }
@@ -26,13 +26,12 @@ class OvsProbeWire final : public ProbeWire {
     for (const ProbeAnswer& answer : probes_->take_answers()) take(answer);
   }
   policy::Result<std::vector<ProbesHeard>> heard() override { return probes_->heard(); }
-  /// A switch adds to what its flows have counted up to half a second later: who waits for that
-  /// finds out later than by asking that a way carries no more.
-  policy::Result<std::vector<WayUsed>> used() override { return std::vector<WayUsed>{}; }
+  policy::Result<std::vector<WayUsed>> used() override { return use_.used(); }
 
  private:
   const std::shared_ptr<Probes> probes_;
   Asks& asks_;
+  UseCounts use_;
 };
 
 }  // namespace
@@ -94,9 +93,10 @@ std::vector<ProbesHeard> Probes::heard() {
 }
 
 policy::Result<std::unique_ptr<ProbeWire>> make_probe_wire(std::shared_ptr<Probes> probes,
-                                                           Asks& asks) {
+                                                           Asks& asks,
+                                                           const vswitch::BridgeOptions& bridge) {
   if (probes->answers_fd() < 0) return policy::errno_error("The answers to probes cannot be read");
-  return std::make_unique<OvsProbeWire>(std::move(probes), asks);
+  return std::make_unique<OvsProbeWire>(std::move(probes), asks, bridge);
 }
 
 }  // namespace homeport::overlay::ovs

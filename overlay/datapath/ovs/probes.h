@@ -4,6 +4,7 @@
 #pragma once
 
 #include "overlay/datapath/ovs/asks.h"
+#include "overlay/datapath/ovs/use_counts.h"
 #include "overlay/datapath/probe_wire.h"
 #include "overlay/link/unique_fd.h"
 #include "overlay/vswitch/bridge.h"
@@ -49,6 +50,7 @@ class Probes {
 
 /// Lives no longer than what asks.
 policy::Result<std::unique_ptr<ProbeWire>> make_probe_wire(std::shared_ptr<Probes> probes,
-                                                           Asks& asks);
+                                                           Asks& asks,
+                                                           const vswitch::BridgeOptions& bridge);
 
 }  // namespace homeport::overlay::ovs

@@ -49,23 +49,28 @@ bool settled(const json::value& of) {
 HomeportSystem::HomeportSystem(const HomeportOptions& options)
     : options_(options), lab_("interfaces") {
   number_apart(own_name("underlay2"));
+  LinkOptions underlay = kUnderlay;
   for (const char* name : {"hostA", "hostB"}) {
-    lab_.add_host(name, {.underlay = kUnderlay,
-                         .memory_mib = 16,
-                         .watch_taps = false,
-                         .second_underlay = kUnderlay});
+    // One wire at each switch is enough: the destination's.
+    const bool last = name == std::string_view("hostB");
+    if (last && options.delay.count() != 0) underlay.conditions = WireConditions{};
+    lab_.add_host(
+        name,
+        {.underlay = underlay, .memory_mib = 16, .watch_taps = false, .second_underlay = underlay});
   }
   source_ = &lab_.host("hostA");
   destination_ = &lab_.host("hostB");
   lab_.add_network();
   if (options.fast) lab_.homeport_checked("path limit all --detection fast");
-  if (options.delay.count() != 0) add_delay_wires(options.delay);
   lab_.start_agents();
   client_ = &lab_.add_client(*source_);
   sink_ = &lab_.add_container({}, *destination_);
   lab_.add_container_application({}, *destination_);
   if (options.interactive) lab_.homeport_checked("app set client --class interactive");
   if (options.delay.count() != 0) {
+    for (const char* device : {"eth0", "eth1"}) {
+      source_->inside().run([&] { overlay::set_offloads_off(device).value(); });
+    }
     for (const Namespace* each : {client_, sink_}) {
       each->run([] { overlay::set_offloads_off("eth0").value(); });
     }
@@ -73,33 +78,8 @@ HomeportSystem::HomeportSystem(const HomeportOptions& options)
   wait_settled();
 }
 
-void HomeportSystem::add_delay_wires(std::chrono::microseconds delay) {
-  for (Host* host : {source_, destination_}) {
-    for (const char* device : {"eth0", "eth1"}) {
-      host->inside().run([&] { overlay::set_offloads_off(device).value(); });
-    }
-  }
-  // The destination is the second at each switch.
-  for (const char* name : {"underlay", "underlay2"}) {
-    const std::string inside = own_name(name);
-    const auto ip = [&](const std::string& words_of) {
-      run_checked(words("ip -n " + inside + " " + words_of));
-    };
-    ip("link set port1 nomaster");
-    ip("link add wire type veth peer name wire-far");
-    ip("link set wire-far master br0 up");
-    ip("link set wire up");
-    auto wire = std::make_unique<Process>(
-        Command{HOMEPORT_INTERFACES_DELAY_WIRE, inside, "port1", "wire",
-                std::to_string(delay.count())},
-        ProcessOptions{.log = lab_.directory() / (std::string(name) + "-wire.log")});
-    wire->wait_for_log("carries", 10s);
-    delay_wires_.push_back(std::move(wire));
-  }
-}
-
 void HomeportSystem::begin_delay(std::size_t interface) {
-  delay_wires_.at(interface)->send_signal(SIGUSR1);
+  link(Side::destination, interface).set({.delay = options_.delay});
 }
 
 const Namespace& HomeportSystem::host(Side side) const {

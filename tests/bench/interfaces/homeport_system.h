@@ -32,7 +32,6 @@ class HomeportSystem final : public System {
   void begin_delay(std::size_t interface);
 
  private:
-  void add_delay_wires(std::chrono::microseconds delay);
   void wait_settled() const;
 
   HomeportOptions options_;
@@ -41,7 +40,6 @@ class HomeportSystem final : public System {
   Host* destination_;
   const Namespace* client_ = nullptr;
   const Namespace* sink_ = nullptr;
-  std::vector<std::unique_ptr<Process>> delay_wires_;
 };
 
 }  // namespace homeport::lab

@@ -1,6 +1,8 @@
 // What the interfaces bench cannot have on one machine, in simulated time:
 //   interfaces_simulated probing HOSTS   what a prober with that many hosts, four ways to each,
 //   costs interfaces_simulated choices COUNT   how often the path that is chosen is not the best
+//   interfaces_simulated loss COUNT      how soon interactive traffic leaves a path that loses 2%,
+//                                        and how often one that does not lose more than before
 // Prints a JSON object.
 #include <fmt/format.h>
 
@@ -12,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/bench/interfaces/simulated_loss.h"
 #include "tests/unit/overlay/probing/probed_network.h"
 #include "tests/unit/policy/path/link_matrix.h"
 
@@ -87,6 +90,8 @@ int main(int argc, char** argv) {
     homeport::probing(std::atoi(argv[2]));
   } else if (what == "choices") {
     homeport::choices(static_cast<unsigned>(std::atoi(argv[2])));
+  } else if (what == "loss") {
+    homeport::simulate_loss(std::atoi(argv[2]));
   } else {
     return 2;
   }

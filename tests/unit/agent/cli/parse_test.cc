@@ -34,8 +34,8 @@ INSTANTIATE_TEST_SUITE_P(
                       "policy remove", "interface", "interface set", "interface list", "path",
                       "path pin", "path unpin", "path prefer", "path unprefer", "path forbid",
                       "path permit", "path limit", "path policy", "path list", "path show",
-                      "path explain", "move", "task", "task list", "task show", "task cancel",
-                      "task resolve", "task remove", "task wait"));
+                      "path explain", "path watch", "move", "task", "task list", "task show",
+                      "task cancel", "task resolve", "task remove", "task wait"));
 
 struct Usage {
   const char* arguments;
@@ -95,6 +95,8 @@ INSTANTIATE_TEST_SUITE_P(
         Usage{"interface set */eth0 --cost 1", "is not HOST/INTERFACE"},
         Usage{"interface set h1/label:x --cost 1", "is not HOST/INTERFACE"},
         Usage{"interface set h1/eth0", "Say what to set"},
+        Usage{"interface set h1/eth0 --bulk-limit 0", "--bulk-limit"},
+        Usage{"interface set h1/eth0 --bulk-limit 5 --no-bulk-limit", "excludes"},
         Usage{"interface set h1/eth0 --cost 65536", "--cost"},
         Usage{"interface set h1/eth0 --allow --deny", "excludes"},
         Usage{"interface set h1/eth0 --label a --no-label", "excludes"},

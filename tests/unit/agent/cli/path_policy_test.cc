@@ -178,12 +178,17 @@ TEST_F(PathCommands, NameWhatIsWrongInTheDatabase) {
 TEST_F(PathCommands, InterfacesAreLabelledPricedAndDenied) {
   EXPECT_EQ(
       checked("interface list").out,
-      "HOST   INTERFACE  ADDRESS             SPEED   MTU  STATE  LABEL  COST  USE\n"
-      "hostA  eth0       192.0.2.1     1000 Mbit/s  1500  up     -         0  as configured\n"
-      "hostA  eth0       2001:db8::1   1000 Mbit/s  1500  up     -         0  as configured\n"
-      "hostA  eth1       198.51.100.1  1000 Mbit/s  1500  up     fiber     0  as configured\n"
-      "hostB  eth0       192.0.2.2     1000 Mbit/s  1500  up     -         0  as configured\n"
-      "hostB  eth1       198.51.100.2  1000 Mbit/s  1500  up     -         0  as configured\n");
+      "HOST   INTERFACE  ADDRESS             SPEED   MTU  STATE  LABEL  COST  BULK LIMIT  USE\n"
+      "hostA  eth0       192.0.2.1     1000 Mbit/s  1500  up     -         0           -  as "
+      "configured\n"
+      "hostA  eth0       2001:db8::1   1000 Mbit/s  1500  up     -         0           -  as "
+      "configured\n"
+      "hostA  eth1       198.51.100.1  1000 Mbit/s  1500  up     fiber     0           -  as "
+      "configured\n"
+      "hostB  eth0       192.0.2.2     1000 Mbit/s  1500  up     -         0           -  as "
+      "configured\n"
+      "hostB  eth1       198.51.100.2  1000 Mbit/s  1500  up     -         0           -  as "
+      "configured\n");
   const test::Ran set = checked("interface set hostA/eth0 --cost 10 --label wan --deny");
   EXPECT_THAT(set.out, AllOf(HasSubstr("2001:db8::1"), Not(HasSubstr("hostB"))));
   json::value listed = checked("interface list --json").json();
@@ -198,6 +203,15 @@ TEST_F(PathCommands, InterfacesAreLabelledPricedAndDenied) {
   EXPECT_EQ(listed.at(0).at("cost"), 10) << "not given: as it was";
   EXPECT_EQ(listed.at(0).at("label"), "");
   EXPECT_EQ(listed.at(0).at("allowed"), true);
+  EXPECT_TRUE(listed.at(0).at("bulk_limit_mbps").is_null());
+  EXPECT_THAT(checked("interface set hostA/eth0 --bulk-limit 500").out,
+              HasSubstr(" 500 Mbit/s  allowed\n"));
+  listed = checked("interface list --json").json();
+  EXPECT_EQ(listed.at(0).at("bulk_limit_mbps"), 500);
+  EXPECT_EQ(listed.at(1).at("bulk_limit_mbps"), 500);
+  EXPECT_TRUE(listed.at(2).at("bulk_limit_mbps").is_null());
+  checked("interface set hostA/eth0 --no-bulk-limit");
+  EXPECT_TRUE(checked("interface list --json").json().at(0).at("bulk_limit_mbps").is_null());
   checked("interface set hostA/eth0 --as-configured");
   listed = checked("interface list --json").json();
   EXPECT_TRUE(listed.at(0).at("allowed").is_null());

@@ -103,7 +103,7 @@ TEST(SchemaTest, HasTheColumnsThatRecordsWrite) {
   EXPECT_THAT(missing("Host", columns(Host{})), testing::IsEmpty());
   EXPECT_THAT(missing("Host_Status", columns(HostStatus{})), testing::IsEmpty());
   EXPECT_THAT(missing("Interface", columns(Interface{})),
-              testing::UnorderedElementsAre("cost", "label", "allowed"));
+              testing::UnorderedElementsAre("cost", "label", "allowed", "bulk_limit_mbps"));
   EXPECT_THAT(missing("Network", columns(Network{})), testing::IsEmpty());
   EXPECT_THAT(missing("Binding", columns(Binding{})), testing::IsEmpty());
   EXPECT_THAT(missing("Application", columns(Application{})), testing::IsEmpty());

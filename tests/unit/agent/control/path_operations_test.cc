@@ -121,11 +121,13 @@ TEST_F(PathOperations, SayWhatIsOfAnInterfaceWithAllItsAddresses) {
   const std::vector<Interface> there = {row("eth0", "192.0.2.1"), row("eth0", "2001:db8::1"),
                                         row("eth1", "192.0.2.9")};
   ASSERT_TRUE(test::run(io, database.publish_interfaces("h1", there)));
-  ASSERT_TRUE(say("h1", "eth0", {.cost = 7, .label = "wan", .allowed = false}));
+  ASSERT_TRUE(
+      say("h1", "eth0", {.cost = 7, .label = "wan", .allowed = false, .bulk_limit_mbps = 500}));
   for (const Interface* one : interfaces("eth0")) {
     EXPECT_EQ(one->cost, 7);
     EXPECT_EQ(one->label, "wan");
     EXPECT_EQ(one->allowed, false);
+    EXPECT_EQ(one->bulk_limit_mbps, 500);
   }
   EXPECT_EQ(interfaces("eth0").size(), 2u);
   EXPECT_EQ(interfaces("eth1").front()->label, "");
@@ -136,6 +138,9 @@ TEST_F(PathOperations, SayWhatIsOfAnInterfaceWithAllItsAddresses) {
   ASSERT_EQ(interfaces("eth0").size(), 2u);
   EXPECT_EQ(interfaces("eth0").front()->state, LinkState::absent);
   ASSERT_TRUE(say("h1", "eth0", {.label = "", .allowed = std::optional<bool>()}));
+  ASSERT_TRUE(test::run(io, database.publish_interfaces("h1", {there[2]})));
+  EXPECT_EQ(interfaces("eth0").size(), 2u) << "its limit is left";
+  ASSERT_TRUE(say("h1", "eth0", {.bulk_limit_mbps = 0}));
   ASSERT_TRUE(test::run(io, database.publish_interfaces("h1", {there[2]})));
   EXPECT_TRUE(interfaces("eth0").empty()) << "nothing is said of it any more";
   EXPECT_EQ(say("h1", "eth7", {.cost = 1}).error().code, errc::no_such_file_or_directory);

@@ -156,17 +156,19 @@ TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
   auto written = columns(record);
   EXPECT_FALSE(written.contains("cost"));
   json::array none{"set", json::array{}};
-  for (auto* column : {"cost", "label", "allowed"}) written[column] = none;
+  for (auto* column : {"cost", "label", "allowed", "bulk_limit_mbps"}) written[column] = none;
   auto parsed = parse<Interface>(Row{kUuid, written});
   ASSERT_TRUE(parsed) << parsed.error().message;
   EXPECT_EQ(*parsed, record);
   written["allowed"] = false;
   written["cost"] = 3;
+  written["bulk_limit_mbps"] = 500;
   written["label"] = "fast";
   parsed = parse<Interface>(Row{kUuid, written});
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->allowed, false);
   EXPECT_EQ(parsed->cost, 3);
+  EXPECT_EQ(parsed->bulk_limit_mbps, 500);
   EXPECT_EQ(parsed->label, "fast");
   EXPECT_EQ(parsed->problem, "");
 }
@@ -184,6 +186,7 @@ TEST(RecordsTest, KeepAnInterfaceOfWhichTheControllerSaysSomethingWrong) {
   row.columns["cost"] = 7;
   row.columns["label"] = "two words";
   row.columns["allowed"] = false;
+  row.columns["bulk_limit_mbps"] = 5;
   auto parsed = parse<Interface>(row);
   ASSERT_TRUE(parsed) << parsed.error().message;
   EXPECT_EQ(parsed->label, "");
@@ -192,6 +195,14 @@ TEST(RecordsTest, KeepAnInterfaceOfWhichTheControllerSaysSomethingWrong) {
   EXPECT_THAT(parsed->problem,
               HasSubstr("column label: \"two words\" is not a label: 1 to 63 bytes "
                         "without a space; it is left out until that is mended"));
+  EXPECT_EQ(parsed->bulk_limit_mbps, 5);
+  row.columns["bulk_limit_mbps"] = kMostBulkLimit + 1;
+  row.columns["label"] = "one";
+  parsed = parse<Interface>(row);
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->bulk_limit_mbps, 0);
+  EXPECT_THAT(parsed->problem,
+              HasSubstr("column bulk_limit_mbps: 1000001 is not between 1 and 1000000"));
   row.columns["cost"] = kMostCost + 1;
   parsed = parse<Interface>(row);
   ASSERT_TRUE(parsed);

@@ -2,9 +2,11 @@
 // database, real links, real channels; the datapath and the other hosts are the test's.
 #pragma once
 
+#include "agent/paths/bulk_limits.h"
 #include "agent/paths/path_channels.h"
 #include "agent/paths/path_controllers.h"
 #include "overlay/link/monitor.h"
+#include "overlay/link/route_monitor.h"
 #include "overlay/negotiation/negotiator.h"
 #include "overlay/negotiation/relay_talk.h"
 #include "tests/unit/agent/paths/fake_datapath.h"
@@ -42,6 +44,7 @@ class ControlledAgent {
   struct Settings {
     std::vector<std::string> interfaces = {"eth1"};
     std::chrono::seconds linger{300};
+    std::chrono::steady_clock::duration limits_interval{std::chrono::hours(1)};
     bool relay = false;
   };
 
@@ -58,14 +61,23 @@ class ControlledAgent {
                .tls = std::move(tls),
                .peer_check = overlay::anyone(),
                .timeouts = {},
-               .linger = settings.linger}),
-        links(overlay::LinkMonitor::start(io.get_executor(), [this](const auto& event) {
-                paths.on_link_event(event);
-              }).value()) {
+               .linger = settings.linger,
+               .changed = [this] { ++told; }}),
+        limits(io.get_executor(), "hostA", database, settings.limits_interval),
+        links(overlay::LinkMonitor::start(io.get_executor(),
+                                          [this](const auto& event) {
+                                            paths.on_link_event(event);
+                                            limits.on_link_event(event);
+                                          })
+                  .value()),
+        routes(overlay::RouteMonitor::start(io.get_executor(), [this] {
+                 paths.on_routes_changed();
+               }).value()) {
     database.on_change([this] {
       ++changes;
       network.follow(database.changes());
       paths.follow();
+      limits.follow();
     });
     database.start();
   }
@@ -73,8 +85,11 @@ class ControlledAgent {
   ControlDatabase database;
   VirtualNetwork network;
   PathControllers paths;
+  BulkLimits limits;
   overlay::LinkMonitor links;
+  overlay::RouteMonitor routes;
   int changes = 0;
+  int told = 0;  ///< that events may be others
 
  private:
   static DatabaseOptions options(const std::string& remote) {

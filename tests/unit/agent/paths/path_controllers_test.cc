@@ -44,6 +44,18 @@ TEST_F(PathControllersTest, WhatIsAgreedIsProgrammed) {
   });
 }
 
+// Of what it was told of only the datapath tells whether it is used (overlay::ProbeWire::used()).
+TEST_F(PathControllersTest, WhatIsAgreedIsProgrammedAlsoWhereItIsTheUsualWay) {
+  in_namespace([&] {
+    Peer& peer = add_peer("hostC", 9);
+    start();
+    offer_two(peer, 9);
+    carry(peer, "192.0.2.1", "192.0.2.9", 1ms);
+    const overlay::ProbePair usual{ip("192.0.2.1"), ip("192.0.2.9")};
+    wait([&] { return datapath.way(peer.vtep, TrafficClass::interactive) == usual; }, "the way");
+  });
+}
+
 TEST_F(PathControllersTest, AnInterfaceWithoutCarrierIsLeftAndTakenAgain) {
   in_namespace([&] {
     Peer& peer = settle();
@@ -57,6 +69,45 @@ TEST_F(PathControllersTest, AnInterfaceWithoutCarrierIsLeftAndTakenAgain) {
     overlay::set_link_up("peer1", true).value();
     wait([&] { return peer.ends_heard.size() == 2; }, "the peer to hear of it");
     EXPECT_THAT(offered(), ElementsAre("eth0", "eth1"));
+  });
+}
+
+TEST_F(PathControllersTest, AnInterfaceWhoseRouteGoesIsLeftAtOnce) {
+  in_namespace([&] {
+    Peer& peer = settle();
+    const auto gone = std::chrono::steady_clock::now();
+    ASSERT_EQ(std::system("ip route del 198.51.100.0/24 dev eth1"), 0);
+    wait_way(peer, "192.0.2.1", "192.0.2.9");
+    EXPECT_LT(std::chrono::steady_clock::now() - gone, 2s) << "without waiting for the next look";
+  });
+}
+
+TEST_F(PathControllersTest, ChangesOfPathsAreToldOf) {
+  in_namespace([&] {
+    Peer& peer = settle();
+    auto event = [&] {
+      for (PathEvent& each : agent->paths.events()) {
+        if (each.traffic == TrafficClass::interactive) return std::move(each);
+      }
+      return PathEvent();
+    };
+    wait([&] { return event().state == "agreed"; }, "the peer's agreement");
+    EXPECT_EQ(event().peer, "hostC");
+    EXPECT_EQ(event().to->local.interface, "eth1");
+    EXPECT_TRUE(event().time);
+    EXPECT_THAT(event().text, testing::StartsWith("interactive goes eth1 198.51.100.1 -> "));
+    EXPECT_THAT(agent->paths.events(), SizeIs(3));
+    const int told = std::exchange(agent->told, 0);
+    EXPECT_GE(told, 3);
+    overlay::set_link_up("peer1", false).value();
+    wait_way(peer, "192.0.2.1", "192.0.2.9");
+    EXPECT_GE(agent->told, 1);
+    EXPECT_EQ(event().from->local.address, ip("198.51.100.1"));
+    EXPECT_EQ(event().to->local.address, ip("192.0.2.1"));
+    EXPECT_EQ(event().cause, policy::ChoiceCause::lost);
+    agent->told = 0;
+    server->transact(R"({"op":"delete","table":"Host","where":[["name","==","hostC"]]})");
+    wait([&] { return agent->told > 0 && agent->paths.events().empty(); }, "the peer's end");
   });
 }
 
@@ -74,6 +125,51 @@ TEST_F(PathControllersTest, WhereNoPathIsUsableTrafficGoesToTheVtep) {
         "no path");
     carry(peer, "198.51.100.1", "198.51.100.9", 2ms);
     wait_way(peer, "198.51.100.1", "198.51.100.9");
+  });
+}
+
+TEST_F(PathControllersTest, LanesTakeThePathsThereAreAndMeasureThem) {
+  in_namespace([&] {
+    Peer& peer = settle();
+    std::vector<migration::LanePath> paths;
+    auto following = agent->paths.lane_paths().follow(
+        "hostC", [&](auto changed) { paths = std::move(changed); });
+    wait([&] { return paths.size() == 2; }, "both paths");
+    carry_no_more(peer, "192.0.2.1", "192.0.2.9");
+    wait([&] { return paths.size() == 1; }, "one of them");
+    EXPECT_EQ(paths[0].local, ip("198.51.100.1"));
+    EXPECT_EQ(paths[0].remote_interface, "eth1");
+
+    const migration::LaneReport lane{
+        .path = paths[0], .acknowledged = 2'500'000, .time = 250ms, .backlogged = true};
+    following->lanes({lane});
+    const auto measured = [&] {
+      const PathsSnapshot snapshot = agent->paths.snapshot("hostC");
+      for (const CandidateSnapshot& each : snapshot.peers.at(0).classes.at(0).ranked) {
+        if (each.quality.out.bandwidth == 80'000'000) return true;
+      }
+      return false;
+    };
+    wait(measured, "the bandwidth to be known");
+  });
+}
+
+TEST_F(PathControllersTest, AHostThatAMoveGoesToIsOneToHaveToDoWith) {
+  in_namespace([&] {
+    Peer& peer = peers.emplace_back(*io, authority, "hostD", "192.0.2.8");
+    server->transact(
+        fmt::format(R"({{"op":"insert","table":"Host","row":{{"name":"hostD","vteps":"192.0.2.8",)"
+                    R"("control_endpoints":"127.0.0.1:{}"}}}})",
+                    peer.server->port()));
+    start();
+    wait([&] { return agent->database.contents().hosts.contains("hostD"); }, "the host's row");
+    EXPECT_THAT(known(), IsEmpty()) << "they have no application in common";
+    std::vector<migration::LanePath> paths;
+    auto following = agent->paths.lane_paths().follow(
+        "hostD", [&](auto changed) { paths = std::move(changed); });
+    offer_two(peer, 8);
+    wait([&] { return paths.size() == 2; }, "the paths to it");
+    EXPECT_THAT(known(), ElementsAre("hostD"));
   });
 }
 

@@ -49,7 +49,7 @@ std::string written(const PathSnapshot& path) {
 }
 
 TEST_F(Paths, AreSeenFromEitherEnd) {
-  pair.truth[best].out.probe_loss = 1'000;
+  pair.truth[best].out.loss = 1'000;
   pair.run(5s);
   const PeerPathsSnapshot here = pair.snapshot(Side::first);
   const PeerPathsSnapshot there = pair.snapshot(Side::second);
@@ -71,10 +71,10 @@ TEST_F(Paths, AreSeenFromEitherEnd) {
   EXPECT_EQ(written(theirs.path.value()), "ens1 198.51.100.1, eth0 192.0.2.1");
   EXPECT_EQ(ours.peer_path, ours.path);
   EXPECT_EQ(ours.quality.rtt, 10ms);
-  EXPECT_EQ(ours.quality.out.loss(), 1'000u);
-  EXPECT_EQ(ours.quality.in.loss(), 0u);
-  EXPECT_EQ(theirs.quality.in.loss(), 1'000u);
-  EXPECT_EQ(theirs.quality.out.loss(), 0u);
+  EXPECT_EQ(ours.quality.out.loss, 1'000u);
+  EXPECT_EQ(ours.quality.in.loss, 0u);
+  EXPECT_EQ(theirs.quality.in.loss, 1'000u);
+  EXPECT_EQ(theirs.quality.out.loss, 0u);
   EXPECT_EQ(ours.candidates, (std::map<Standing, std::uint64_t>{{Standing::good, 4}}));
 }
 

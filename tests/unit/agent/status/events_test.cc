@@ -26,7 +26,7 @@ class StatusEvents : public test::ServerTest {
   void change_task(std::uint64_t bytes_sent) {
     on_server([this, bytes_sent] {
       model_.tasks.front().bytes_sent = bytes_sent;
-      server_->tasks_changed();
+      server_->things_changed();
     });
   }
 };
@@ -38,12 +38,12 @@ TEST_F(StatusEvents, AreAllTasksAndThenWhatChanges) {
                                    HasSubstr("no-cache"), HasSubstr("Connection: close")));
   EXPECT_EQ(reader.next(), "event: reset\ndata: {}\n\n");
   EXPECT_THAT(reader.next(), HasSubstr("\"bytes_sent\":1048576,"));
-  EXPECT_EQ(last_part_, StatusPart::tasks);
+  EXPECT_EQ(last_part_, StatusPart::events);
   change_task(5);
   EXPECT_THAT(reader.next(), AllOf(HasSubstr("event: task\n"), HasSubstr("\"bytes_sent\":5,")));
   on_server([this] {
     model_.tasks.clear();
-    server_->tasks_changed();
+    server_->things_changed();
   });
   EXPECT_THAT(reader.next(), HasSubstr("event: removed\n"));
 }
@@ -90,7 +90,7 @@ TEST_F(StatusEvents, SayThatTheyAreAlive) {
   reader.next();
   reader.next();
   EXPECT_EQ(reader.next(), ": nothing new\n\n");
-  on_server([this] { server_->tasks_changed(); });
+  on_server([this] { server_->things_changed(); });
   EXPECT_EQ(reader.next(), ": nothing new\n\n");
 }
 
@@ -150,7 +150,7 @@ TEST_F(StatusEvents, EndWithTheServer) {
   reader.next();
   on_server([this] {
     server_->stop();
-    server_->tasks_changed();
+    server_->things_changed();
   });
   EXPECT_EQ(reader.next(), "");
 }

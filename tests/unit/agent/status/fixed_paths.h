@@ -17,16 +17,10 @@ inline PathSnapshot path_between(const std::string& local, const std::string& lo
 
 inline policy::PathQuality quality_of(policy::Micros rtt, policy::LossPpm out, policy::LossPpm in) {
   policy::PathQuality quality{.rtt = rtt, .variation = rtt / 10};
-  quality.out = {.reachable = policy::Reachability::yes,
-                 .probe_loss = out,
-                 .traffic_loss = {},
-                 .bandwidth = 1'000'000'000,
-                 .mtu = 1500};
-  quality.in = {.reachable = policy::Reachability::yes,
-                .probe_loss = in,
-                .traffic_loss = {},
-                .bandwidth = 940'000'000,
-                .mtu = 9000};
+  quality.out = {
+      .reachable = policy::Reachability::yes, .loss = out, .bandwidth = 1'000'000'000, .mtu = 1500};
+  quality.in = {
+      .reachable = policy::Reachability::yes, .loss = in, .bandwidth = 940'000'000, .mtu = 9000};
   return quality;
 }
 
@@ -159,6 +153,41 @@ inline PathsSnapshot fixed_paths(SystemTime now) {
   paths.peers = {peer, silent};
   paths.relaying = {.hosts = 2, .labels = 12};
   return paths;
+}
+
+/// To hostB: one that has changed, one that has gone, and one that was there before.
+inline std::vector<PathEvent> fixed_path_events(SystemTime now) {
+  using policy::ChoiceCause;
+  using policy::TrafficClass;
+  const PathSnapshot one = path_between("eth0", "192.0.2.1", "eth0", "198.51.100.2");
+  PathSnapshot other = path_between("eth1", "192.0.2.65", "", "198.51.100.3");
+  other.relay = "hostC";
+  return {{.peer = "hostB",
+           .traffic = TrafficClass::interactive,
+           .state = "agreed",
+           .from = one,
+           .to = other,
+           .cause = ChoiceCause::lost,
+           .text = "interactive goes eth1 192.0.2.65 -> 198.51.100.3 through hostC instead of eth0 "
+                   "192.0.2.1 -> eth0 198.51.100.2: that carries nothing in either direction.",
+           .time = now - std::chrono::seconds(2)},
+          {.peer = "hostB",
+           .traffic = TrafficClass::best_effort,
+           .state = "idle",
+           .from = one,
+           .to = {},
+           .cause = ChoiceCause::nothing_usable,
+           .text = "default no longer goes eth0 192.0.2.1 -> eth0 198.51.100.2: that carries "
+                   "nothing in either direction, and no other can be used.",
+           .time = now - std::chrono::seconds(1)},
+          {.peer = "hostB",
+           .traffic = TrafficClass::bulk,
+           .state = "nominated",
+           .from = {},
+           .to = one,
+           .cause = ChoiceCause::unchanged,
+           .text = "",
+           .time = {}}};
 }
 
 }  // namespace homeport::agent::test

@@ -182,18 +182,20 @@ class OpenApi : public test::ServerTest {
 
   /// Reads events of every kind, and one reader more than there may be.
   void follow_events() {
+    on_server([this] { model_.path_events = test::fixed_path_events(model_.now); });
     EventReader reader(connect(), "Last-Event-ID: 5\r\n");
     std::string events;
     auto take = [&](int count) {
       for (int i = 0; i < count; ++i) events += reader.next();
     };
-    take(3);
+    take(6);
     get("/v1/events");
     on_server([this] {
       model_.tasks.pop_back();
-      server_->tasks_changed();
+      model_.path_events.pop_back();
+      server_->things_changed();
     });
-    take(1);
+    take(2);
     reader.socket().close();
     Response response;
     response.result(http::status::ok);

@@ -181,6 +181,44 @@ TEST(PageLedger, HolesAreSentAsZerosUnread) {
   EXPECT_EQ(zeros, 63u);
 }
 
+TEST(PageLedger, WhatIsPutBackIsSentAgainAndNewer) {
+  Guest guest({8});
+  for (std::uint64_t page = 0; page < 8; ++page) guest.write(0, page, 1);
+  PageLedger ledger(guest.spans(), {});
+  ledger.note_scan(guest.scan());
+  ledger.begin_round();
+  auto late = ledger.next_batch();
+  ASSERT_TRUE(late);
+  const std::vector<std::byte> old_content(late->payload.begin(), late->payload.end());
+  EXPECT_EQ(ledger.round_pages(), 0u);
+  // On its way when the guest writes one of them again, which no scan has seen yet.
+  guest.write(0, 3, 2);
+  const std::vector<PageRun> lost = {{0, 2, 4}};
+  ledger.put_back(lost);
+  EXPECT_EQ(ledger.pending_pages(), 4u);
+
+  Destination destination(guest);
+  send_round(ledger, destination);
+  ASSERT_TRUE(destination.store_->apply(late->header, old_content));  // it comes all the same
+  EXPECT_EQ(destination.blocks_, guest.blocks_);
+}
+
+TEST(PageLedger, WhatIsPutBackBeforeItsNextTurnIsSentOnce) {
+  Guest guest({8});
+  guest.write(0, 0, 1);
+  PageLedger ledger(guest.spans(), {.max_batch_bytes = kPageSize});
+  ledger.note_scan(guest.scan());
+  ledger.begin_round();
+  ASSERT_TRUE(ledger.next_batch());
+  guest.write(0, 0, 2);
+  ledger.note_scan(guest.scan());
+  ledger.begin_round();
+  const std::uint64_t before = ledger.pending_pages();
+  const std::vector<PageRun> lost = {{0, 0, 1}};
+  ledger.put_back(lost);
+  EXPECT_EQ(ledger.pending_pages(), before);
+}
+
 TEST(PageLedger, FindsDataThatLandedAfterItsPageWasSent) {
   Guest guest({64});
   for (std::uint64_t page = 0; page < 32; ++page) guest.write(0, page, 1);
@@ -242,6 +280,20 @@ void random_history(unsigned seed) {
     ASSERT_TRUE(destination.store_->apply(lanes.front().batch.header, lanes.front().payload));
     lanes.pop_front();
   };
+  // A lane is given up: what is on its way there is put back, and may come all the same.
+  auto lose_some = [&] {
+    std::vector<PageRun> lost;
+    std::deque<InFlight> still;
+    for (InFlight& each : lanes) {
+      const bool is_lost = random() % 2 == 0;
+      for (const auto& run : each.batch.header.runs()) {
+        if (is_lost) lost.push_back({each.batch.header.block(), run.first_page(), run.count()});
+      }
+      if (!is_lost || random() % 2 == 0) still.push_back(std::move(each));
+    }
+    lanes = std::move(still);
+    ledger.put_back(lost);
+  };
   auto send_one = [&] {
     auto batch = ledger.next_batch();
     if (!batch) return false;
@@ -268,6 +320,7 @@ void random_history(unsigned seed) {
       }
       if (random() % 3 == 0) ledger.note_scan(guest.scan());
       if (random() % 5 == 0) deliver_one();
+      if (random() % 9 == 0) lose_some();
       more = send_one();
     }
     ledger.note_scan(guest.scan());
@@ -282,8 +335,11 @@ void random_history(unsigned seed) {
   ledger.note_scan(guest.scan());
   ledger.note_barrier();
   ledger.recheck();
-  ledger.begin_round();
-  while (send_one()) {
+  for (int losses = 3; ledger.pending_pages() > 0 || losses > 0; --losses) {
+    ledger.begin_round();
+    while (send_one()) {
+    }
+    if (losses > 0) lose_some();
   }
   while (!lanes.empty()) deliver_one();
   EXPECT_EQ(ledger.pending_pages(), 0u);

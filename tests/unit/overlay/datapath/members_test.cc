@@ -11,7 +11,9 @@ namespace homeport::overlay::ovs {
 namespace {
 
 using testing::ElementsAre;
+using testing::Gt;
 using testing::IsEmpty;
+using testing::Pair;
 using vswitch::BridgePort;
 
 class Members : public testing::Test {
@@ -50,7 +52,7 @@ class Members : public testing::Test {
 
 TEST_F(Members, APortThatWasTakenOutIsToldWhenItIsPutBack) {
   EXPECT_THAT(look(), IsEmpty());
-  for (const std::string name : {"app1", "homeport0"}) {
+  for (const std::string name : {"app1", "homeport0", "homeport0-i", "homeport0-b"}) {
     delete_port(name);
     EXPECT_THAT(look(), ElementsAre("the port " + name + " was missing"));
     EXPECT_THAT(look(), IsEmpty());
@@ -63,6 +65,33 @@ TEST_F(Members, SoIsOneThatGoesInTheMiddleOfALook) {
   EXPECT_THAT(look([&] { delete_port("homeport0"); }), IsEmpty());
   EXPECT_THAT(look(), ElementsAre("the port homeport0 was missing"));
   EXPECT_THAT(look(), IsEmpty());
+}
+
+/// The code points of the outer header, which is what the ports of classes are for.
+TEST_F(Members, ATunnelOfAClassIsPutRightAndHasANumber) {
+  for (const std::string name : {"homeport0-i", "homeport0-b"}) {
+    switch_.vsctl({"set", "Interface", name, "options:tos=8"});
+    EXPECT_THAT(look(), ElementsAre("the options of the port " + name + " were others"));
+    EXPECT_THAT(look(), IsEmpty());
+  }
+  const BridgePorts ports = inside_.run([&] { return members_.usable(bridge_.ports().value()); });
+  EXPECT_GT(ports.tunnel, 0);
+  EXPECT_THAT(ports.class_tunnels, ElementsAre(Pair(policy::TrafficClass::interactive, Gt(0)),
+                                               Pair(policy::TrafficClass::bulk, Gt(0))));
+  EXPECT_THAT(ports.numbers, ElementsAre(Pair("app1", Gt(0)), Pair("br-int", Gt(0))));
+}
+
+/// Of the device as it may be configured at most.
+TEST_F(Members, ANameOfFifteenBytesHasRoomForItsClasses) {
+  const OvsOptions options{.bridge = options_.bridge,
+                           .tunnel_port = "homeport0123456",
+                           .udp_port = 4788,
+                           .local_vtep = {}};
+  vswitch::Bridge bridge{options.bridge};
+  BridgeMembers members{bridge, options, "homeport1p"};
+  std::vector<std::string> mended;
+  inside_.run([&] { members.ensure_tunnel(mended).value(); });
+  EXPECT_TRUE(find_port(bridge.ports().value(), "homeport01234-i"));
 }
 
 TEST_F(Members, APortThatComesAgainIsAsItIsMadeAndWasNotChangedByAnybody) {

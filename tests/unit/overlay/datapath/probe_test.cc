@@ -286,6 +286,31 @@ TEST_P(Probes, AreToldOfWhereTheyCome) {
   }
 }
 
+TEST_P(Probes, AreSparedByTrafficThatIsTold) {
+  const ProbePair way = second(1, 2);
+  for (const int number : {1, 2}) {
+    Host& each = host(number);
+    const ProbePair own = number == 1 ? way : back(way);
+    each.desired.paths = {
+        {host(3 - number).vtep, policy::TrafficClass::best_effort, own.local, own.remote}};
+    apply(number);
+  }
+  Asker one(host(1)), two(host(2));
+  ASSERT_TRUE(eventually([&] { return one.used(way) && two.used(back(way)); }));
+  EXPECT_EQ(one.used(way)->prompt, counts(1)) << "a switch tells later";
+  Socket server(fabric_.app(2).inside, false), client(fabric_.app(1).inside, false);
+  const auto begun = std::chrono::steady_clock::now();
+  const auto send = [&] {
+    client.send(fabric_.app(2).v4, server.port(), "hello");
+    return server.receive().has_value();
+  };
+  EXPECT_TRUE(eventually(
+      [&] { return send() && one.used(way)->sent > begun && two.used(back(way))->heard > begun; }));
+  const auto told = std::chrono::steady_clock::now() - begun;
+  RecordProperty("told_after_ms", std::to_string(told / std::chrono::milliseconds(1)));
+  EXPECT_LT(told, std::chrono::seconds(3));
+}
+
 TEST_P(Probes, ChangeNothingThatIsProgrammed) {
   host(1).desired.paths = {
       {host(2).vtep, policy::TrafficClass::best_effort, host(1).second, host(2).second}};

@@ -107,16 +107,36 @@ TEST_P(Relays, AreAskedUnderALabelAndAnswerWithTheNetwork) {
 }
 
 TEST_P(Relays, CarryWhatIsSentToAGroup) {
-  Sniffer at_two(two_.inside), at_three(three_.inside);
-  const std::string frame = transport_frame(kBroadcast, one_.mac, one_.v4,
-                                            boost::asio::ip::make_address("10.0.0.255"), 17, 100);
-  const auto same = [&](const std::string& seen) { return seen == frame; };
-  send_frame(one_, frame);
-  EXPECT_TRUE(at_two.next(same));
-  EXPECT_TRUE(at_three.next(same));
-  EXPECT_FALSE(at_three.pending(same));
+  const std::vector<App*> apps = {&one_, &two_, &three_};
+  for (App* sender : {&one_, &three_}) {
+    const std::string frame = transport_frame(kBroadcast, sender->mac, sender->v4,
+                                              boost::asio::ip::make_address("10.0.0.255"), 17, 100);
+    const auto same = [&](const std::string& seen) { return seen == frame; };
+    std::vector<Sniffer> others;
+    for (App* app : apps) {
+      if (app != sender) others.emplace_back(app->inside);
+    }
+    send_frame(*sender, frame);
+    for (Sniffer& other : others) EXPECT_TRUE(other.next(same));
+    for (Sniffer& other : others) EXPECT_FALSE(other.pending(same));
+  }
   send_frame(one_, arp(Arp::request, one_.mac, one_.v4, one_.v4));
   EXPECT_TRUE(eventually([&] { return host(3).totals().announcements == 1; }));
+}
+
+// Of that the next host knows for whom it is by where it comes from.
+TEST_P(Relays, HaveNothingOfAGroupThatIsSentOnToOneThatMoves) {
+  fabric_.mend(1, 3);
+  App &moving = fabric_.join(1), &neighbor = fabric_.join(1);
+  const Port held = fabric_.held_port(moving, 3);
+  host(3).desired.ports.push_back(held);
+  for (int number : {1, 2, 3}) apply(number);
+  UniqueFd guest = host(3).inside.run([&] { return open_tap_queue(held.device).value(); });
+  host(1).set_address(fabric_.left(moving, 1, 3)).value();
+  host(1).settle();
+  const std::string frame = transport_frame(kBroadcast, neighbor.mac, neighbor.v4,
+                                            boost::asio::ip::make_address("10.0.0.255"), 17, 100);
+  expect_eventually(3, &TotalCounters::delivered_held, [&] { send_frame(neighbor, frame); });
 }
 
 TEST_P(Relays, KeepTheMark) {

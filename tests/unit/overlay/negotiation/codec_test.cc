@@ -32,7 +32,7 @@ PathStatement statement() {
                             .quality = policy::carrying(10ms, 0, 500),
                             .damped = true,
                             .age = 2s};
-  report.quality.in = {.reachable = policy::Reachability::no, .traffic_loss = 7, .mtu = 1400};
+  report.quality.in = {.reachable = policy::Reachability::no, .loss = 7, .mtu = 1400};
   statement.reports = {report, {.path = policy::path_of("2001:db8::1", "2001:db8::2")}};
   statement.choices[TrafficClass::interactive] = {4, report.path};
   statement.choices[TrafficClass::best_effort] = {4, std::nullopt};
@@ -81,8 +81,7 @@ TEST(NegotiationCodec, TheLongestStatementFits) {
                              .default_route = true});
   }
   const policy::DirectionQuality most{.reachable = policy::Reachability::no,
-                                      .probe_loss = policy::kAllLost,
-                                      .traffic_loss = policy::kAllLost,
+                                      .loss = policy::kAllLost,
                                       .bandwidth = kMostBandwidth,
                                       .mtu = kMostMtu};
   for (std::size_t i = 0; i < policy::kMostPaths; ++i) {
@@ -183,10 +182,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"AHugeVariation", [](auto& message) { report(message).set_variation_us(~0ull); },
             "a variation"},
         Bad{"MoreThanAllLost",
-            [](auto& message) { report(message).mutable_in()->set_traffic_loss_ppm(1'000'001); },
-            "a loss"},
-        Bad{"MoreThanAllProbesLost",
-            [](auto& message) { report(message).mutable_out()->set_probe_loss_ppm(1'000'001); },
+            [](auto& message) { report(message).mutable_out()->set_loss_ppm(1'000'001); },
             "a loss"},
         Bad{"AHugeBandwidth",
             [](auto& message) { report(message).mutable_out()->set_bandwidth_bps(~0ull); },

@@ -52,8 +52,7 @@ TEST(RelayCodec, TheLongestStatementIsNotTooLong) {
                            .quality = policy::carrying(kLongestRtt, policy::kAllLost),
                            .age = kOldestReport};
     way.quality.out = way.quality.in = {.reachable = policy::Reachability::yes,
-                                        .probe_loss = policy::kAllLost,
-                                        .traffic_loss = policy::kAllLost,
+                                        .loss = policy::kAllLost,
                                         .bandwidth = kMostBandwidth,
                                         .mtu = kMostMtu};
     answer.way = way;

@@ -116,6 +116,22 @@ TEST(Failure, OfAWayThatTrafficHasJustBegunOnIsFound) {
   EXPECT_LE(*found, 280ms);
 }
 
+TEST(Failure, OfAWayWhoseUseIsToldLateIsFound) {
+  for (unsigned seed = 0; seed < 50; ++seed) {
+    ProbedNetwork network(seed);
+    network.tells_promptly = false;
+    const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+    network.truth[way.pair].sends = network.truth[way.pair].receives = true;
+    network.follow(kPeer, {way});
+    network.run(3s + Micros(policy::between(network.random, 0, 1'000'000)));
+    // What has come before shows later.
+    network.truth[way.pair].out_carries = false;
+    const auto found = network.until_broken(kPeer, way, 5s);
+    ASSERT_TRUE(found);
+    EXPECT_LE(*found, 250ms);
+  }
+}
+
 TEST(Failure, IsFoundWhereUseIsNotToldAnyMore) {
   ProbedNetwork network(1);
   const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));

@@ -8,7 +8,10 @@
 namespace homeport::overlay {
 namespace {
 
-constexpr std::uint32_t kSmallest = 102;  // bytes of the outer IP packet
+// Bytes of the outer IP packet.
+std::uint32_t smallest(const ProbePair& pair) {
+  return pair.local.is_v6() ? 102 : 82;
+}
 constexpr std::uint32_t kEthernet = 18;
 
 }  // namespace
@@ -63,7 +66,7 @@ void ProbedNetwork::send(const ProbeAsk& ask) {
     prober.refused(ask, policy::make_error(*refuses, "It cannot be sent."), now_);
     return;
   }
-  const std::uint32_t size = std::max(ask.size, kSmallest);
+  const std::uint32_t size = std::max(ask.size, smallest(ask.pair));
   ++asks_;
   ++asks_of_[ask.pair];
   bytes_ += size + kEthernet;
@@ -81,6 +84,7 @@ void ProbedNetwork::send(const ProbeAsk& ask) {
 }
 
 Micros ProbedNetwork::delay(Micros least, const TrueWay& way) {
+  if (way.late > 0 && policy::chance(random, way.late)) least += way.late_by;
   if (way.jitter == Micros(0)) return least;
   const double mean = static_cast<double>(way.jitter.count());
   return least +
@@ -106,10 +110,11 @@ void ProbedNetwork::tell_used() {
       last = std::max(last, *way.frame_heard);
     }
   }
-  for (const auto& [pair, way] : truth) {
+  for (auto& [pair, way] : truth) {
     if (!tells_use) break;
-    WayUsed each{.pair = pair};
-    if (way.sends) each.sent = now_;
+    WayUsed each{.pair = pair, .prompt = tells_promptly};
+    if (way.sends) way.frame_sent = now_;
+    each.sent = way.frame_sent;
     if (heard.contains(pair.remote)) each.heard = heard[pair.remote];
     used.push_back(each);
   }

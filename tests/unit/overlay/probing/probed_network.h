@@ -22,6 +22,8 @@ using policy::Time;
 struct TrueWay {
   Micros out{5'000}, in{5'000};  ///< one way
   Micros jitter{};               ///< mean of an exponential delay on top, in each direction
+  double late = 0;  ///< share of packets that a busy host keeps for `late_by`, in each direction
+  Micros late_by{8'000};
   double out_loss = 0, in_loss = 0;
   bool out_carries = true, in_carries = true;
   std::uint32_t mtu = 9000;
@@ -31,7 +33,7 @@ struct TrueWay {
   bool peer_asks = false;
 
   std::uint64_t heard = 0;  // by the peer
-  std::optional<Time> frame_heard = {};
+  std::optional<Time> frame_heard = {}, frame_sent = {};
 };
 
 class ProbedNetwork {
@@ -49,6 +51,7 @@ class ProbedNetwork {
   Prober prober;
   std::map<ProbePair, TrueWay> truth;  ///< what is not in here carries nothing
   bool tells_use = true;               ///< used() says something
+  bool tells_promptly = true;          ///< otherwise half a second later
   bool answers = true;                 ///< otherwise the answers are lost at this host
   std::optional<boost::system::errc::errc_t> refuses = {};
 

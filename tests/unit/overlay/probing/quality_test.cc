@@ -1,6 +1,7 @@
 // What is known of a way, and how soon.
 #include "tests/unit/overlay/probing/probed_network.h"
 
+#include "policy/path/chooser.h"
 #include "policy/path/exchange_time.h"
 
 #include <gtest/gtest.h>
@@ -78,24 +79,87 @@ TEST_F(Quality, MoreDelayOfAnIdleWayIsFollowedOnceItIsSeen) {
   EXPECT_GE(*network.quality(kPeer, other).rtt, 20ms);
 }
 
-// Within a second traffic is to have moved, for which the chooser wants 300 ms of proof.
-TEST_F(Quality, LossIsSeenWithinTwoThirdsOfASecond) {
+TEST_F(Quality, LessDelayOfAnIdleWayIsBelievedWithinSeconds) {
+  network.truth[other.pair].out += 40ms;
+  network.follow(kPeer, {way, other});
+  network.run(20s);
+  network.truth[other.pair].out -= 40ms;
+  const auto seen = network.until(
+      kPeer, [&] { return network.quality(kPeer, other).rtt < 11ms; }, 120s);
+  ASSERT_TRUE(seen);
+  EXPECT_LE(*seen, 15s);
+}
+
+TEST_F(Quality, LossOfAnIdleWayIsForgottenWithinAMinuteOnceItIsOver) {
+  network.follow(kPeer, {way, other});
+  network.truth[other.pair].out_loss = 0.1;
+  network.run(60s);
+  ASSERT_GE(network.quality(kPeer, other).out.loss, 50'000u);
+  network.truth[other.pair].out_loss = 0;
+  const auto seen = network.until(
+      kPeer, [&] { return network.quality(kPeer, other).out.loss < 10'000u; }, 600s);
+  ASSERT_TRUE(seen);
+  EXPECT_LE(*seen, 60s);
+}
+
+// Within a second traffic is to have moved, for which the chooser wants 300 ms of proof. Of 4,000
+// seeds 2.2% are late; `interfaces_simulated loss` says more.
+TEST_F(Quality, LossIsSeenWithinSevenTenthsOfASecond) {
   int late = 0;
   Micros sum{};
-  for (unsigned seed = 0; seed < 100; ++seed) {
+  for (unsigned seed = 0; seed < 200; ++seed) {
     ProbedNetwork lossy(seed);
     lossy.truth[way.pair].sends = lossy.truth[way.pair].receives = true;
     lossy.follow(kPeer, {way});
     lossy.run(20s);
     lossy.truth[way.pair].out_loss = 0.02;
     const auto seen = lossy.until(
-        kPeer, [&] { return lossy.quality(kPeer, way).out.loss() > 4'000u; }, 5s);
+        kPeer, [&] { return lossy.quality(kPeer, way).out.loss > 4'000u; }, 5s);
     ASSERT_TRUE(seen);
     sum += *seen;
-    late += *seen > 667ms;
+    late += *seen > 700ms;
   }
-  EXPECT_LE(late, 20);
-  EXPECT_LE(sum / 100, 450ms);
+  EXPECT_LE(late, 6) << "3%";
+  EXPECT_LE(sum / 200, 300ms);
+}
+
+// Of ten ways each is asked a tenth as often, until something is lost.
+TEST_F(Quality, LossIsSeenSoonAfterTheFirstLostAskWhereManyWaysAreWatched) {
+  int late = 0;
+  for (unsigned seed = 0; seed < 20; ++seed) {
+    ProbedNetwork many(seed);
+    std::vector<ProbedWay> ways;
+    for (int i = 1; i <= 10; ++i) {
+      ways.push_back(ProbedNetwork::used(ProbedNetwork::way(i, i)));
+      ways.back().watched = true;
+      TrueWay& each = many.truth[ways.back().pair];
+      each.sends = each.receives = true;
+    }
+    many.follow(kPeer, ways);
+    many.run(20s);
+    many.truth[way.pair].out_loss = 0.02;
+    for (int i = 0; i < 10'000 && many.quality(kPeer, way).out.loss == 0u; ++i) many.run(1ms);
+    const auto seen = [&] { return many.quality(kPeer, way).out.loss > 4'000u; };
+    late += many.until(kPeer, seen, 10s).value_or(10s) > 400ms;
+  }
+  EXPECT_LE(late, 2);
+}
+
+// Three asks are lost that were on their way in the same moment.
+TEST_F(Quality, AMomentOfLossIsForgottenBeforeTrafficMoves) {
+  for (unsigned seed = 0; seed < 50; ++seed) {
+    ProbedNetwork blip(seed);
+    blip.truth[way.pair].sends = blip.truth[way.pair].receives = true;
+    blip.follow(kPeer, {way});
+    blip.run(20s);
+    blip.truth[way.pair].out_carries = false;
+    blip.run(11ms);
+    blip.truth[way.pair].out_carries = true;
+    const auto seen = [&] { return blip.quality(kPeer, way).out.loss > 4'000u; };
+    ASSERT_TRUE(blip.until(kPeer, seen, 200ms)) << seed;
+    const auto over = [&] { return blip.quality(kPeer, way).out.loss < 4'000u; };
+    EXPECT_TRUE(blip.until(kPeer, over, policy::ChooserPolicy().proof)) << seed;
+  }
 }
 
 // Without being told of traffic nobody asks that often.
@@ -104,7 +168,7 @@ TEST_F(Quality, LossIsSeenWithinSecondsWhereUseIsNotTold) {
   network.follow(kPeer, {way});
   network.run(60s);
   truth().out_loss = 0.02;
-  const auto seen = [&] { return quality().out.loss() > 4'000u; };
+  const auto seen = [&] { return quality().out.loss > 4'000u; };
   EXPECT_TRUE(network.until(kPeer, seen, 8s));
 }
 
@@ -112,8 +176,8 @@ TEST_F(Quality, LossIsToldByDirection) {
   network.follow(kPeer, {way});
   truth().in_loss = 0.05;
   network.run(30s);
-  EXPECT_NEAR(static_cast<double>(*quality().in.loss()), 50'000, 15'000);
-  EXPECT_EQ(quality().out.loss(), 0u);
+  EXPECT_NEAR(static_cast<double>(*quality().in.loss), 50'000, 15'000);
+  EXPECT_EQ(quality().out.loss, 0u);
 }
 
 TEST_F(Quality, LossIsKnownThoughThePeerDoesNotCount) {
@@ -121,16 +185,16 @@ TEST_F(Quality, LossIsKnownThoughThePeerDoesNotCount) {
   truth().counts = false;
   truth().in_loss = 0.05;
   network.run(30s);
-  EXPECT_NEAR(static_cast<double>(*quality().out.loss()), 50'000, 15'000) << "of either direction";
-  EXPECT_EQ(quality().in.loss(), std::nullopt);
+  EXPECT_NEAR(static_cast<double>(*quality().out.loss), 50'000, 15'000) << "of either direction";
+  EXPECT_EQ(quality().in.loss, std::nullopt);
 }
 
 TEST_F(Quality, NoLossIsSeenWherePacketsAreOnlyLate) {
   network.follow(kPeer, {way});
   truth().jitter = 5ms;  // they overtake each other
   network.run(120s);
-  EXPECT_EQ(quality().out.loss(), 0u);
-  EXPECT_LE(*quality().in.loss(), 1'000u);
+  EXPECT_EQ(quality().out.loss, 0u);
+  EXPECT_LE(*quality().in.loss, 1'000u);
 }
 
 TEST_F(Quality, AgesWhereNothingCanBeAsked) {
@@ -155,7 +219,7 @@ TEST_F(Quality, AWayThatThisHostHasNoRouteForDoesNotCarry) {
   EXPECT_LE(*found, 250ms);
   network.refuses.reset();
   network.run(1500ms);
-  EXPECT_EQ(quality().out.loss(), 0u) << "nothing was lost on the way";
+  EXPECT_EQ(quality().out.loss, 0u) << "nothing was lost on the way";
 }
 
 TEST_F(Quality, IsOldWhenNobodyLooks) {
@@ -191,9 +255,24 @@ TEST_F(Quality, OfLargePacketsIsThePathMtu) {
   truth().mtu = 1500;
   network.run(70s);
   EXPECT_EQ(quality().out.mtu, 1500u) << "it is measured now and then";
-  truth().out_loss = 0.15;
+  truth().out_loss = 0.1;
   const auto another = [&] { return quality().out.mtu != 1500u; };
   EXPECT_FALSE(network.until(kPeer, another, 600s)) << "and loss is no limit";
+}
+
+TEST_F(Quality, OfAWayThatHasComeBackHasNoLossForWhatWasLostMeanwhile) {
+  network.follow(kPeer, {way, other});
+  network.run(20s);
+  TrueWay& gone = network.truth[other.pair];
+  gone.out_carries = gone.in_carries = false;
+  network.run(20s);
+  ASSERT_TRUE(network.quality(kPeer, other).broken());
+  gone.out_carries = gone.in_carries = true;
+  const auto carries = [&] { return network.quality(kPeer, other).measured(); };
+  ASSERT_TRUE(network.until(kPeer, carries, 10s));
+  EXPECT_EQ(network.quality(kPeer, other).out.loss.value_or(0), 0u);
+  network.run(10s);
+  EXPECT_EQ(network.quality(kPeer, other).out.loss.value_or(0), 0u);
 }
 
 TEST_F(Quality, OfAWayThatHasComeBackIsMeasuredAnew) {
@@ -311,6 +390,25 @@ TEST(Bounds, OfOutstandingAsksAreNoFailure) {
   truth.out_loss = 0.02;
   EXPECT_FALSE(network.until(kPeer, broken, 60s));
   EXPECT_TRUE(network.quality(kPeer, way).measured());
+}
+
+TEST(Bandwidth, OfTransfersIsKnownForAWhile) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::way(1, 1), other = ProbedNetwork::way(1, 2);
+  for (const ProbedWay& each : {way, other}) network.truth[each.pair];
+  network.follow("hostB", {way, other});
+  network.run(3s);
+  EXPECT_FALSE(network.quality("hostB", way).out.bandwidth);
+  // 80 Mbit/s, where the way set the pace.
+  network.prober.transferred("hostB", way.pair, 2'500'000, 250ms, true, network.now());
+  network.prober.transferred("hostC", other.pair, 2'500'000, 250ms, true, network.now());
+  const auto told = network.until(
+      "hostB", [&] { return network.quality("hostB", way).out.bandwidth == 80'000'000; }, 1s);
+  EXPECT_TRUE(told) << "which is news";
+  EXPECT_FALSE(network.quality("hostB", way).in.bandwidth);
+  EXPECT_FALSE(network.quality("hostB", other).out.bandwidth);
+  network.run(130s);
+  EXPECT_FALSE(network.quality("hostB", way).out.bandwidth) << "that was long ago";
 }
 
 }  // namespace

@@ -73,6 +73,22 @@ TEST(Rate, OfDeadWaysIsWithinTheBudget) {
   EXPECT_LE(network.bytes() / 100, 7'000u);
 }
 
+TEST(Rate, OfAWayWithALaneIsThatOfOneInUse) {
+  ProbedNetwork network(1);
+  ProbedWay way = ProbedNetwork::way(1, 1);
+  way.lane = true;
+  network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(5s);
+  network.forget_totals();
+  network.run(10s);
+  EXPECT_NEAR(static_cast<double>(network.asks_of(way)) / 10, 22, 2);
+  network.truth.erase(way.pair);
+  const auto found = network.until_broken(kPeer, way, 5s);
+  ASSERT_TRUE(found);
+  EXPECT_LE(*found, 300ms);
+}
+
 struct Use {
   const char* what;
   bool in_use, watched, sends, receives, told;
@@ -103,9 +119,43 @@ INSTANTIATE_TEST_SUITE_P(, RateOfUse,
                                          Use{"NotInUse", false, false, true, true, true, 0.4, 0.6},
                                          Use{"BothWays", true, false, true, true, true, 0.8, 1.2},
                                          Use{"OneWay", true, false, true, false, true, 18, 23},
-                                         Use{"Watched", true, true, true, true, true, 200, 251},
+                                         Use{"Watched", true, true, true, true, true, 300, 334},
                                          Use{"NotTold", true, true, false, false, false, 21, 23}),
                          [](const auto& info) { return info.param.what; });
+
+// A question and its answer now and then, such as for a neighbor's address.
+TEST(Rate, OfAWatchedWayIsThatOfASettledOneWhereNobodyConverses) {
+  ProbedNetwork network(1);
+  ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  way.watched = true;
+  TrueWay& truth = network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(10s);
+  network.forget_totals();
+  for (int i = 0; i < 10; ++i) {
+    truth.frame_sent = truth.frame_heard = network.now();
+    network.run(10s);
+  }
+  EXPECT_LE(network.asks(), 100u);
+}
+
+// It shows that frames flow, and not in time whether they arrive.
+TEST(Rate, OfAWayWhoseUseIsToldLateIsAsWhereItIsNotToldWhileFramesFlow) {
+  ProbedNetwork network(1);
+  network.tells_promptly = false;
+  const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  TrueWay& truth = network.truth[way.pair];
+  network.follow(kPeer, {way});
+  network.run(10s);
+  network.forget_totals();
+  network.run(100s);
+  EXPECT_LE(network.asks(), 60u) << "idle";
+  truth.sends = truth.receives = true;
+  network.run(1s);
+  network.forget_totals();
+  network.run(100s);
+  EXPECT_NEAR(static_cast<double>(network.asks()) / 100, 22, 1);
+}
 
 TEST(Rate, OfWatchingIsSharedAndKeepsToTheSpeed) {
   ProbedNetwork network(1);
@@ -124,7 +174,33 @@ TEST(Rate, OfWatchingIsSharedAndKeepsToTheSpeed) {
   EXPECT_LE(network.bytes() / 100, 88'000u);
   EXPECT_GE(network.bytes() / 100, 30'000u);
   // 0.5% of 2 Mbit/s in each direction.
-  EXPECT_LE(network.asks_of(ways.front()) * 120 * 8 / 100, 11'000u);
+  EXPECT_LE(network.asks_of(ways.front()) * 100 * 8 / 100, 11'000u);
+}
+
+TEST(Rate, OfAWatchedWayThatIsAlwaysLossyIsWithinTheBudget) {
+  ProbedNetwork network(1);
+  ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  way.watched = true;
+  TrueWay& truth = network.truth[way.pair];
+  truth.sends = truth.receives = true;
+  truth.out_loss = truth.in_loss = 0.01;
+  network.follow(kPeer, {way});
+  network.run(100s);
+  network.forget_totals();
+  network.run(100s);
+  EXPECT_LE(network.bytes() / 100, 80'000u);
+}
+
+// On a machine with other work to do one in a few is.
+TEST(Rate, OfASettledWayIsNoHigherWhereSingleAnswersAreLate) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::way(1, 1);
+  network.truth[way.pair].late = 0.02;
+  network.follow(kPeer, {way});
+  network.run(10s);
+  network.forget_totals();
+  network.run(1000s);
+  EXPECT_LE(network.asks(), 600u) << "every 2 s, and the one after a late one";
 }
 
 TEST(Rate, IsNotInStep) {

@@ -166,11 +166,11 @@ TEST(PathEstimator, ForgetsEachValueInItsTime) {
   Probed probed(10ms);
   probed.path.path_mtu(at(1s), 1400);
   probed.path.transferred(at(1s), Direction::in, 10'000'000, 1s, true);
-  probed.path.counted(at(1s), Counted::traffic, Direction::out, 0, 0);
-  probed.path.counted(at(1s), Counted::traffic, Direction::out, 100, 98);
-  EXPECT_EQ(probed.quality().out.traffic_loss, 20'000u);
+  probed.path.counted(at(1s), Direction::out, 0, 0);
+  probed.path.counted(at(1s), Direction::out, 100, 98);
+  EXPECT_EQ(probed.quality().out.loss, 20'000u);
   probed.run(35s, true, true);
-  EXPECT_EQ(probed.quality().out.traffic_loss, std::nullopt) << "counted 35 s ago";
+  EXPECT_EQ(probed.quality().out.loss, std::nullopt) << "counted 35 s ago";
   EXPECT_EQ(probed.quality().out.mtu, 1400u);
   EXPECT_EQ(probed.quality().in.bandwidth, 80'000'000u);
   probed.wait(90s);

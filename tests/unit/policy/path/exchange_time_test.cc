@@ -17,7 +17,7 @@ TEST(ExchangeTime, OfInteractiveTrafficIsLatencyAndLoss) {
   EXPECT_EQ(exchange_time(TrafficClass::interactive, quality, kGigabit),
             (ExchangeTime{.travel = 13ms, .sending = 8us, .bandwidth = kGigabit}));
   // One packet in a hundred, each way: nearly two exchanges of a hundred wait for a second.
-  quality.out.probe_loss = quality.in.traffic_loss = 10'000;
+  quality.out.loss = quality.in.loss = 10'000;
   EXPECT_EQ(exchange_time(TrafficClass::interactive, quality, kGigabit).repeats, Micros(20'304));
 }
 

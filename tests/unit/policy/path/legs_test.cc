@@ -19,7 +19,7 @@ TEST(Legs, TimesAddUpAndLossesDoAlmost) {
   EXPECT_TRUE(whole.measured());
   EXPECT_EQ(whole.rtt, 17ms);
   EXPECT_EQ(whole.variation, 3ms);
-  EXPECT_EQ(whole.out.probe_loss, 145'000u) << "of a tenth a twentieth is lost again";
+  EXPECT_EQ(whole.out.loss, 145'000u) << "of a tenth a twentieth is lost again";
   EXPECT_EQ(whole.out.bandwidth, 400u);
   EXPECT_EQ(whole.out.mtu, 1400u);
 }
@@ -45,7 +45,7 @@ TEST(Legs, WhatIsKnownOfOnePartOnlyIsABound) {
   EXPECT_EQ(whole.rtt, std::nullopt);
   EXPECT_EQ(whole.variation, std::nullopt);
   EXPECT_EQ(whole.out.reachable, Reachability::unknown);
-  EXPECT_EQ(whole.out.probe_loss, 1000u);
+  EXPECT_EQ(whole.out.loss, 1000u);
   EXPECT_EQ(whole.out.bandwidth, 500u);
   EXPECT_EQ(whole.in.mtu, 1400u);
   EXPECT_EQ(whole, one_after_the_other({}, near));
@@ -53,7 +53,7 @@ TEST(Legs, WhatIsKnownOfOnePartOnlyIsABound) {
 
 TEST(Legs, AllIsLostOnce) {
   PathQuality lost = carrying(1ms, kAllLost);
-  EXPECT_EQ(one_after_the_other(lost, lost).out.probe_loss, kAllLost);
+  EXPECT_EQ(one_after_the_other(lost, lost).out.loss, kAllLost);
 }
 
 }  // namespace

@@ -42,8 +42,8 @@ void Measured::step(Micros now) {
   sent_ += 50;
   out_ += 50 - std::binomial_distribution<std::uint64_t>(50, link_.loss)(random_);
   in_ += 50 - std::binomial_distribution<std::uint64_t>(50, link_.loss)(random_);
-  estimator_.counted(at(now), Counted::traffic, Direction::out, sent_, out_);
-  estimator_.counted(at(now), Counted::traffic, Direction::in, sent_, in_);
+  estimator_.counted(at(now), Direction::out, sent_, out_);
+  estimator_.counted(at(now), Direction::in, sent_, in_);
   if (now % 1s == 0s) {
     const double rate = link_.bandwidth * std::normal_distribution<double>(1, 0.03)(random_);
     estimator_.transferred(at(now), Direction::out, static_cast<std::uint64_t>(rate / 8), 1s, true);

@@ -31,7 +31,7 @@ inline PathId path_of(const std::string& first, const std::string& second,
 inline PathQuality carrying(Micros rtt, LossPpm loss = 0,
                             std::optional<std::uint64_t> bandwidth = {}) {
   const DirectionQuality direction{
-      .reachable = Reachability::yes, .probe_loss = loss, .bandwidth = bandwidth};
+      .reachable = Reachability::yes, .loss = loss, .bandwidth = bandwidth};
   return {.rtt = rtt, .variation = Micros(0), .out = direction, .in = direction};
 }
 
@@ -57,8 +57,7 @@ inline DirectionQuality random_direction(Random& random) {
   quality.reachable = chance(random, 0.8)   ? Reachability::yes
                       : chance(random, 0.5) ? Reachability::no
                                             : Reachability::unknown;
-  if (chance(random, 0.5)) quality.probe_loss = 10'000 * between(random, 0, 2);
-  if (chance(random, 0.3)) quality.traffic_loss = 10'000 * between(random, 0, 2);
+  if (chance(random, 0.5)) quality.loss = 10'000 * between(random, 0, 2);
   if (chance(random, 0.3)) quality.bandwidth = 100'000'000 * between(random, 1, 3);
   if (chance(random, 0.3)) quality.mtu = 1400 + 100 * between(random, 0, 2);
   return quality;

@@ -124,7 +124,7 @@ INSTANTIATE_TEST_SUITE_P(
              kSlower, Standing::damped, Obstacle::damped},
         Case{"BehindWhatMeetsTheMinimum",
              [](auto& conversation, auto& policy) {
-               faster(conversation).in.traffic_loss = 30'000;
+               faster(conversation).in.loss = 30'000;
                conversation.first.reports[1].quality = carrying(90ms);
                policy.minimum.most_loss = 20'000;
              },

@@ -1,8 +1,9 @@
-// A wire that delays frames, where the kernel has no netem:
-//   interfaces_delay_wire NAMESPACE DEVICE DEVICE MICROSECONDS
+// A wire that delays and loses frames, where the kernel has no netem:
+//   homeport_lab_userspace_wire NAMESPACE DEVICE DEVICE
 //
-// Carries what comes in by one device out by the other, in both directions; on SIGUSR1 each frame
-// that far later from then on. Prints "carries" once it does. Frames must have complete checksums
+// Carries what comes in by one device out by the other, in both directions. Each signal kSetDelay
+// or kSetLoss (userspace_wire.h) brings a value (sigqueue(3)): what comes in from then on is that
+// far later, or lost that often. Prints "carries" once it does. Frames must have complete checksums
 // and the size of one packet.
 #include <fcntl.h>
 #include <linux/if_packet.h>
@@ -13,17 +14,24 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/lab/clients/client.h"
 #include "tests/lab/clock.h"
+#include "tests/lab/userspace_wire.h"
 
 namespace homeport::lab {
 namespace {
 
 constexpr std::size_t kMostBytes = 2048;
+
+struct Conditions {
+  std::atomic<std::uint64_t> delay_ns{0};
+  std::atomic<std::uint32_t> loss_ppm{0};
+};
 
 [[noreturn]] void fail(const std::string& what) {
   std::perror(what.c_str());
@@ -49,8 +57,10 @@ struct Frame {
   std::vector<char> bytes;
 };
 
-void carry(int from, int to, const std::atomic<std::uint64_t>& delay_ns) {
+void carry(int from, int to, const Conditions& conditions) {
   run_first();
+  std::minstd_rand random(std::random_device{}());
+  std::uniform_int_distribution<std::uint32_t> million(0, 999'999);
   std::deque<Frame> under_way;
   char bytes[kMostBytes];
   while (true) {
@@ -62,7 +72,8 @@ void carry(int from, int to, const std::atomic<std::uint64_t>& delay_ns) {
     pollfd waiting{from, POLLIN, 0};
     ppoll(&waiting, 1, &patience, nullptr);
     for (ssize_t got; (got = recv(from, bytes, sizeof bytes, 0)) > 0;) {
-      under_way.push_back({now_ns() + delay_ns, {bytes, bytes + got}});
+      if (million(random) < conditions.loss_ppm) continue;
+      under_way.push_back({now_ns() + conditions.delay_ns, {bytes, bytes + got}});
     }
     for (; !under_way.empty() && under_way.front().due <= now_ns(); under_way.pop_front()) {
       // What does not fit is lost, as on any wire.
@@ -77,20 +88,25 @@ void carry(int from, int to, const std::atomic<std::uint64_t>& delay_ns) {
 
 int main(int argc, char** argv) {
   using namespace homeport::lab;
-  if (argc != 5) return 2;
+  if (argc != 4) return 2;
   sigset_t signals;
   sigemptyset(&signals);
-  sigaddset(&signals, SIGUSR1);
+  sigaddset(&signals, kSetDelay);
+  sigaddset(&signals, kSetLoss);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   const int inside = open((std::string("/run/netns/") + argv[1]).c_str(), O_RDONLY | O_CLOEXEC);
   if (inside < 0 || setns(inside, CLONE_NEWNET) != 0) fail(argv[1]);
   const int ends[] = {device_socket(argv[2]), device_socket(argv[3])};
-  std::atomic<std::uint64_t> delay_ns{0};
+  Conditions conditions;
   for (int i : {0, 1}) {
-    std::thread([&, i] { carry(ends[i], ends[1 - i], delay_ns); }).detach();
+    std::thread([&, i] { carry(ends[i], ends[1 - i], conditions); }).detach();
   }
   std::puts("carries");
   std::fflush(stdout);
-  int signal = 0;
-  while (sigwait(&signals, &signal) == 0) delay_ns = 1000 * std::strtoull(argv[4], nullptr, 10);
+  siginfo_t signal{};
+  while (sigwaitinfo(&signals, &signal) > 0) {
+    const auto value = static_cast<std::uint32_t>(signal.si_value.sival_int);
+    if (signal.si_signo == kSetDelay) conditions.delay_ns = std::uint64_t{1000} * value;
+    if (signal.si_signo == kSetLoss) conditions.loss_ppm = value;
+  }
 }

@@ -1,4 +1,4 @@
-#include "agent/status/task_feed.h"
+#include "agent/status/event_feed.h"
 
 #include "tests/unit/agent/status/fixed_model.h"
 
@@ -12,9 +12,11 @@
 namespace homeport::agent {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
 
@@ -43,16 +45,19 @@ class Feed : public ::testing::Test {
     for (std::string line; std::getline(lines, line);) {
       if (line.starts_with("id: ")) last_id_ = line.substr(4);
       if (line.starts_with("event: ")) events.push_back(line.substr(7));
-      if (auto id = line.find("\"id\":\""); id != line.npos) {
-        events.back() += " " + line.substr(id + 6, line.find('"', id + 6) - id - 6);
+      for (const std::string member : {"\"id\":\"", "\"peer\":\"", "\"class\":\""}) {
+        const auto at = line.find(member);
+        if (at == line.npos) continue;
+        const auto value = at + member.size();
+        events.back() += " " + line.substr(value, line.find('"', value) - value);
       }
     }
     return events;
   }
 
   StatusModel model_ = test::fixed_model();
-  TaskFeed feed_;
-  TaskFeed::Cursor cursor_;
+  EventFeed feed_;
+  EventFeed::Cursor cursor_;
   std::string last_id_;
 };
 
@@ -127,7 +132,7 @@ TEST_F(Feed, PiecesAreAsLongAsAllowed) {
   }
   EXPECT_GT(pieces, 2u);
   EXPECT_LT(pieces, 10u);
-  TaskFeed::Cursor other;
+  EventFeed::Cursor other;
   EXPECT_EQ(all, feed_.next(other, kAll));
 }
 
@@ -168,7 +173,7 @@ TEST_F(Feed, WhatWasGoneBeforeIsNotRemovedForANewReader) {
 }
 
 TEST_F(Feed, BeginsAgainWhenTooManyRemovalsWereMissed) {
-  for (std::size_t i = 0; i <= TaskFeed::kRemovalsKept; ++i) put(fmt::format("{}", i));
+  for (std::size_t i = 0; i <= EventFeed::kRemovalsKept; ++i) put(fmt::format("{}", i));
   put("stays");
   update();
   read();
@@ -177,7 +182,7 @@ TEST_F(Feed, BeginsAgainWhenTooManyRemovalsWereMissed) {
 
   std::erase_if(model_.tasks, [](const TaskSnapshot& t) { return t.id != "stays" && t.id != "0"; });
   update();
-  EXPECT_EQ(read().size(), TaskFeed::kRemovalsKept) << "as many as are kept";
+  EXPECT_EQ(read().size(), EventFeed::kRemovalsKept) << "as many as are kept";
   remove("0");
   update();
   cursor_ = behind;
@@ -185,6 +190,43 @@ TEST_F(Feed, BeginsAgainWhenTooManyRemovalsWereMissed) {
   EXPECT_THAT(read(), IsEmpty());
   cursor_ = feed_.resume(id_behind);
   EXPECT_THAT(read(), ElementsAre("reset", "task stays"));
+}
+
+TEST_F(Feed, HasPathsBesideTasks) {
+  put("a");
+  model_.path_events = test::fixed_path_events(model_.now);
+  EXPECT_TRUE(update());
+  EXPECT_THAT(read(), ElementsAre("reset", "task a", "path hostB interactive", "path hostB default",
+                                  "path hostB bulk"));
+  EXPECT_FALSE(update()) << "nothing is new";
+  model_.path_events.front().state = "apart";
+  EXPECT_TRUE(update());
+  EXPECT_THAT(read(), ElementsAre("path hostB interactive"));
+  model_.path_events.erase(model_.path_events.begin());
+  put("hostB");  // a task with the name of a host
+  EXPECT_TRUE(update());
+  EXPECT_THAT(read(), ElementsAre("task hostB", "path-removed hostB interactive"));
+  cursor_ = feed_.resume("1767225598250-5");
+  EXPECT_THAT(read(), ElementsAre("task hostB", "path-removed hostB interactive"));
+}
+
+TEST_F(Feed, OfAPathIsTheLastChangeOfItsClass) {
+  model_.tasks.clear();
+  model_.path_events = test::fixed_path_events(model_.now);
+  update();
+  read(1);
+  for (const char* state : {"idle", "nominated", "apart"}) {
+    model_.path_events.back().state = state;
+    update();
+  }
+  EXPECT_THAT(feed_.next(cursor_, kAll),
+              AllOf(HasSubstr(R"({"peer":"hostB","class":"interactive","state":"agreed",)"
+                              R"("time":"2026-01-01T00:01:26.250Z","from":{"local":{"interface":)"
+                              R"("eth0","address":"192.0.2.1"},)"),
+                    HasSubstr(R"("relay":"hostC"},"cause":"lost","text":"interactive goes eth1 )"),
+                    HasSubstr(R"("class":"bulk","state":"apart","time":null,"from":null,)"),
+                    HasSubstr(R"("cause":"unchanged","text":null})"), HasSubstr("\"to\":null,"),
+                    Not(HasSubstr("\"nominated\""))));
 }
 
 TEST_F(Feed, BeginsAgainAfterAnIdThatIsNotItsOwn) {

@@ -1,0 +1,33 @@
+// What the kernel knows of a channel's TCP connection, and how its packets are marked.
+#pragma once
+
+#include "policy/error.h"
+
+#include <chrono>
+#include <cstdint>
+
+namespace homeport::overlay {
+
+/// By tcp_info (linux/tcp.h), of what this side sends.
+struct TransportFigures {
+  std::uint64_t acknowledged = 0;    ///< bytes, since the connection stands
+  std::uint64_t queued = 0;          ///< bytes that were written and are not acknowledged yet
+  std::chrono::microseconds busy{};  ///< in which there were any of them
+  /// Of that, the time in which the peer had no room: it, and not the path, set the pace.
+  std::chrono::microseconds held_up_by_peer{};
+  std::uint64_t bytes_per_second = 0;  ///< as delivered lately
+  bool sender_limited = false;         ///< by how much there was to send
+};
+
+/// Of the socket of a TCP connection.
+policy::Result<TransportFigures> transport_figures(int socket);
+
+/// Bulk's mark on the packets of a lane: a router that knows of it, or this host's own queues, let
+/// others go first. For sockets of both address families, before or after they are connected.
+policy::Result<void> mark_as_bulk(int socket, bool ipv6);
+
+/// So little of what is written waits in the kernel without having been sent: of several lanes each
+/// takes what it can carry, and what it takes is gone soon.
+policy::Result<void> keep_little_unsent(int socket);
+
+}  // namespace homeport::overlay

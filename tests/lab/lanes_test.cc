@@ -1,0 +1,146 @@
+// A guest's memory on its way by two interfaces of each host, of which one fails, or both.
+#include <boost/json/parse.hpp>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "tests/lab/fleet.h"
+#include "tests/lab/path_view.h"
+#include "tests/lab/wait.h"
+
+namespace homeport::lab {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::uint64_t kRateMbit = 100;  ///< of each link: a copy takes some seconds
+
+class Lanes : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    fleet_ = std::make_unique<Fleet>(FleetOptions{
+        .name = "lanes", .rate_mbit = kRateMbit, .holdable = true, .second_underlay = true});
+    fleet_->guest().write_memory(64, 2, 2);
+  }
+  static void TearDownTestSuite() { fleet_.reset(); }
+
+  void SetUp() override {
+    here_ = &fleet_->wait_somewhere();
+    there_ = &fleet_->other_than(*here_);
+    wait_paths_agreed(*here_, *there_, "bulk");
+    told_ = here_->agent().log_size();
+  }
+  void TearDown() override {
+    fleet_->guest().check_memory();
+    EXPECT_EQ(fleet_->guest().status().memory_mismatches, 0u);
+    fleet_->wait_settled(fleet_->wait_somewhere());
+    EXPECT_THAT(fleet_->lab().complaints({"paths cannot be negotiated"}), testing::IsEmpty());
+  }
+
+  /// Waits until the source says so, after what was waited for before.
+  void wait_told(const std::string& text) {
+    here_->agent().wait_for_log(text, 20s, told_);
+    told_ = here_->agent().log_size();
+  }
+  void expect_moved(Process& move) {
+    EXPECT_EQ(move.wait(60s), 0) << move.log_tail();
+    EXPECT_EQ(fleet_->wait_ended().state, "succeeded");
+    fleet_->wait_settled(*there_);
+  }
+  /// Mbit/s from here to there that are known of each path.
+  std::map<std::string, double> measured() const {
+    std::map<std::string, double> all;
+    const std::string reply = here_->get("/v1/paths/" + there_->name());
+    const auto body = json::parse(reply.substr(reply.find("\r\n\r\n")));
+    for (const auto& each : body.at("classes").as_array()) {
+      if (each.at("class") != json::value("bulk")) continue;
+      for (const auto& path : each.at("ranked").as_array()) {
+        const auto& rate = path.at("quality").at("out").at("bits_per_second");
+        const auto& name = path.at("path").at("local").at("interface").as_string();
+        if (rate.is_number()) all[std::string(name)] = rate.to_number<double>() / 1e6;
+      }
+    }
+    return all;
+  }
+
+  static std::unique_ptr<Fleet> fleet_;
+  Host* here_ = nullptr;
+  Host* there_ = nullptr;
+  std::size_t told_ = 0;
+};
+
+std::unique_ptr<Fleet> Lanes::fleet_;
+
+TEST_F(Lanes, BothPathsCarryAndAreMeasured) {
+  auto move = fleet_->start_move(*there_);
+  wait_told("is open, 2 now");
+  expect_moved(*move);
+  const TaskView task = fleet_->last_task();
+  const double by_one = static_cast<double>(task.bytes_sent) * 8 / (kRateMbit * 1e6) * 1000;
+  EXPECT_LT(static_cast<double>(task.total_ms), 0.8 * by_one);
+  const auto rates = measured();
+  for (const char* interface : {"eth0", "eth1"}) {
+    ASSERT_TRUE(rates.contains(interface)) << interface;
+    EXPECT_GT(rates.at(interface), 0.5 * kRateMbit) << interface;
+    EXPECT_LT(rates.at(interface), 1.5 * kRateMbit) << interface;
+  }
+}
+
+TEST_F(Lanes, InterfacesWithoutCarrierAreLeftAndTakenAgain) {
+  auto move = fleet_->start_move(*there_);
+  wait_told("is open, 2 now");
+  there_->second_underlay().cut();
+  wait_told("is given up, 1 left");
+  here_->underlay().cut();
+  wait_told("is given up, 0 left");
+  for (Link* link : {&there_->second_underlay(), &here_->underlay()}) link->restore();
+  wait_told("is open, 2 now");
+  expect_moved(*move);
+}
+
+TEST_F(Lanes, APathThatFailsSilentlyIsLeftAndTakenAgain) {
+  auto move = fleet_->start_move(*there_);
+  wait_told("is open, 2 now");
+  here_->second_underlay().lose({.from_member = 100, .to_member = 100});
+  const auto lost = Clock::now();
+  wait_told("is given up, 1 left");
+  EXPECT_LT(Clock::now() - lost, 2s) << "long before TCP gives up";
+  here_->second_underlay().lose({});
+  wait_told("is open, 2 now");
+  expect_moved(*move);
+}
+
+TEST_F(Lanes, OneThatIsLostWhileTheGuestIsStoppedIsMadeGood) {
+  here_->hold_at("stopped");
+  auto move = fleet_->start_move(*there_);
+  here_->wait_held();
+  there_->second_underlay().cut();
+  wait_told("is given up, 1 left");
+  here_->release();
+  expect_moved(*move);
+  there_->second_underlay().restore();
+}
+
+TEST_F(Lanes, WhatIsPinnedIsUsedAlone) {
+  Lab& lab = fleet_->lab();
+  lab.homeport_checked("path pin bulk " + here_->name() + "/eth1 " + there_->name() + "/eth1");
+  wait_until([&] { return path_view(*here_, *there_, "bulk").path == "eth1 - eth1"; }, 20s,
+             "bulk to take what is pinned");
+  auto move = fleet_->start_move(*there_);
+  const std::size_t before = told_;
+  wait_told("the lane from 172.31.1.");
+  wait_until([&] { return fleet_->last_task().bytes_sent > 8 << 20; }, 20s,
+             "some of it to be sent");
+  const std::string log = read_text(here_->agent().log()).substr(before);
+  EXPECT_EQ(log.find("the lane from 172.31.0."), std::string::npos) << log;
+  lab.homeport_checked("task cancel " + fleet_->last_task().id);
+  EXPECT_EQ(fleet_->wait_ended().state, "cancelled");
+  lab.homeport_checked("path unpin bulk " + here_->name() + "/eth1 " + there_->name() + "/eth1");
+}
+
+}  // namespace
+}  // namespace homeport::lab
