@@ -8,9 +8,9 @@
 namespace homeport::policy {
 namespace {
 
-constexpr double kLeastPackets = 10;   // for any estimate
-constexpr double kFreshPackets = 512;  // before they are pooled
-constexpr double kMostPooled = 8192;   // packets: more would be deaf
+constexpr double kLeastPackets = 10;          // for any estimate
+constexpr double kFreshPackets = 512;         // before they are pooled
+constexpr double kMostPooled = 8192;          // packets: more would be deaf
 constexpr std::chrono::seconds kFreshFor{8};  // or so long
 constexpr std::chrono::duration<double> kHalfLife{6};
 
