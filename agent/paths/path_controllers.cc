@@ -4,12 +4,11 @@
 #include "agent/paths/lane_paths.h"
 #include "agent/paths/own_ends.h"
 #include "agent/paths/path_channels.h"
-#include "agent/paths/path_history.h"
+#include "agent/paths/path_peer.h"
 #include "agent/paths/path_snapshot.h"
 #include "agent/paths/probing.h"
 #include "agent/paths/relaying.h"
 #include "agent/paths/ways.h"
-#include "overlay/link/ethtool.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
@@ -60,39 +59,10 @@ SystemTime system_now() {
   return std::chrono::system_clock::now();
 }
 
-/// Greater each time a conversation is begun: PathNegotiator.
-std::uint64_t epoch_now() {
-  const auto since = system_now().time_since_epoch();
-  return static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(since).count());
-}
-
 }  // namespace
 
 struct PathControllers::State : std::enable_shared_from_this<State> {
-  struct Peer {
-    Peer(const Context& context, std::string host, policy::IpAddress at)
-        : name(std::move(host)),
-          vtep(std::move(at)),
-          negotiator(context.host, name, epoch_now()),
-          history(context.host, name),
-          look(context.executor) {}
-
-    std::string name;
-    policy::IpAddress vtep;
-    overlay::PathNegotiator negotiator;
-    PathHistory history;
-    asio::steady_timer look;
-    std::optional<SystemTime> disconnected;  ///< none: never connected, or it is
-    std::optional<Time> unneeded;            ///< since when it is not needed; none: it is
-    policy::PathPolicy policy;
-    std::vector<overlay::ProbedWay> ways;
-    std::set<overlay::ProbePair> lanes;        ///< those of them that lanes of moves run on
-    std::vector<policy::PathReport> unrouted;  ///< of those which nothing can be sent on
-    overlay::FoundInUse found;                 ///< of an earlier run of this agent
-    std::map<TrafficClass, std::string> found_through;  ///< likewise: only the host that relays
-  };
-
+  using Peer = PathPeer;
   explicit State(Context c)
       : context(std::move(c)),
         lanes({[this](const std::string& host) { look_again(host); },
@@ -263,7 +233,9 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
   }
 
   void begin_with(const std::string& name, const policy::IpAddress& vtep) {
-    Peer& peer = *peers.emplace(name, std::make_unique<Peer>(context, name, vtep)).first->second;
+    Peer& peer =
+        *peers.emplace(name, std::make_unique<Peer>(context.executor, context.host, name, vtep))
+             .first->second;
     const policy::Side side = policy::side_of(context.host, name);
     for (const TrafficClass traffic : policy::kTrafficClasses) {
       auto way = context.network.ways().find({vtep, traffic});
@@ -497,12 +469,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       co_await overlay::pause(choice ? kCarrierInterval : kMeasureInterval);
       if (ended) co_return;
       if (!choice) continue;
-      std::set<std::string> names;
-      for (const policy::PathEnd& end : ends.offer().ends) names.insert(end.interface);
-      for (const std::string& name : names) {
-        auto carrier = overlay::has_carrier(name);
-        if (carrier && !*carrier) lost_carrier(name);
-      }
+      for (const std::string& name : ends.without_carrier()) lost_carrier(name);
     }
   }
 
