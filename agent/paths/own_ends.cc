@@ -1,6 +1,7 @@
 #include "agent/paths/own_ends.h"
 
 #include "agent/network/underlay.h"
+#include "overlay/link/ethtool.h"
 #include "overlay/link/route.h"
 #include "overlay/link/source_route.h"
 #include "overlay/log/log.h"
@@ -54,6 +55,16 @@ bool OwnEnds::follow_database() {
   if (!make_offer()) return false;
   route();
   return true;
+}
+
+std::set<std::string> OwnEnds::without_carrier() const {
+  std::set<std::string> names;
+  for (const policy::PathEnd& end : offer_.ends) names.insert(end.interface);
+  std::erase_if(names, [](const std::string& name) {
+    const auto carrier = overlay::has_carrier(name);
+    return !carrier || *carrier;
+  });
+  return names;
 }
 
 bool OwnEnds::lost_carrier(const std::string& name) {

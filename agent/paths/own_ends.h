@@ -28,6 +28,8 @@ class OwnEnds {
   bool looked() const { return looked_; }
   /// Takes in what the control database says of them, and mends the routes.
   bool follow_database();
+  /// The interfaces that are offered and have no carrier, by ethtool: events come late.
+  std::set<std::string> without_carrier() const;
   /// The interface is told to have lost its carrier. The routes are as they were: route() is due,
   /// once everybody has been told.
   bool lost_carrier(const std::string& name);

@@ -9,7 +9,6 @@
 #include "agent/paths/probing.h"
 #include "agent/paths/relaying.h"
 #include "agent/paths/ways.h"
-#include "overlay/link/ethtool.h"
 #include "overlay/log/log.h"
 #include "overlay/pause.h"
 #include "overlay/spawn.h"
@@ -463,12 +462,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
       co_await overlay::pause(choice ? kCarrierInterval : kMeasureInterval);
       if (ended) co_return;
       if (!choice) continue;
-      std::set<std::string> names;
-      for (const policy::PathEnd& end : ends.offer().ends) names.insert(end.interface);
-      for (const std::string& name : names) {
-        auto carrier = overlay::has_carrier(name);
-        if (carrier && !*carrier) lost_carrier(name);
-      }
+      for (const std::string& name : ends.without_carrier()) lost_carrier(name);
     }
   }
 
