@@ -184,7 +184,7 @@ Result<void> follow_status(const std::string& endpoint, const std::string& targe
   signals.async_wait([&](error_code ec, int) {
     if (ec) return;
     interrupted = true;
-    stream.cancel();
+    stream.close();  // what is begun after it ends, too
   });
   Follower follower(endpoint, target, stream, take);
   std::optional<Result<void>> result;

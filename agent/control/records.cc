@@ -126,8 +126,10 @@ policy::Result<Interface> parse(const Row& row) {
     interface.label.clear();
   }
   interface.allowed = say.optional_boolean("allowed");
-  interface.bulk_limit_mbps =
-      say.optional_integer("bulk_limit_mbps", 1, kMostBulkLimit).value_or(0);
+  if (say.has("bulk_limit_mbps")) {
+    const auto limit = say.optional_integer("bulk_limit_mbps", 1, kMostBulkLimit);
+    interface.bulk_limit_mbps = limit.value_or(0);
+  }
   interface.problem = problem_of(say);
   return finish(reader, std::move(interface));
 }

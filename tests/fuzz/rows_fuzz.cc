@@ -21,6 +21,7 @@ json::object all_columns(const Interface& record) {
   written["cost"] = record.cost;  // the controller's, which an agent does not write
   written["label"] = record.label;
   if (record.allowed) written["allowed"] = *record.allowed;
+  if (record.bulk_limit_mbps != 0) written["bulk_limit_mbps"] = record.bulk_limit_mbps;
   return written;
 }
 

@@ -49,7 +49,7 @@ Result<DesiredState> MemoryDatapath::read_back() {
 }
 
 Result<void> MemoryDatapath::set_path(const overlay::PathEntry& entry) {
-  image_.paths[overlay::path_key(entry.vtep, entry.traffic_class)] = overlay::path_value(entry);
+  image_.paths[overlay::path_key(entry.vtep, entry.traffic_class)] = overlay::path_value(entry, 0);
   return {};
 }
 

@@ -60,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(
         Usage{"task lst", "There is no command \"lst\"; did you mean list?"},
         Usage{"move vm1", "--to is required"}, Usage{"move --to hostB", "APP is required"},
         Usage{"--timeout 0 task list", "--timeout"}, Usage{"network add net1", "--vni is required"},
-        Usage{"network add net1 --vni 8388608", "--vni"},
+        Usage{"network add net1 --vni 7340032", "--vni"},
         Usage{"network add net1 --vni 0", "--vni"},
         Usage{"network add net1 --vni 1 --subnet 10.1.0.1/24", "is not a prefix"},
         Usage{"network add net1 --vni 1 --subnet 10.1.0.0/33", "is not a prefix"},

@@ -192,7 +192,7 @@ TEST_F(ContentsTest, ChecksNetworks) {
   EXPECT_THAT(wrong_with(check_network(contents, network("red", 100))), HasSubstr("network blue"));
   EXPECT_THAT(wrong_with(check_network(contents, network("red", 0))), HasSubstr("VNI 0"));
   EXPECT_THAT(wrong_with(check_network(contents, network("red", policy::kVniMax + 1))),
-              HasSubstr("8388608"));
+              HasSubstr("7340032"));
   auto small = network("red", 7);
   small.mtu = 100;
   EXPECT_THAT(wrong_with(check_network(contents, small)), HasSubstr("MTU 100"));

@@ -214,8 +214,8 @@ TEST(Failure, IsNoLossOnceItIsOver) {
     network.run(60s);
     const policy::PathQuality quality = network.quality("hostB", way);
     EXPECT_TRUE(quality.measured());
-    EXPECT_EQ(quality.out.loss().value_or(0), 0u) << counts;
-    EXPECT_EQ(quality.in.loss().value_or(0), 0u) << counts;
+    EXPECT_EQ(quality.out.loss.value_or(0), 0u) << counts;
+    EXPECT_EQ(quality.in.loss.value_or(0), 0u) << counts;
   }
 }
 

@@ -92,7 +92,7 @@ TEST_F(Quality, LessDelayOfAnIdleWayIsBelievedWithinSeconds) {
 
 TEST_F(Quality, LossOfAnIdleWayIsForgottenWithinAMinuteOnceItIsOver) {
   network.follow(kPeer, {way, other});
-  network.truth[other.pair].out_loss = 0.1;
+  network.truth[other.pair].out_loss = 0.2;
   network.run(60s);
   ASSERT_GE(network.quality(kPeer, other).out.loss, 50'000u);
   network.truth[other.pair].out_loss = 0;
