@@ -27,12 +27,7 @@ class Reader {
 
   PathStatement statement(const NegotiationStatement& message) {
     PathStatement statement;
-    statement.id = {number("an epoch", message.epoch(), kMostCounted),
-                    number("a revision", message.revision(), kMostCounted)};
-    if (statement.id.epoch == 0) complain("it has no epoch");
-    statement.seen = {number("an epoch seen", message.seen_epoch(), kMostCounted),
-                      number("a revision seen", message.seen_revision(), kMostCounted)};
-    statement.wants_answer = message.wants_answer();
+    read_head(message, statement);
     if (message.has_ends()) statement.ends = ends(message.ends());
     if (message.has_reports()) statement.reports = reports(message.reports());
     choices(message, statement.choices);
@@ -41,18 +36,24 @@ class Reader {
 
   RelayStatement relay_statement(const NegotiationRelayStatement& message) {
     RelayStatement statement;
-    statement.id = {number("an epoch", message.epoch(), kMostCounted),
-                    number("a revision", message.revision(), kMostCounted)};
-    if (statement.id.epoch == 0) complain("it has no epoch");
-    statement.seen = {number("an epoch seen", message.seen_epoch(), kMostCounted),
-                      number("a revision seen", message.seen_revision(), kMostCounted)};
-    statement.wants_answer = message.wants_answer();
+    read_head(message, statement);
     statement.asks = asks(message);
     statement.answers = answers(message);
     return statement;
   }
 
  private:
+  /// What statements of both kinds begin with.
+  template <class Message, class Statement>
+  void read_head(const Message& message, Statement& statement) {
+    statement.id = {number("an epoch", message.epoch(), kMostCounted),
+                    number("a revision", message.revision(), kMostCounted)};
+    if (statement.id.epoch == 0) complain("it has no epoch");
+    statement.seen = {number("an epoch seen", message.seen_epoch(), kMostCounted),
+                      number("a revision seen", message.seen_revision(), kMostCounted)};
+    statement.wants_answer = message.wants_answer();
+  }
+
   void complain(std::string problem) {
     if (problem_.empty()) problem_ = std::move(problem);
   }

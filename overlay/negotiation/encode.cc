@@ -75,10 +75,9 @@ NegotiationClass written(TrafficClass traffic) {
   return NEGOTIATION_CLASS_BULK;
 }
 
-}  // namespace
-
-std::string encode(const PathStatement& statement) {
-  NegotiationStatement message;
+/// What statements of both kinds begin with.
+template <class Statement, class Message>
+void write_head(const Statement& statement, Message& message) {
   message.set_version(kNegotiationVersions.newest);
   message.set_oldest_version(kNegotiationVersions.oldest);
   message.set_epoch(statement.id.epoch);
@@ -86,6 +85,13 @@ std::string encode(const PathStatement& statement) {
   message.set_seen_epoch(statement.seen.epoch);
   message.set_seen_revision(statement.seen.revision);
   message.set_wants_answer(statement.wants_answer);
+}
+
+}  // namespace
+
+std::string encode(const PathStatement& statement) {
+  NegotiationStatement message;
+  write_head(statement, message);
   if (statement.ends) {
     auto& ends = *message.mutable_ends();
     for (const policy::PathEnd& end : *statement.ends) write(end, *ends.add_ends());
@@ -108,13 +114,7 @@ std::string encode(const PathStatement& statement) {
 
 std::string encode(const RelayStatement& statement) {
   NegotiationRelayStatement message;
-  message.set_version(kNegotiationVersions.newest);
-  message.set_oldest_version(kNegotiationVersions.oldest);
-  message.set_epoch(statement.id.epoch);
-  message.set_revision(statement.id.revision);
-  message.set_seen_epoch(statement.seen.epoch);
-  message.set_seen_revision(statement.seen.revision);
-  message.set_wants_answer(statement.wants_answer);
+  write_head(statement, message);
   for (const RelayAsk& ask : statement.asks) {
     NegotiationRelayAsk& written_ask = *message.add_asks();
     written_ask.set_host(ask.host);

@@ -24,10 +24,6 @@ json::value body_of(const std::string& reply) {
   return bad ? json::value(json::object()) : body;
 }
 
-ClassView view(const Host& host, const Host& peer) {
-  return path_view(host, peer);
-}
-
 /// The parameter: FleetOptions::open_vswitch.
 class RelayedPaths : public testing::TestWithParam<std::string> {
  protected:
@@ -46,12 +42,15 @@ class RelayedPaths : public testing::TestWithParam<std::string> {
     for (Host* host : {&source_, &destination_}) host->underlay().set_apart(is_cut);
   }
   std::string told() const {
-    const ClassView here = view(source_, destination_), there = view(destination_, source_);
+    const ClassView here = path_view(source_, destination_),
+                    there = path_view(destination_, source_);
     return "source: " + here.explanation + "\ndestination: " + there.explanation;
   }
   void wait_for(const std::function<bool(const ClassView&)>& holds, const std::string& what) {
     wait_until(
-        [&] { return holds(view(source_, destination_)) && holds(view(destination_, source_)); },
+        [&] {
+          return holds(path_view(source_, destination_)) && holds(path_view(destination_, source_));
+        },
         20s, what, [&] { return told(); });
   }
   void wait_known() {
@@ -95,7 +94,7 @@ TEST_P(RelayedPaths, StayWhenTheAgentThatRelaysIsKilled) {
   relay_.start_agent();
   relay_.wait_ready();
   flow->wait_progress(3000, 20s);
-  EXPECT_EQ(view(source_, destination_).relay, "hostB") << told();
+  EXPECT_EQ(path_view(source_, destination_).relay, "hostB") << told();
   const FlowReport report = flow->finish();
   EXPECT_EQ(report.lost, 0u) << report.to_string();
 }

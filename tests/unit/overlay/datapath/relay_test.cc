@@ -65,6 +65,17 @@ class Relays : public testing::TestWithParam<Fleet> {
       return host(number).totals().*counter > before;
     }));
   }
+  /// An application of host 1 is on its way to host 3: what comes to it there waits at the tap
+  /// whose queue this returns.
+  UniqueFd begin_move_to_host_3(const App& moving) {
+    const Port held = fabric_.held_port(moving, 3);
+    host(3).desired.ports.push_back(held);
+    for (int number : {1, 2, 3}) apply(number);
+    UniqueFd queue = host(3).inside.run([&] { return open_tap_queue(held.device).value(); });
+    host(1).set_address(fabric_.left(moving, 1, 3)).value();
+    host(1).settle();
+    return queue;
+  }
   /// Sends a datagram nobody reads.
   void send(const App& from, const App& to) {
     Socket client(from.inside, false);
@@ -128,12 +139,7 @@ TEST_P(Relays, CarryWhatIsSentToAGroup) {
 TEST_P(Relays, HaveNothingOfAGroupThatIsSentOnToOneThatMoves) {
   fabric_.mend(1, 3);
   App &moving = fabric_.join(1), &neighbor = fabric_.join(1);
-  const Port held = fabric_.held_port(moving, 3);
-  host(3).desired.ports.push_back(held);
-  for (int number : {1, 2, 3}) apply(number);
-  UniqueFd guest = host(3).inside.run([&] { return open_tap_queue(held.device).value(); });
-  host(1).set_address(fabric_.left(moving, 1, 3)).value();
-  host(1).settle();
+  const UniqueFd guest = begin_move_to_host_3(moving);
   const std::string frame = transport_frame(kBroadcast, neighbor.mac, neighbor.v4,
                                             boost::asio::ip::make_address("10.0.0.255"), 17, 100);
   expect_eventually(3, &TotalCounters::delivered_held, [&] { send_frame(neighbor, frame); });
@@ -142,12 +148,7 @@ TEST_P(Relays, HaveNothingOfAGroupThatIsSentOnToOneThatMoves) {
 TEST_P(Relays, KeepTheMark) {
   // Application 4 was at host 1 and goes to host 3; host 2 does not know it yet.
   App& moving = fabric_.join(1);
-  const Port held = fabric_.held_port(moving, 3);
-  host(3).desired.ports.push_back(held);
-  for (int number : {1, 2, 3}) apply(number);
-  UniqueFd guest = host(3).inside.run([&] { return open_tap_queue(held.device).value(); });
-  host(1).set_address(fabric_.left(moving, 1, 3)).value();
-  host(1).settle();
+  const UniqueFd guest = begin_move_to_host_3(moving);
   expect_eventually(3, &TotalCounters::delivered_held, [&] { send(two_, moving); });
   EXPECT_GT(host(1).totals().forwarded, 0u);
 }
@@ -155,12 +156,7 @@ TEST_P(Relays, KeepTheMark) {
 TEST_P(Relays, AreNotWhoRedirects) {
   // What an application on its former host sends waits for it, though it comes from host 2.
   App &moving = fabric_.join(1), &neighbor = fabric_.join(1);
-  const Port held = fabric_.held_port(moving, 3);
-  host(3).desired.ports.push_back(held);
-  for (int number : {1, 2, 3}) apply(number);
-  UniqueFd guest = host(3).inside.run([&] { return open_tap_queue(held.device).value(); });
-  host(1).set_address(fabric_.left(moving, 1, 3)).value();
-  host(1).settle();
+  const UniqueFd guest = begin_move_to_host_3(moving);
   expect_eventually(3, &TotalCounters::delivered_held, [&] { send(neighbor, moving); });
 }
 
