@@ -32,6 +32,17 @@ class Lanes : public testing::Test {
     here_ = &fleet_->wait_somewhere();
     there_ = &fleet_->other_than(*here_);
     wait_paths_agreed(*here_, *there_, "bulk");
+    // What the last test has done to an interface is over for both hosts.
+    wait_until(
+        [&] {
+          return path_view(*here_, *there_, "bulk").carrying == 2 &&
+                 path_view(*there_, *here_, "bulk").carrying == 2;
+        },
+        20s, "both paths to carry",
+        [&] {
+          return path_view(*here_, *there_, "bulk").explanation + "\n" +
+                 path_view(*there_, *here_, "bulk").explanation;
+        });
     told_ = here_->agent().log_size();
   }
   void TearDown() override {

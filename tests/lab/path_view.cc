@@ -41,6 +41,9 @@ ClassView path_view(const Host& host, const Host& peer, const std::string& traff
     if (path != nullptr && path->is_object())
       view.relay = text(path->as_object().if_contains("relay"));
     for (const json::value& ranked : fields.at("ranked").as_array()) {
+      const json::value& quality = ranked.at("quality");
+      view.carrying += quality.at("out").at("reachable") == json::value(true) &&
+                       quality.at("in").at("reachable") == json::value(true);
       if (ranked.at("standing") != json::value("good")) continue;
       view.good_relays += text(ranked.at("path").as_object().if_contains("relay"));
     }

@@ -12,6 +12,7 @@ struct ClassView {
   std::string state;
   std::string path, peer_path;  ///< by the interfaces here and there, "eth0 - eth1", or "none"
   std::string relay;            ///< of `path`
+  unsigned carrying = 0;        ///< how many paths do in both directions
   std::string good_relays;      ///< those through which there are good paths, one behind the other
   std::string cause;
   std::string explanation;  ///< all that the agent tells, for a message

@@ -111,6 +111,7 @@ TEST(PathEstimator, AProbeThatWasAnsweredSpeaksForThoseBeforeIt) {
 
 TEST(PathEstimator, GivesProbesTheirTimeAfterAnAbsence) {
   PathEstimator path;
+  path.probe_answered(at(900ms), 1ms);
   for (Micros sent = 1s; sent < 1100ms; sent += 20ms) path.probe_sent(at(sent));
   path.stood_still(at(9s), 7900ms);
   EXPECT_EQ(path.dead_at(), at(9180ms));
