@@ -372,9 +372,17 @@ asio::awaitable<void> LaneSet::feed(std::shared_ptr<LaneSet> self, LanePtr lane)
   }
 }
 
+void LaneSet::press() {
+  if (std::exchange(presses_, true)) return;
+  log::info(setup_.about, "copying: gives way to other traffic no more, to come to an end");
+  for (const LanePtr& lane : lanes_) {
+    if (lane->open) set_manners(*lane);
+  }
+}
+
 /// Applications go first, unless one stands still for it.
 void LaneSet::set_manners(Lane& lane) {
-  auto set = lane.channel.keep_queues_short(guest_ == Guest::runs);
+  auto set = lane.channel.keep_queues_short(guest_ == Guest::runs && !presses_);
   if (set || lane.lost || std::exchange(told_manners_, true)) return;
   log::info(setup_.about, "copying: what applications send may wait behind it: {}",
             set.error().message);

@@ -80,6 +80,9 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
                                                           Guest guest, Look look,
                                                           std::chrono::milliseconds interval);
 
+  /// Queues are kept short no more, also while the guest runs: other traffic leaves too little.
+  void press();
+
   /// Ends all lanes, and what waits for them with operation_canceled. Must be called.
   void close();
 
@@ -124,6 +127,7 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
   bool begun_ = false;
   bool feeding_ = false;
   Guest guest_ = Guest::runs;
+  bool presses_ = false;
   bool told_manners_ = false;             ///< that lanes cannot have them
   std::optional<policy::Error> failure_;  ///< the end of it all
   std::optional<policy::Error> last_;     ///< why there is no lane

@@ -261,5 +261,16 @@ TEST_F(LaneQueues, AreNobodysConcernWhileTheGuestIsStopped) {
   });
 }
 
+TEST_F(LaneQueues, AreNobodysConcernOnceACopyWouldNotEnd) {
+  a_.run([&] {
+    set_up_lanes();
+    ASSERT_TRUE(run(lanes_->open()));
+    lanes_->press();
+    ASSERT_TRUE(send(LaneSet::Guest::runs, kPages / 8));
+    EXPECT_THAT(used_, ElementsAre("reno"));
+    lanes_->close();
+  });
+}
+
 }  // namespace
 }  // namespace homeport::migration
