@@ -321,6 +321,7 @@ asio::awaitable<void> LaneSet::serve(std::shared_ptr<LaneSet> self, LanePtr lane
   lane->open = true;
   lane->looked = Clock::now();
   log::info(self->setup_.about, "copying: {} is open, {} now", lane->name(), self->open_lanes());
+  self->set_manners(*lane);
   self->report();
   self->wake();
   overlay::spawn(self->setup_.executor, feed(self, lane));
@@ -369,6 +370,22 @@ asio::awaitable<void> LaneSet::feed(std::shared_ptr<LaneSet> self, LanePtr lane)
     }
     if (!sent) self->lose(lane, sent.error());
   }
+}
+
+void LaneSet::press() {
+  if (std::exchange(presses_, true)) return;
+  log::info(setup_.about, "copying: gives way to other traffic no more, to come to an end");
+  for (const LanePtr& lane : lanes_) {
+    if (lane->open) set_manners(*lane);
+  }
+}
+
+/// Applications go first, unless one stands still for it.
+void LaneSet::set_manners(Lane& lane) {
+  auto set = lane.channel.keep_queues_short(guest_ == Guest::runs && !presses_);
+  if (set || lane.lost || std::exchange(told_manners_, true)) return;
+  log::info(setup_.about, "copying: what applications send may wait behind it: {}",
+            set.error().message);
 }
 
 bool LaneSet::leave_to_others(const Lane& lane) const {
@@ -422,7 +439,11 @@ asio::awaitable<Result<void>> LaneSet::send_round(std::shared_ptr<PageLedger> le
   auto self = shared_from_this();
   if (failure_) co_return *failure_;
   ledger_ = ledger;
-  guest_ = guest;
+  if (std::exchange(guest_, guest) != guest) {
+    for (const LanePtr& lane : lanes_) {
+      if (lane->open) set_manners(*lane);
+    }
+  }
   feeding_ = true;
   if (open_lanes() == 0) without_since_ = Clock::now();
   wake();
