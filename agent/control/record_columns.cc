@@ -114,6 +114,7 @@ json::object columns(const PathPolicyRow& record) {
           {"preferred", make_map(record.preferred)},
           {"forbidden", make_set(record.forbidden, as_text)},
           {"pinned", make_set(record.pinned, as_text)},
+          {"ports", make_set(record.ports, as_text)},
           {"cost_ceiling", make_optional(record.cost_ceiling, kSame)},
           {"most_rtt_us", optional_count(record.most_rtt)},
           {"most_loss_ppm", make_optional(record.most_loss_ppm, kSame)},

@@ -229,6 +229,8 @@ policy::Result<PathPolicyRow> parse(const Row& row) {
   if (bad > 0) asked.refuse("preferred", "not a map from labels to numbers from 1 to 1000");
   path.forbidden = good_ones<policy::EndMatch>(asked, "forbidden", policy::parse_end);
   path.pinned = good_ones<policy::PairMatch>(asked, "pinned", policy::parse_pair);
+  if (asked.has("ports"))
+    path.ports = good_ones<policy::PortRange>(asked, "ports", policy::parse_ports);
   path.cost_ceiling = asked.optional_integer("cost_ceiling", 0, 2 * kMostCost);
   path.most_rtt = asked.optional_duration<std::chrono::microseconds>("most_rtt_us");
   path.most_loss_ppm = asked.optional_integer("most_loss_ppm", 0, 1'000'000);

@@ -11,6 +11,7 @@
 #include "policy/address.h"
 #include "policy/error.h"
 #include "policy/path/class_policy.h"
+#include "policy/port_rule.h"
 #include "policy/shared_text.h"
 #include "policy/traffic_class.h"
 
@@ -154,6 +155,7 @@ struct Policy {
 };
 
 inline constexpr std::int64_t kMostPreference = 1000;
+inline constexpr std::size_t kMostPorts = 32;  ///< ranges of them, of a class
 inline constexpr std::int64_t kMostBandwidthMbps = 10'000'000;
 /// How soon a path that carries no more without anybody saying so is to be found out.
 enum class Detection { normal, fast };
@@ -165,6 +167,7 @@ struct PathPolicyRow {
   IntegerMap preferred = {};  ///< Interface label -> 1 to 1000, higher is better.
   std::vector<policy::EndMatch> forbidden = {};
   std::vector<policy::PairMatch> pinned = {};
+  std::vector<policy::PortRange> ports = {};      ///< What has one of them is of the class.
   std::optional<std::int64_t> cost_ceiling = {};  ///< Of both ends together.
   std::optional<std::chrono::microseconds> most_rtt = {};
   std::optional<std::int64_t> most_loss_ppm = {};

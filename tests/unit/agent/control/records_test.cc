@@ -103,6 +103,7 @@ TEST(RecordsTest, SurviveARoundTrip) {
                                   .preferred = {{"fiber", 1}, {"radio", 1000}},
                                   .forbidden = {{.label = "backup"}, {.host = "h1"}},
                                   .pinned = {{{.host = "h1", .interface = "eth1"}, {}}},
+                                  .ports = {{6, 22, 22}, {17, 5000, 5999}},
                                   .cost_ceiling = 2 * kMostCost,
                                   .most_rtt = 1500us,
                                   .most_loss_ppm = 0,
@@ -238,6 +239,9 @@ TEST(RecordsTest, LeaveOutOfAPathPolicyOnlyWhatIsWrong) {
       {"forbidden", "eth0"},
       {"forbidden", 7},
       {"pinned", "h1/eth0"},
+      {"ports", "tcp"},
+      {"ports", "tcp:65536"},
+      {"ports", 22},
       {"cost_ceiling", 131071},
       {"most_rtt_us", -1},
       {"most_loss_ppm", 1'000'001},
@@ -273,6 +277,14 @@ TEST(RecordsTest, KeepTheGoodEndsBesideAWrongOne) {
                                    policy::EndMatch{.host = "h2", .interface = "eth1"}));
   EXPECT_THAT(parsed.problem,
               HasSubstr("not good: \"h 1/eth0\" is no end of a path: before the slash stands"));
+}
+
+TEST(RecordsTest, KeepTheGoodPortsBesideAWrongOne) {
+  const PathPolicyRow parsed =
+      with("ports", json::array{"set", json::array{"udp:5000-5999", "tcp:9-8", "tcp:22"}});
+  EXPECT_THAT(parsed.ports, testing::ElementsAre(policy::PortRange{6, 22, 22},
+                                                 policy::PortRange{17, 5000, 5999}));
+  EXPECT_THAT(parsed.problem, HasSubstr("not good: \"tcp:9-8\" names no ports: write tcp:PORT"));
 }
 
 TEST(RecordsTest, LeaveOutAPathPolicyOfNoClass) {
