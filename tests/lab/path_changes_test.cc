@@ -10,6 +10,7 @@
 #include "policy/code_point.h"
 #include "tests/lab/fleet.h"
 #include "tests/lab/path_view.h"
+#include "tests/lab/programs.h"
 #include "tests/lab/wait.h"
 
 namespace homeport::lab {
@@ -28,6 +29,10 @@ class PathChanges : public testing::Test {
   static void SetUpTestSuite() {
     fleet_ = std::make_unique<Fleet>(
         FleetOptions{.name = "changes", .containers = true, .second_underlay = true});
+    for (const std::string interface : {"eth0", "eth1"}) {
+      fleet_->lab().homeport_checked("interface set hostA/" + interface + " --label by-" +
+                                     interface);
+    }
   }
   static void TearDownTestSuite() { fleet_.reset(); }
 
@@ -35,11 +40,15 @@ class PathChanges : public testing::Test {
     used_ = wait_paths_agreed(c_, a_).path;
     wait_standing(other(used_), "good");
     const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
-    watch_ = std::make_unique<PathWatch>(c_, a_, "interactive", lab_.directory() / name);
+    // It is the one of the two that nominates paths, and has reasons of its own.
+    watch_ = std::make_unique<PathWatch>(a_, c_, "interactive", lab_.directory() / name);
   }
   void TearDown() override {
-    if (HasFailure()) std::printf("%s was told\n%s", c_.name().c_str(), watch_->told().c_str());
+    if (HasFailure()) std::printf("%s was told\n%s", a_.name().c_str(), watch_->told().c_str());
     watch_.reset();
+    for (Link* link : {&a_.underlay(), &a_.second_underlay()}) {
+      if (link->is_cut()) link->restore();
+    }
     EXPECT_THAT(lab_.complaints({"paths cannot be negotiated"}), IsEmpty());
   }
 
@@ -52,6 +61,15 @@ class PathChanges : public testing::Test {
                      Clock::duration timeout = 20s) {
     wait_until([&] { return path_view(c_, a_).standings[path] == standing; }, timeout,
                path + " to be " + standing, [&] { return path_view(c_, a_).explanation; });
+  }
+  /// Whatever is measured, as long as it is good.
+  void prefer(const std::string& path) {
+    lab_.homeport_checked("path prefer interactive by-" + interface_of(path));
+    wait_until([&] { return path_view(c_, a_).path == path; }, 20s, path + " to be used",
+               [&] { return path_view(c_, a_).explanation; });
+  }
+  void prefer_no_more(const std::string& path) {
+    lab_.homeport_checked("path unprefer interactive by-" + interface_of(path));
   }
   /// From each change to the next nothing was left out.
   void expect_whole() const {
@@ -90,10 +108,7 @@ TEST_F(PathChanges, ACarrierThatIsLostAndWhatAControllerAsksAreTold) {
 }
 
 TEST_F(PathChanges, ARouteThatGoesWithoutItsInterfaceIsLeft) {
-  // Not by the interface of the VTEP: with its route the host would have none to others at all.
-  lab_.homeport_checked("interface set hostA/eth0 --cost 100");
-  wait_until([&] { return path_view(c_, a_).path == "eth1 - eth1"; }, 20s,
-             "the cheaper path to be used", [&] { return path_view(c_, a_).explanation; });
+  prefer("eth1 - eth1");
   auto flow = fleet_->start_flow(1000);
   const std::string subnet = "172.31.1.0/24";
   const std::string source = c_.underlay_interfaces()[1].address;
@@ -107,7 +122,7 @@ TEST_F(PathChanges, ARouteThatGoesWithoutItsInterfaceIsLeft) {
   const FlowReport report = flow->finish();
   EXPECT_LT(report.longest_gap_ms, 1000) << report.to_string();
   EXPECT_EQ(report.unreachable, 0u);
-  lab_.homeport_checked("interface set hostA/eth0 --cost 0");
+  prefer_no_more("eth1 - eth1");
   expect_whole();
 }
 
@@ -147,25 +162,30 @@ TEST_F(PathChanges, ThePacketsOfEachClassAreMarked) {
 }
 
 TEST_F(PathChanges, APathThatFlapsIsDampedForSomeTime) {
-  // Worth coming back to, were it not for that.
-  lab_.homeport_checked("interface set hostA/" + interface_of(other(used_)) + " --cost 100");
-  for (int failure = 1; failure <= 3; ++failure) {
-    wait_standing(used_, "good");
-    wait_until([&] { return path_view(c_, a_).path == used_; }, 20s, used_ + " to be used",
-               [&] { return path_view(c_, a_).explanation; });
+  prefer(used_);
+  std::string standing;
+  for (int failures = 0; standing != "damped"; ++failures) {
+    ASSERT_LT(failures, 6) << "is it not damped at all?";
+    if (failures > 0) watch_->wait_change(used_, "better", 20s);
     link_of(used_).cut();
     watch_->wait_change(other(used_), "lost", 10s);
     link_of(used_).restore();
+    wait_until(
+        [&] {
+          standing = path_view(c_, a_).standings[used_];
+          return standing == "good" || standing == "damped";
+        },
+        20s, used_ + " to carry again", [&] { return path_view(c_, a_).explanation; });
   }
-  wait_standing(used_, "damped", 10s);
   const auto shown = [&](const std::string& view) {
-    return run_checked(words("homeport path " + view), {.inside = &c_.inside()});
+    return run_checked(words(homeport_program() + " path " + view), {.inside = &c_.inside()});
   };
-  std::printf("%s\n%s\n%s\n", shown("list").c_str(), shown("show hostA").c_str(),
-              shown("explain hostA --class interactive").c_str());
+  EXPECT_THAT(shown("list"), HasSubstr("1 good, 1 damped"));
+  EXPECT_THAT(shown("show hostA"), HasSubstr("damped until 20"));
+  EXPECT_THAT(shown("explain hostA --class interactive"), HasSubstr("It is damped"));
   EXPECT_EQ(path_view(c_, a_).path, other(used_)) << "though the other is up";
   watch_->wait_change(used_, "better", 130s);
-  lab_.homeport_checked("interface set hostA/" + interface_of(other(used_)) + " --cost 0");
+  prefer_no_more(used_);
   expect_whole();
 }
 
