@@ -121,11 +121,11 @@ TEST_F(Lanes, BothPathsCarryAndAreMeasured) {
   expect_moved(*move);
   const TaskView task = fleet_->last_task();
   auto ended = lanes();
-  EXPECT_EQ(ended["eth0"].state, "closed");
-  EXPECT_EQ(ended["eth1"].state, "closed");
+  for (const char* interface : {"eth0", "eth1"}) {
+    EXPECT_EQ(ended[interface].state, "closed");
+    EXPECT_GT(ended[interface].bytes_sent, task.bytes_sent / 4) << interface;
+  }
   EXPECT_EQ(ended["eth0"].bytes_sent + ended["eth1"].bytes_sent, task.bytes_sent);
-  const double by_one = static_cast<double>(task.bytes_sent) * 8 / (kRateMbit * 1e6) * 1000;
-  EXPECT_LT(static_cast<double>(task.total_ms), 0.8 * by_one);
   const auto rates = measured();
   for (const char* interface : {"eth0", "eth1"}) {
     ASSERT_TRUE(rates.contains(interface)) << interface;

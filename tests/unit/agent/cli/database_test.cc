@@ -34,6 +34,12 @@ class DatabaseCommands : public test::WithDatabase {
     return std::string(checked("move vm1 --to hostB --json").json().at("id").as_string());
   }
 
+  /// Not within a coroutine: GCC 12 destroys such temporaries twice.
+  static std::vector<TaskLane> lanes() {
+    return {{"192.0.2.1", "192.0.2.2:6711", LaneState::open, 3 << 20, 2 << 20},
+            {"2001:db8::1", "[2001:db8::2]:6711", LaneState::given_up, 5 << 10, 0}};
+  }
+
   /// What the executing agent writes about task `id`.
   void report(const std::string& id, TaskState state, const std::string& error = "") {
     on_database([&](DatabaseClient& client) -> asio::awaitable<policy::Result<int>> {
@@ -52,8 +58,7 @@ class DatabaseCommands : public test::WithDatabase {
       status.rounds = 3;
       status.downtime = 143ms;
       status.figures["zero_pages"] = 17;
-      status.lanes = {{"192.0.2.1", "192.0.2.2:6711", LaneState::open, 3 << 20, 2 << 20},
-                      {"2001:db8::1", "[2001:db8::2]:6711", LaneState::given_up, 5 << 10, 0}};
+      status.lanes = lanes();
       auto done = co_await client.database().write_task_status(status);
       if (!done) co_return done.error();
       co_return 0;
