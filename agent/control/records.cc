@@ -49,6 +49,30 @@ std::string plain_name(RowReader& reader, std::string_view column = "name") {
   return text;
 }
 
+/// Of three columns, each by the name of the lane.
+std::vector<TaskLane> lanes(RowReader& reader) {
+  const IntegerMap sent = reader.integer_map("lane_bytes_sent");
+  const IntegerMap rates = reader.integer_map("lane_bytes_per_second");
+  const auto amount = [](const IntegerMap& map, const std::string& name) {
+    const auto found = map.find(name);
+    return found == map.end() ? 0 : std::max<std::int64_t>(found->second, 0);
+  };
+  std::vector<TaskLane> lanes;
+  for (const auto& [name, text] : reader.string_map("lane_states")) {
+    const auto state = value_of<LaneState>(text);
+    const auto arrow = name.find(kLaneArrow);
+    if (!state || arrow == name.npos) {
+      reader.refuse("lane_states", "not LOCAL > REMOTE with a state of a lane");
+      return {};
+    }
+    std::string local = name.substr(0, arrow);
+    if (local == kAnyAddress) local.clear();
+    lanes.push_back({std::move(local), name.substr(arrow + kLaneArrow.size()), *state,
+                     amount(sent, name), amount(rates, name)});
+  }
+  return lanes;
+}
+
 /// Those of the texts in a set that `parse` takes. The first that it does not is refused.
 template <class T>
 std::vector<T> good_ones(RowReader& reader, std::string_view column,
@@ -284,6 +308,8 @@ policy::Result<TaskStatus> parse(const Row& row) {
   status.total = reader.optional_duration<milliseconds>("total_ms");
   status.downtime = reader.optional_duration<milliseconds>("downtime_ms");
   status.figures = reader.integer_map("figures");
+  status.tells_lanes = reader.has("lane_states");
+  if (status.tells_lanes) status.lanes = lanes(reader);
   return finish(reader, std::move(status));
 }
 

@@ -195,6 +195,16 @@ struct Task {
   bool operator==(const Task&) const = default;
 };
 
+/// A lane of a move, or what has become of one.
+enum class LaneState { open, given_up, closed };
+struct TaskLane {
+  std::string local;   ///< the address it is from; empty: wherever the kernel routes
+  std::string remote;  ///< address and port
+  LaneState state = LaneState::open;
+  std::int64_t bytes_sent = 0, bytes_per_second = 0;
+  bool operator==(const TaskLane&) const = default;
+};
+
 enum class TaskState { running, succeeded, failed, cancelled, rolled_back, in_doubt };
 struct TaskStatus {
   static constexpr const char* kTable = "Task_Status";
@@ -212,6 +222,8 @@ struct TaskStatus {
   std::int64_t bytes_per_second = 0;
   std::optional<std::chrono::milliseconds> eta, total, downtime;
   IntegerMap figures;  ///< Further figures, by name with the unit last: "zero_pages", "stop_us".
+  std::vector<TaskLane> lanes = {};  ///< of a move; 64 at most
+  bool tells_lanes = true;           ///< False in a database whose schema is too old for lanes.
   bool operator==(const TaskStatus&) const = default;
 };
 
@@ -224,6 +236,7 @@ const char* to_string(Compression value);
 const char* to_string(Detection value);
 const char* to_string(TaskKind value);
 const char* to_string(Resolution value);
+const char* to_string(LaneState value);  ///< "open", "given-up", "closed"
 const char* to_string(TaskState value);  ///< "rolled-back", "in-doubt", ...
 std::string to_string(const Uuid& uuid);
 std::optional<Uuid> parse_uuid(std::string_view text);

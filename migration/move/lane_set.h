@@ -52,7 +52,9 @@ struct LaneSetup {
   overlay::ConnectOptions connect;
   std::optional<overlay::TlsContext> tls;
   overlay::PeerCheck peer_check;
-  std::function<void(std::vector<LaneReport>)> report;  ///< called on the bulk executor; or empty
+  /// Called on the bulk executor with all lanes that there are or were, the oldest first, each time
+  /// one comes or goes, a few times a second, and at the end; or empty.
+  std::function<void(std::vector<LaneReport>)> report;
   LaneTimes times = {};
 };
 
@@ -109,6 +111,7 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
   void begin_wanted(const std::vector<LaneRoute>& wanted);
   void check_silence(Clock::time_point now);
   void report();
+  LaneReport& known(const Lane& lane);
   void lose(LanePtr lane, policy::Error why);
   bool tried_before(const LaneRoute& route) const;
   void try_later(const LaneRoute& route);
@@ -123,6 +126,7 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
   std::vector<LanePath> paths_;
   std::list<LanePtr> lanes_;  ///< connecting or open
   std::vector<Later> later_;
+  std::vector<LaneReport> known_;  ///< at most kMostKnown lanes that there are or were
   std::shared_ptr<PageLedger> ledger_;
   bool begun_ = false;
   bool feeding_ = false;

@@ -141,7 +141,39 @@ TEST(RecordsTest, SurviveARoundTrip) {
                                .eta = 6ms,
                                .total = 7ms,
                                .downtime = 8ms,
-                               .figures = {{"zero_pages", 9}}});
+                               .figures = {{"zero_pages", 9}},
+                               .lanes = {{"192.0.2.1", "192.0.2.2:6711", LaneState::open, 10, 11},
+                                         {"", "[2001:db8::2]:6711", LaneState::given_up, 12, 0}}});
+}
+
+TEST(RecordsTest, TakeALaneForWhatItsNameSays) {
+  TaskStatus status;
+  status.task = kUuid;
+  status.host = "h1";
+  status.application = "vm1";
+  status.lanes = {{"a", "b"}};
+  auto written = columns(status);
+  const auto with = [&](const char* column, json::value value) {
+    auto changed = written;
+    changed[column] = std::move(value);
+    return parse<TaskStatus>(Row{kUuid, changed});
+  };
+  const auto map = [](const char* name, json::value value) {
+    return json::array{"map", json::array{json::array{name, std::move(value)}}};
+  };
+  auto without_figures = with("lane_bytes_sent", map("c > d", 7));
+  ASSERT_TRUE(without_figures);
+  EXPECT_EQ(without_figures->lanes, (std::vector<TaskLane>{{"a", "b"}}));
+  EXPECT_FALSE(with("lane_states", map("a - b", "open")));
+  EXPECT_FALSE(with("lane_states", map("a > b", "shut")));
+  EXPECT_FALSE(with("lane_bytes_sent", map("a > b", "many")));
+  EXPECT_EQ(with("lane_bytes_sent", map("a > b", -1))->lanes.front().bytes_sent, 0);
+  for (const char* column : {"lane_states", "lane_bytes_sent", "lane_bytes_per_second"}) {
+    written.erase(column);
+  }
+  auto of_old_schema = parse<TaskStatus>(Row{kUuid, written});
+  ASSERT_TRUE(of_old_schema) << of_old_schema.error().message;
+  EXPECT_FALSE(columns(*of_old_schema).contains("lane_states")) << "it would be refused";
 }
 
 TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
