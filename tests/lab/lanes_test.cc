@@ -177,6 +177,9 @@ TEST_F(Lanes, APathWhoseBandwidthFallsIsLeftByBulk) {
   wait_until([&] { return path_view(*here_, *there_, "bulk").path == wide + " - " + wide; }, 20s,
              "bulk to leave the narrow path",
              [&] { return path_view(*here_, *there_, "bulk").explanation; });
+  wait_until([&] { return measured().contains(narrow) && measured()[narrow] < kRateMbit / 2.; },
+             20s, "the bandwidth to be known to have fallen",
+             [&] { return path_view(*here_, *there_, "bulk").explanation; });
   EXPECT_FALSE(fleet_->last_task().ended()) << "that was too late";
   expect_moved(*move);
   link.set_rate(kRateMbit);
