@@ -168,6 +168,11 @@ TEST_F(Lanes, APathWhoseBandwidthFallsIsLeftByBulk) {
   stream.wait_progress(64 << 10, 20s);
   const std::string narrow = path_view(*here_, *there_, "bulk").path.substr(0, 4);
   const std::string wide = narrow == "eth0" ? "eth1" : "eth0";
+  // One that other tests have had fail may be damped, and bulk would not go there.
+  wait_until(
+      [&] { return path_view(*here_, *there_, "bulk").standings[wide + " - " + wide] == "good"; },
+      130s, "the other path to be good",
+      [&] { return path_view(*here_, *there_, "bulk").explanation; });
   Link& link = narrow == "eth0" ? here_->underlay() : here_->second_underlay();
   auto move = fleet_->start_move(*there_);
   wait_told("is open, 2 now");
