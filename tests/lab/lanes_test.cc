@@ -179,6 +179,11 @@ TEST_F(Lanes, APathWhoseBandwidthFallsIsLeftByBulk) {
   stream.wait_progress(64 << 10, 20s);
   const std::string narrow = path_view(*here_, *there_, "bulk").path.substr(0, 4);
   const std::string wide = narrow == "eth0" ? "eth1" : "eth0";
+  // One that other tests have had fail may be damped, and bulk would not go there.
+  wait_until(
+      [&] { return path_view(*here_, *there_, "bulk").standings[wide + " - " + wide] == "good"; },
+      130s, "the other path to be good",
+      [&] { return path_view(*here_, *there_, "bulk").explanation; });
   Link& link = narrow == "eth0" ? here_->underlay() : here_->second_underlay();
   auto move = fleet_->start_move(*there_);
   wait_told("is open, 2 now");
@@ -187,6 +192,9 @@ TEST_F(Lanes, APathWhoseBandwidthFallsIsLeftByBulk) {
   wait_lanes([&](auto& now) { return (before = now).size() == 2; }, "both lanes to be shown");
   wait_until([&] { return path_view(*here_, *there_, "bulk").path == wide + " - " + wide; }, 20s,
              "bulk to leave the narrow path",
+             [&] { return path_view(*here_, *there_, "bulk").explanation; });
+  wait_until([&] { return measured().contains(narrow) && measured()[narrow] < kRateMbit / 2.; },
+             20s, "the bandwidth to be known to have fallen",
              [&] { return path_view(*here_, *there_, "bulk").explanation; });
   EXPECT_FALSE(fleet_->last_task().ended()) << "that was too late";
   expect_moved(*move);

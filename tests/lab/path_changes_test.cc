@@ -24,6 +24,8 @@ std::string other(const std::string& path) {
   return path == "eth0 - eth0" ? "eth1 - eth1" : "eth0 - eth0";
 }
 
+/// With one fleet for all: a path that fails three times within some seconds is damped, so that but
+/// for the test of that no two fail the same path twice.
 class PathChanges : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -110,15 +112,14 @@ TEST_F(PathChanges, ACarrierThatIsLostAndWhatAControllerAsksAreTold) {
 TEST_F(PathChanges, ARouteThatGoesWithoutItsInterfaceIsLeft) {
   prefer("eth1 - eth1");
   auto flow = fleet_->start_flow(1000);
-  const std::string subnet = "172.31.1.0/24";
-  const std::string source = c_.underlay_interfaces()[1].address;
-  c_.inside().ip("route del " + subnet + " dev eth1");
-  const auto gone = Clock::now();
+  const std::string subnet = "172.31.1.0/24", at_eth1 = " proto kernel scope link dev eth1 src " +
+                                                        c_.underlay_interfaces()[1].address;
+  // What is sent arrives by the other one: it is left for all that, since it may not elsewhere.
+  c_.inside().ip("route replace " + subnet + " dev eth0");
   watch_->wait_change("eth0 - eth0", "lost", 10s);
-  EXPECT_LT(Clock::now() - gone, 4s) << "long before anything has failed";
-  flow->wait_progress(1000, 20s);
-  c_.inside().ip("route add " + subnet + " dev eth1 proto kernel scope link src " + source);
+  c_.inside().ip("route replace " + subnet + at_eth1);
   watch_->wait_change("eth1 - eth1", "better", 20s);
+  flow->wait_progress(1000, 20s);
   const FlowReport report = flow->finish();
   EXPECT_LT(report.longest_gap_ms, 1000) << report.to_string();
   EXPECT_EQ(report.unreachable, 0u);
@@ -141,8 +142,7 @@ TEST_F(PathChanges, ThePacketsOfEachClassAreMarked) {
     lab_.homeport_checked("app set client --class " + name);
     const unsigned code_point = policy::outer_code_point(traffic);
     auto flow = fleet_->start_flow(1000);
-    // What was told to the host is not yet programmed, and what was sent is not yet there.
-    std::uint64_t others = 0;
+    // The change may not be programmed yet: counted from the last that had another mark.
     wait_until(
         [&] {
           const auto now = marks();
@@ -150,8 +150,8 @@ TEST_F(PathChanges, ThePacketsOfEachClassAreMarked) {
           for (const auto& [each, count] : now) {
             (each == code_point ? of_class : rest) += count - before[each];
           }
-          before = now;
-          return of_class > 50 && std::exchange(others, rest) == rest && rest == 0;
+          if (rest > 0) before = now;
+          return rest == 0 && of_class > 200;
         },
         20s, "datagrams of class " + name + " with the code point " + std::to_string(code_point),
         [&] { return testing::PrintToString(marks()); });
