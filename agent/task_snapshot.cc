@@ -34,6 +34,11 @@ TaskSnapshot to_snapshot(const TaskStatus& status) {
   task.eta_ms = milliseconds(status.eta);
   task.total_ms = milliseconds(status.total);
   task.downtime_ms = milliseconds(status.downtime);
+  for (const TaskLane& lane : status.lanes) {
+    task.lanes.push_back({lane.local, lane.remote, to_string(lane.state),
+                          static_cast<std::uint64_t>(lane.bytes_sent),
+                          static_cast<std::uint64_t>(lane.bytes_per_second)});
+  }
   return task;
 }
 

@@ -25,6 +25,13 @@ constexpr double kLeastGainPerCost = 0.25;
 constexpr double kPolishShare = 0.2;
 constexpr Seconds kPolishLeast{1.0};
 
+// A round that leaves more than this share of what the one before has left does not lead far...
+constexpr double kFallsBehind = 0.5;
+// ...and other traffic is why, where it has had less than this share of the best round's bandwidth.
+constexpr double kCrowdedShare = 0.5;
+// Of rounds that are shorter no bandwidth is known.
+constexpr Seconds kShortestMeasured{0.1};
+
 double seconds(nanoseconds duration) {
   return Seconds(duration).count();
 }
@@ -84,6 +91,23 @@ double polished_so_far(const ConvergenceLimits& limits, std::span<const CopyRoun
   return spent;
 }
 
+// Whether the rounds get nowhere because of what others send.
+bool is_crowded_out(std::span<const CopyRound> rounds) {
+  if (rounds.size() < 2) return false;
+  const CopyRound& last = rounds.back();
+  const double before = static_cast<double>(rounds[rounds.size() - 2].bytes_left);
+  if (static_cast<double>(last.bytes_left) <= kFallsBehind * before) return false;
+  const auto rate = [](const CopyRound& round) {
+    return static_cast<double>(round.bytes_sent) / seconds(round.duration);
+  };
+  if (seconds(last.duration) < kShortestMeasured.count()) return false;
+  double best = 0;
+  for (const CopyRound& round : rounds) {
+    if (seconds(round.duration) >= kShortestMeasured.count()) best = std::max(best, rate(round));
+  }
+  return rate(last) < kCrowdedShare * best;
+}
+
 std::string in_ms(double value) {
   return std::isfinite(value) ? fmt::format("{:.0f} ms", value * 1e3) : "an unknown time";
 }
@@ -108,6 +132,7 @@ ConvergenceDecision decide_convergence(const ConvergenceLimits& limits,
   decision.predicted_downtime = from_seconds(outlook.downtime);
 
   if (outlook.downtime > limit) {
+    decision.gives_way = !is_crowded_out(rounds);
     std::string now =
         fmt::format("{} KiB are left, which means a downtime of {}; the limit is {}",
                     rounds.back().bytes_left / 1024, in_ms(outlook.downtime), in_ms(limit));

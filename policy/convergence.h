@@ -47,7 +47,10 @@ struct ConvergenceDecision {
   ConvergenceStep step = ConvergenceStep::another_round;
   std::chrono::nanoseconds predicted_downtime{};  ///< if switched now
   std::uint64_t bandwidth = 0;                    ///< bytes per second, as measured; 0: unknown
-  std::string reason;                             ///< a sentence with the figures
+  /// Whether another round may let other traffic go first. Not where rounds leave hardly less than
+  /// those before them and the path carries much less than it did: others have taken it.
+  bool gives_way = true;
+  std::string reason;  ///< a sentence with the figures
 };
 
 /// Decides after a round. `rounds`: all so far, oldest first; `elapsed`: since copying began.

@@ -43,6 +43,12 @@ const CLI::Validator kIsPathEnd(
       return end ? std::string() : end.error().message;
     },
     "END");
+const CLI::Validator kIsPorts(
+    [](std::string& text) {
+      auto ports = policy::parse_ports(text);
+      return ports ? std::string() : ports.error().message;
+    },
+    "PORTS");
 const CLI::Validator kIsLabel =
     make_check("LABEL", "a label of interfaces: 1 to 63 bytes without a space",
                [](const std::string& text) { return policy::is_label(text); });

@@ -18,6 +18,7 @@ extern const CLI::Validator kIsSubnet;
 extern const CLI::Validator kIsEndpoint;  ///< "ADDRESS:PORT", "[ADDRESS]:PORT"
 extern const CLI::Validator kIsKeyValue;  ///< "KEY=VALUE"
 extern const CLI::Validator kIsPathEnd;   ///< as policy::parse_end() takes it
+extern const CLI::Validator kIsPorts;     ///< as policy::parse_ports() takes it
 extern const CLI::Validator kIsLabel;     ///< of interfaces
 extern const CLI::Validator kIsTrafficClass;
 

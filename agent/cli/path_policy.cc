@@ -27,7 +27,7 @@ using policy::Result;
 constexpr const char* kEveryClass = "all";
 
 struct PathArguments {
-  std::string traffic_class, end, other_end, label;
+  std::string traffic_class, end, other_end, label, ports;
   std::int64_t weight = 100;
   bool force = false;
   std::optional<double> rtt_ms, loss_percent;
@@ -72,8 +72,8 @@ bool differs(const Contents& contents, const std::vector<policy::TrafficClass>& 
 
 /// `done`: what is so afterwards, as a sentence.
 asio::awaitable<Result<int>> write(DatabaseClient& client, Invocation& invocation,
-                                   const PathArguments& given, Change change, std::string done) {
-  const std::vector<policy::TrafficClass> classes = given.classes();
+                                   std::vector<policy::TrafficClass> classes, Change change,
+                                   std::string done) {
   const bool news = differs(client.contents(), classes, change);
   auto written = co_await client.database().change_path_policies(classes, change);
   if (!written) co_return written.error();
@@ -112,7 +112,7 @@ asio::awaitable<Result<int>> pin(DatabaseClient& client, Invocation& invocation,
     if (std::ranges::none_of(row.pinned, is_it)) row.pinned.push_back(pair);
   };
   std::string done = fmt::format("{} is pinned to {}.", given.traffic(), to_string(pair));
-  co_return co_await write(client, invocation, given, std::move(change), std::move(done));
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
 }
 
 asio::awaitable<Result<int>> unpin(DatabaseClient& client, Invocation& invocation,
@@ -124,7 +124,7 @@ asio::awaitable<Result<int>> unpin(DatabaseClient& client, Invocation& invocatio
                   [&](const PairMatch& other) { return other == pair || other == turned; });
   };
   std::string done = fmt::format("{} is not pinned to {}.", given.traffic(), to_string(pair));
-  co_return co_await write(client, invocation, given, std::move(change), std::move(done));
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
 }
 
 asio::awaitable<Result<int>> prefer(DatabaseClient& client, Invocation& invocation,
@@ -136,7 +136,7 @@ asio::awaitable<Result<int>> prefer(DatabaseClient& client, Invocation& invocati
   };
   std::string done = fmt::format("{} prefers interfaces labelled {} with weight {}.",
                                  given.traffic(), given.label, given.weight);
-  co_return co_await write(client, invocation, given, std::move(change), std::move(done));
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
 }
 
 asio::awaitable<Result<int>> unprefer(DatabaseClient& client, Invocation& invocation,
@@ -144,7 +144,7 @@ asio::awaitable<Result<int>> unprefer(DatabaseClient& client, Invocation& invoca
   Change change = [label = given.label](PathPolicyRow& row) { row.preferred.erase(label); };
   std::string done =
       fmt::format("{} does not prefer interfaces labelled {}.", given.traffic(), given.label);
-  co_return co_await write(client, invocation, given, std::move(change), std::move(done));
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
 }
 
 asio::awaitable<Result<int>> forbid(DatabaseClient& client, Invocation& invocation,
@@ -161,7 +161,7 @@ asio::awaitable<Result<int>> forbid(DatabaseClient& client, Invocation& invocati
     if (std::ranges::count(row.forbidden, end) == 0) row.forbidden.push_back(end);
   };
   std::string done = fmt::format("{} is not sent by {}.", given.traffic(), to_string(end));
-  co_return co_await write(client, invocation, given, std::move(change), std::move(done));
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
 }
 
 asio::awaitable<Result<int>> permit(DatabaseClient& client, Invocation& invocation,
@@ -169,7 +169,45 @@ asio::awaitable<Result<int>> permit(DatabaseClient& client, Invocation& invocati
   const EndMatch end = given.first();
   Change change = [end](PathPolicyRow& row) { std::erase(row.forbidden, end); };
   std::string done = fmt::format("{} is not forbidden for {}.", to_string(end), given.traffic());
-  co_return co_await write(client, invocation, given, std::move(change), std::move(done));
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
+}
+
+/// Of the ports, in one transaction: one class has them, and no other.
+asio::awaitable<Result<int>> assign(DatabaseClient& client, Invocation& invocation,
+                                    const PathArguments& given) {
+  const policy::PortRange ports = *policy::parse_ports(given.ports);
+  const policy::TrafficClass wanted = given.classes().front();
+  const auto& rows = client.contents().path_policies;
+  auto row = rows.find(wanted);
+  if (row != rows.end() && row->second.ports.size() >= kMostPorts &&
+      std::ranges::count(row->second.ports, ports) == 0) {
+    co_return policy::make_error(
+        errc_t::invalid_argument,
+        fmt::format("{} ranges of ports are {} already, which is the most: unassign one of them "
+                    "first.",
+                    kMostPorts, given.traffic()));
+  }
+  Change change = [ports, wanted](PathPolicyRow& row) {
+    if (row.traffic_class != wanted) {
+      std::erase(row.ports, ports);
+    } else if (std::ranges::count(row.ports, ports) == 0) {
+      row.ports.push_back(ports);
+      std::ranges::sort(row.ports);
+    }
+  };
+  std::vector<policy::TrafficClass> all(policy::kTrafficClasses.begin(),
+                                        policy::kTrafficClasses.end());
+  std::string done = fmt::format("What has a port of {} is {}.", to_string(ports), given.traffic());
+  co_return co_await write(client, invocation, std::move(all), std::move(change), std::move(done));
+}
+
+asio::awaitable<Result<int>> unassign(DatabaseClient& client, Invocation& invocation,
+                                      const PathArguments& given) {
+  const policy::PortRange ports = *policy::parse_ports(given.ports);
+  Change change = [ports](PathPolicyRow& row) { std::erase(row.ports, ports); };
+  std::string done =
+      fmt::format("{} is not {} by a rule of its own.", to_string(ports), given.traffic());
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
 }
 
 void clear(PathPolicyRow& row, const std::string& what) {
@@ -200,7 +238,7 @@ asio::awaitable<Result<int>> limit(DatabaseClient& client, Invocation& invocatio
                                    const PathArguments& given) {
   Change change = [given](PathPolicyRow& row) { set_limits(row, given); };
   std::string done = fmt::format("What {} asks of its paths is set.", given.traffic());
-  co_return co_await write(client, invocation, given, std::move(change), std::move(done));
+  co_return co_await write(client, invocation, given.classes(), std::move(change), std::move(done));
 }
 
 asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation,
@@ -216,6 +254,20 @@ void add_class(CLI::App& command, PathArguments& given) {
       .add_option("CLASS", given.traffic_class, "Of traffic: interactive, default, bulk, or all")
       ->required()
       ->check(CLI::IsMember({"interactive", "default", "bulk", kEveryClass}));
+}
+
+void add_one_class(CLI::App& command, PathArguments& given) {
+  command.add_option("CLASS", given.traffic_class, "Of traffic: interactive, default or bulk")
+      ->required()
+      ->check(kIsTrafficClass);
+}
+
+void add_ports(CLI::App& command, PathArguments& given) {
+  command
+      .add_option("PORTS", given.ports,
+                  "tcp:PORT, udp:PORT or sctp:PORT, or FIRST-LAST for the port")
+      ->required()
+      ->check(kIsPorts);
 }
 
 void add_end(CLI::App& command, std::string& end) {
@@ -308,6 +360,13 @@ void add_path_policy_commands(CLI::App& path, Invocation& invocation) {
   add_label(*add_for_class("unprefer", "Take a preference back", unprefer), *arguments);
   add_force(*add_for_ends("forbid", "Do not use an interface", forbid, 1), *arguments);
   add_for_ends("permit", "Take back what was forbidden", permit, 1);
+  auto add_for_ports = [&](const char* name, const char* help, auto command) {
+    CLI::App* added = add_command(name, help, command);
+    add_one_class(*added, *arguments);
+    add_ports(*added, *arguments);
+  };
+  add_for_ports("assign", "Say of which class the traffic of ports is", assign);
+  add_for_ports("unassign", "Take that back", unassign);
   add_limits(*add_for_class("limit", "Say what is good enough, and what may be used", limit),
              *arguments);
   add_command("policy", "Show all that is asked of paths", show);

@@ -47,6 +47,7 @@ void add_lines(Table& table, const PathPolicyRow& row) {
     lines.add("prefer", fmt::format("{} {}", label, weight));
   }
   for (const policy::EndMatch& end : row.forbidden) lines.add("forbid", to_string(end));
+  for (const policy::PortRange& ports : row.ports) lines.add("ports", to_string(ports));
   lines.limit("rtt", in_units(count(row.most_rtt), 1e3), "at most {} ms");
   lines.limit("loss", in_units(row.most_loss_ppm, 1e4), "at most {}%");
   lines.limit("bandwidth", row.least_bandwidth_mbps, "at least {} Mbit/s");
@@ -77,6 +78,7 @@ json::object to_json(const PathPolicyRow& row) {
           {"preferred", std::move(preferred)},
           {"forbidden", texts_of(row.forbidden)},
           {"pinned", texts_of(row.pinned)},
+          {"ports", texts_of(row.ports)},
           {"cost_ceiling", or_null(row.cost_ceiling)},
           {"most_rtt_us", or_null(count(row.most_rtt))},
           {"most_loss_ppm", or_null(row.most_loss_ppm)},

@@ -106,14 +106,32 @@ std::string relaying(const json::value& paths) {
                      labels == 1 ? "" : "s");
 }
 
+/// "1 good, 1 damped": those that could be used.
+std::string usable(const json::value& of) {
+  std::vector<std::string> counts;
+  for (const auto& [standing, count] : of.at("candidates").as_object()) {
+    if (standing == "excluded" || count.to_number<std::uint64_t>() == 0) continue;
+    counts.push_back(
+        fmt::format("{} {}", count.to_number<std::uint64_t>(), for_terminal(standing)));
+  }
+  return join(counts, ", ");
+}
+
 std::string list_of(const json::value& paths) {
   if (paths.at("peers").as_array().empty()) {
     return "Nothing to choose: no other host has an application in common with this one, or all "
            "have one interface and none relays.\n" +
            relaying(paths);
   }
-  Table table(
-      {{"PEER"}, {"CLASS"}, {"FROM"}, {"TO"}, {"RTT", true}, {"LOSS", true}, {"STATE"}, {"SINCE"}});
+  Table table({{"PEER"},
+               {"CLASS"},
+               {"FROM"},
+               {"TO"},
+               {"RTT", true},
+               {"LOSS", true},
+               {"STATE"},
+               {"SINCE"},
+               {"PATHS"}});
   for (const json::value& peer : paths.at("peers").as_array()) {
     const std::string unconnected = peer.at("connected").as_bool() ? "" : ", not connected";
     for (const json::value& of : peer.at("classes").as_array()) {
@@ -121,7 +139,7 @@ std::string list_of(const json::value& paths) {
       const json::value& quality = of.at("quality");
       table.add({text(peer.at("peer")), text(of.at("class")), local(path), remote(path),
                  micros(quality.at("rtt_us")), worse_loss(quality),
-                 text(of.at("state")) + unconnected, moment(of.at("since"))});
+                 text(of.at("state")) + unconnected, moment(of.at("since")), usable(of)});
     }
   }
   return table.to_string() + relaying(paths);

@@ -74,6 +74,16 @@ asio::awaitable<Result<int>> list(DatabaseClient& client, Invocation& invocation
   co_return kExitDone;
 }
 
+std::string lane_table(const std::vector<LaneSnapshot>& lanes) {
+  Table table({{"LANE FROM"}, {"TO"}, {"THROUGH"}, {"STATE"}, {"SENT", true}, {"RATE", true}});
+  for (const LaneSnapshot& lane : lanes) {
+    const bool open = lane.state == "open";
+    table.add({lane.local.empty() ? "any" : lane.local, lane.remote, "none", lane.state,
+               format_bytes(lane.bytes_sent), open ? format_bytes(lane.rate) + "/s" : ""});
+  }
+  return table.to_string();
+}
+
 asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation,
                                   const std::string& text) {
   const Contents& contents = client.contents();
@@ -107,6 +117,7 @@ asio::awaitable<Result<int>> show(DatabaseClient& client, Invocation& invocation
   }
   table.add({"error", view.error});
   invocation.terminal.out << table.to_string();
+  if (!view.lanes.empty()) invocation.terminal.out << "\n" << lane_table(view.lanes);
   co_return kExitDone;
 }
 

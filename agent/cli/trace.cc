@@ -33,7 +33,7 @@ constexpr std::chrono::seconds kLiveInterval{1};
 struct TraceArguments {
   std::string from, to, source, at;
   std::string protocol = "udp";
-  std::uint32_t length = 100, hops = 64;
+  std::uint32_t length = 100, hops = 64, port = 0, source_port = 0;  ///< of ports 0: none
   bool may_fragment = false, live = false;
   double seconds = 0;  ///< 0: until interrupted
   std::string agent = kDefaultStatusEndpoint;
@@ -50,6 +50,8 @@ std::string target_of(const TraceArguments& arguments, const std::string& live) 
   add("to", arguments.to);
   add("source", arguments.source);
   add("protocol", arguments.protocol);
+  if (arguments.port) add("port", std::to_string(arguments.port));
+  if (arguments.source_port) add("source_port", std::to_string(arguments.source_port));
   add("length", std::to_string(arguments.length));
   add("hops", std::to_string(arguments.hops));
   add("fragment", arguments.may_fragment ? "yes" : "no");
@@ -129,9 +131,18 @@ void add_trace_command(CLI::App& app, Invocation& invocation) {
                    "The address it comes from (default: one of the sender's)")
       ->check(kIsIpAddress)
       ->type_name("IP");
-  command->add_option("--protocol", arguments->protocol, "udp, tcp or icmp (default: udp)")
-      ->check(CLI::IsMember({"udp", "tcp", "icmp"}))
+  command->add_option("--protocol", arguments->protocol, "udp, tcp, sctp or icmp (default: udp)")
+      ->check(CLI::IsMember({"udp", "tcp", "sctp", "icmp"}))
       ->type_name("NAME");
+  command
+      ->add_option("--port", arguments->port,
+                   "The port it is for, by which a rule may choose its class (default: none has "
+                   "a rule)")
+      ->check(CLI::Range(1, 65535))
+      ->type_name("PORT");
+  command->add_option("--source-port", arguments->source_port, "The port it comes from, likewise")
+      ->check(CLI::Range(1, 65535))
+      ->type_name("PORT");
   command->add_option("--length", arguments->length, "Bytes of the IP packet (default: 100)")
       ->check(CLI::Range(48, 65535))
       ->type_name("BYTES");

@@ -128,10 +128,21 @@ std::string conclusion(const json::value& host) {
   return page;
 }
 
+/// " from port 40000 to port 22"
+std::string ports_of(const json::value& trace) {
+  std::string ports;
+  for (const auto& [name, words] : {std::pair("source_port", "from"), std::pair("port", "to")}) {
+    const json::value* port = trace.as_object().if_contains(name);
+    if (!port || port->is_null()) continue;
+    ports += fmt::format(" {} port {}", words, port->to_number<std::uint16_t>());
+  }
+  return ports;
+}
+
 std::string page_of(const std::string& from, const json::value& trace) {
-  std::string page =
-      fmt::format("{} -> {}, {}, {} bytes\n\n", for_terminal(from), text(trace.at("to")),
-                  text(trace.at("protocol")), trace.at("length_bytes").to_number<std::uint64_t>());
+  std::string page = fmt::format("{} -> {}, {}{}, {} bytes\n\n", for_terminal(from),
+                                 text(trace.at("to")), text(trace.at("protocol")), ports_of(trace),
+                                 trace.at("length_bytes").to_number<std::uint64_t>());
   bool counted = false;
   for (const json::value& host : trace.at("hosts").as_array()) {
     counted = counted || !host.at("counts").is_null();

@@ -63,12 +63,20 @@ struct Names<Resolution> {
       {Resolution::source, "source"}, {Resolution::destination, "destination"}};
 };
 template <>
+struct Names<LaneState> {
+  static constexpr std::pair<LaneState, const char*> list[] = {
+      {LaneState::open, "open"}, {LaneState::given_up, "given-up"}, {LaneState::closed, "closed"}};
+};
+template <>
 struct Names<TaskState> {
   static constexpr std::pair<TaskState, const char*> list[] = {
       {TaskState::running, "running"},         {TaskState::succeeded, "succeeded"},
       {TaskState::failed, "failed"},           {TaskState::cancelled, "cancelled"},
       {TaskState::rolled_back, "rolled-back"}, {TaskState::in_doubt, "in-doubt"}};
 };
+
+/// A lane's name is "192.0.2.1 > 192.0.2.2:6711", or "any > 192.0.2.2:6711".
+inline constexpr std::string_view kLaneArrow = " > ", kAnyAddress = "any";
 
 template <class Enum>
 const char* name_of(Enum value) {

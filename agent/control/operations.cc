@@ -149,7 +149,11 @@ asio::awaitable<void> ControlDatabase::keep_alive(
 
 asio::awaitable<policy::Result<void>> ControlDatabase::write_task_status(TaskStatus status) {
   return impl_->until_done([status = std::move(status)](const Contents& contents) -> Planned {
-    return upsert(find_row(contents.task_status, status.task), status, {});
+    const TaskStatus* existing = find_row(contents.task_status, status.task);
+    TaskStatus wanted = status;
+    // A new row has no lanes yet, and needs none of the columns.
+    wanted.tells_lanes = existing ? existing->tells_lanes : !status.lanes.empty();
+    return upsert(existing, wanted, {});
   });
 }
 

@@ -51,4 +51,13 @@ bool fast_detection(const Contents& contents, policy::TrafficClass traffic_class
   return row != contents.path_policies.end() && row->second.detection == Detection::fast;
 }
 
+std::vector<policy::PortRule> port_rules(const Contents& contents) {
+  std::vector<policy::PortRule> rules;
+  for (const auto& [traffic_class, row] : contents.path_policies) {
+    for (const policy::PortRange& ports : row.ports) rules.push_back({ports, traffic_class});
+  }
+  policy::settle(rules);
+  return rules;
+}
+
 }  // namespace homeport::agent

@@ -5,6 +5,7 @@
 #include "policy/path/class_policy.h"
 
 #include <string>
+#include <vector>
 
 namespace homeport::agent {
 
@@ -14,5 +15,8 @@ policy::PathPolicy path_policy(const Contents& contents, const std::string& own_
 
 /// Whether a path of this class that fails silently is to be found out fast.
 bool fast_detection(const Contents& contents, policy::TrafficClass traffic_class);
+
+/// By which ports traffic is of which class, of all rows; settled.
+std::vector<policy::PortRule> port_rules(const Contents& contents);
 
 }  // namespace homeport::agent

@@ -32,6 +32,22 @@ json::value optional_name(const std::optional<Enum>& value) {
   return make_optional(value, [](Enum it) { return name_of(it); });
 }
 
+void add_lanes(const std::vector<TaskLane>& lanes, json::object& columns) {
+  StringMap states;
+  IntegerMap sent, rates;
+  for (const TaskLane& lane : lanes) {
+    std::string name(lane.local.empty() ? kAnyAddress : lane.local);
+    name += kLaneArrow;
+    name += lane.remote;
+    states[name] = name_of(lane.state);
+    sent[name] = lane.bytes_sent;
+    rates[name] = lane.bytes_per_second;
+  }
+  columns["lane_states"] = make_map(states);
+  columns["lane_bytes_sent"] = make_map(sent);
+  columns["lane_bytes_per_second"] = make_map(rates);
+}
+
 constexpr auto kSame = [](const auto& value) { return value; };
 
 }  // namespace
@@ -114,6 +130,7 @@ json::object columns(const PathPolicyRow& record) {
           {"preferred", make_map(record.preferred)},
           {"forbidden", make_set(record.forbidden, as_text)},
           {"pinned", make_set(record.pinned, as_text)},
+          {"ports", make_set(record.ports, as_text)},
           {"cost_ceiling", make_optional(record.cost_ceiling, kSame)},
           {"most_rtt_us", optional_count(record.most_rtt)},
           {"most_loss_ppm", make_optional(record.most_loss_ppm, kSame)},
@@ -137,26 +154,28 @@ json::object columns(const Task& record) {
 json::object columns(const TaskStatus& record) {
   std::optional<std::int64_t> finished;
   if (record.finished) finished = milliseconds(*record.finished);
-  return {{"task", to_string(record.task)},
-          {"host", record.host},
-          {"kind", name_of(record.kind)},
-          {"application", record.application},
-          {"state", name_of(record.state)},
-          {"phase", record.phase},
-          {"error", record.error},
-          {"started", milliseconds(record.started)},
-          {"finished", make_optional(finished, kSame)},
-          {"source", record.source},
-          {"destination", record.destination},
-          {"bytes_sent", record.bytes_sent},
-          {"bytes_total", record.bytes_total},
-          {"ram_bytes", record.ram_bytes},
-          {"rounds", record.rounds},
-          {"bytes_per_second", record.bytes_per_second},
-          {"eta_ms", optional_count(record.eta)},
-          {"total_ms", optional_count(record.total)},
-          {"downtime_ms", optional_count(record.downtime)},
-          {"figures", make_map(record.figures)}};
+  json::object columns{{"task", to_string(record.task)},
+                       {"host", record.host},
+                       {"kind", name_of(record.kind)},
+                       {"application", record.application},
+                       {"state", name_of(record.state)},
+                       {"phase", record.phase},
+                       {"error", record.error},
+                       {"started", milliseconds(record.started)},
+                       {"finished", make_optional(finished, kSame)},
+                       {"source", record.source},
+                       {"destination", record.destination},
+                       {"bytes_sent", record.bytes_sent},
+                       {"bytes_total", record.bytes_total},
+                       {"ram_bytes", record.ram_bytes},
+                       {"rounds", record.rounds},
+                       {"bytes_per_second", record.bytes_per_second},
+                       {"eta_ms", optional_count(record.eta)},
+                       {"total_ms", optional_count(record.total)},
+                       {"downtime_ms", optional_count(record.downtime)},
+                       {"figures", make_map(record.figures)}};
+  if (record.tells_lanes) add_lanes(record.lanes, columns);
+  return columns;
 }
 
 }  // namespace homeport::agent

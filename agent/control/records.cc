@@ -49,6 +49,30 @@ std::string plain_name(RowReader& reader, std::string_view column = "name") {
   return text;
 }
 
+/// Of three columns, each by the name of the lane.
+std::vector<TaskLane> lanes(RowReader& reader) {
+  const IntegerMap sent = reader.integer_map("lane_bytes_sent");
+  const IntegerMap rates = reader.integer_map("lane_bytes_per_second");
+  const auto amount = [](const IntegerMap& map, const std::string& name) {
+    const auto found = map.find(name);
+    return found == map.end() ? 0 : std::max<std::int64_t>(found->second, 0);
+  };
+  std::vector<TaskLane> lanes;
+  for (const auto& [name, text] : reader.string_map("lane_states")) {
+    const auto state = value_of<LaneState>(text);
+    const auto arrow = name.find(kLaneArrow);
+    if (!state || arrow == name.npos) {
+      reader.refuse("lane_states", "not LOCAL > REMOTE with a state of a lane");
+      return {};
+    }
+    std::string local = name.substr(0, arrow);
+    if (local == kAnyAddress) local.clear();
+    lanes.push_back({std::move(local), name.substr(arrow + kLaneArrow.size()), *state,
+                     amount(sent, name), amount(rates, name)});
+  }
+  return lanes;
+}
+
 /// Those of the texts in a set that `parse` takes. The first that it does not is refused.
 template <class T>
 std::vector<T> good_ones(RowReader& reader, std::string_view column,
@@ -229,6 +253,8 @@ policy::Result<PathPolicyRow> parse(const Row& row) {
   if (bad > 0) asked.refuse("preferred", "not a map from labels to numbers from 1 to 1000");
   path.forbidden = good_ones<policy::EndMatch>(asked, "forbidden", policy::parse_end);
   path.pinned = good_ones<policy::PairMatch>(asked, "pinned", policy::parse_pair);
+  if (asked.has("ports"))
+    path.ports = good_ones<policy::PortRange>(asked, "ports", policy::parse_ports);
   path.cost_ceiling = asked.optional_integer("cost_ceiling", 0, 2 * kMostCost);
   path.most_rtt = asked.optional_duration<std::chrono::microseconds>("most_rtt_us");
   path.most_loss_ppm = asked.optional_integer("most_loss_ppm", 0, 1'000'000);
@@ -282,6 +308,8 @@ policy::Result<TaskStatus> parse(const Row& row) {
   status.total = reader.optional_duration<milliseconds>("total_ms");
   status.downtime = reader.optional_duration<milliseconds>("downtime_ms");
   status.figures = reader.integer_map("figures");
+  status.tells_lanes = reader.has("lane_states");
+  if (status.tells_lanes) status.lanes = lanes(reader);
   return finish(reader, std::move(status));
 }
 

@@ -11,6 +11,7 @@
 #include "policy/address.h"
 #include "policy/error.h"
 #include "policy/path/class_policy.h"
+#include "policy/port_rule.h"
 #include "policy/shared_text.h"
 #include "policy/traffic_class.h"
 
@@ -154,6 +155,7 @@ struct Policy {
 };
 
 inline constexpr std::int64_t kMostPreference = 1000;
+inline constexpr std::size_t kMostPorts = 32;  ///< ranges of them, of a class
 inline constexpr std::int64_t kMostBandwidthMbps = 10'000'000;
 /// How soon a path that carries no more without anybody saying so is to be found out.
 enum class Detection { normal, fast };
@@ -165,6 +167,7 @@ struct PathPolicyRow {
   IntegerMap preferred = {};  ///< Interface label -> 1 to 1000, higher is better.
   std::vector<policy::EndMatch> forbidden = {};
   std::vector<policy::PairMatch> pinned = {};
+  std::vector<policy::PortRange> ports = {};      ///< What has one of them is of the class.
   std::optional<std::int64_t> cost_ceiling = {};  ///< Of both ends together.
   std::optional<std::chrono::microseconds> most_rtt = {};
   std::optional<std::int64_t> most_loss_ppm = {};
@@ -192,6 +195,16 @@ struct Task {
   bool operator==(const Task&) const = default;
 };
 
+/// A lane of a move, or what has become of one.
+enum class LaneState { open, given_up, closed };
+struct TaskLane {
+  std::string local;   ///< the address it is from; empty: wherever the kernel routes
+  std::string remote;  ///< address and port
+  LaneState state = LaneState::open;
+  std::int64_t bytes_sent = 0, bytes_per_second = 0;
+  bool operator==(const TaskLane&) const = default;
+};
+
 enum class TaskState { running, succeeded, failed, cancelled, rolled_back, in_doubt };
 struct TaskStatus {
   static constexpr const char* kTable = "Task_Status";
@@ -209,6 +222,8 @@ struct TaskStatus {
   std::int64_t bytes_per_second = 0;
   std::optional<std::chrono::milliseconds> eta, total, downtime;
   IntegerMap figures;  ///< Further figures, by name with the unit last: "zero_pages", "stop_us".
+  std::vector<TaskLane> lanes = {};  ///< of a move; 64 at most
+  bool tells_lanes = true;           ///< False in a database whose schema is too old for lanes.
   bool operator==(const TaskStatus&) const = default;
 };
 
@@ -221,6 +236,7 @@ const char* to_string(Compression value);
 const char* to_string(Detection value);
 const char* to_string(TaskKind value);
 const char* to_string(Resolution value);
+const char* to_string(LaneState value);  ///< "open", "given-up", "closed"
 const char* to_string(TaskState value);  ///< "rolled-back", "in-doubt", ...
 std::string to_string(const Uuid& uuid);
 std::optional<Uuid> parse_uuid(std::string_view text);

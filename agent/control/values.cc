@@ -110,6 +110,9 @@ const char* to_string(TaskKind value) {
 const char* to_string(Resolution value) {
   return name_of(value);
 }
+const char* to_string(LaneState value) {
+  return name_of(value);
+}
 const char* to_string(TaskState value) {
   return name_of(value);
 }

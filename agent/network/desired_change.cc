@@ -1,5 +1,7 @@
 #include "agent/network/desired_change.h"
 
+#include "agent/control/path_policy.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -135,6 +137,10 @@ std::optional<StateChange> change_of(const Contents& contents, const LocalView& 
                                      const std::set<std::string>& applications, Desired& desired) {
   if (changes.all || changes.tables.contains(Network::kTable)) return std::nullopt;
   if (changes.tables.contains(Host::kTable) && digest_of(contents.hosts) != desired.known_hosts) {
+    return std::nullopt;
+  }
+  if (changes.tables.contains(PathPolicyRow::kTable) &&
+      port_rules(contents) != desired.state.port_rules) {
     return std::nullopt;
   }
   const bool hosts_reached = std::ranges::any_of(

@@ -1,5 +1,6 @@
 #include "agent/network/desired_state.h"
 
+#include "agent/control/path_policy.h"
 #include "policy/text.h"
 
 #include <fmt/format.h>
@@ -438,6 +439,7 @@ Desired desired_state(const Contents& contents, const LocalView& view) {
     desired.state.vteps.insert(desired.state.vteps.end(), host.vteps.begin(), host.vteps.end());
   }
   add_ways(view, desired.state);
+  desired.state.port_rules = port_rules(contents);
   overlay::normalize(desired.state);
   return desired;
 }

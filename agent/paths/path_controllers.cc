@@ -77,7 +77,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
         .connected = [this](const std::string& host) { connected(host); },
         .disconnected =
             [this](const std::string& host) {
-              if (Peer* peer = find(host)) peer->disconnected = system_now();
+              disconnected(host);
               review_peers();
             },
         .heard = [this](const std::string& host,
@@ -261,6 +261,13 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
     peer->disconnected.reset();
     tell(*peer, overlay::Connected{});
     relaying->connected(host);
+  }
+
+  void disconnected(const std::string& host) {
+    Peer* peer = find(host);
+    if (!peer) return;
+    peer->disconnected = system_now();
+    tell(*peer, overlay::Disconnected{});
   }
 
   void heard(const std::string& host, overlay::PathStatement said) {

@@ -43,6 +43,7 @@ json::object counts(const std::map<std::string, std::uint64_t>& map) {
 json::object to_json(const PeerSnapshot& peer);
 json::object to_json(const NetworkSnapshot& network);
 json::object to_json(const PortSnapshot& port);
+json::object to_json(const LaneSnapshot& lane);
 
 template <class T>
 json::array objects(const std::vector<T>& values) {
@@ -86,6 +87,15 @@ json::object to_json(const PortSnapshot& port) {
           {"current_addresses", addresses(port.current_addresses)},
           {"held", port.held},
           {"traffic", to_json(port.traffic)}};
+}
+
+json::object to_json(const LaneSnapshot& lane) {
+  return {{"local", optional_text(lane.local)},
+          {"remote", lane.remote},
+          {"relay", nullptr},  // lanes go through no other host
+          {"state", lane.state},
+          {"bytes_sent", lane.bytes_sent},
+          {"bytes_per_second", lane.rate}};
 }
 
 json::object to_json(const MoveHistory& moves) {
@@ -145,7 +155,8 @@ json::object to_json(const TaskSnapshot& task) {
           {"bytes_per_second", task.rate},
           {"eta_ms", optional_number(task.eta_ms)},
           {"total_ms", optional_number(task.total_ms)},
-          {"downtime_ms", optional_number(task.downtime_ms)}};
+          {"downtime_ms", optional_number(task.downtime_ms)},
+          {"lanes", objects(task.lanes)}};
 }
 
 json::object to_json(const StatusModel& model) {

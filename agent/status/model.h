@@ -86,6 +86,16 @@ struct ApplicationSnapshot {
 inline constexpr std::array<std::string_view, 6> kTaskStates{
     "running", "succeeded", "failed", "cancelled", "rolled-back", "in-doubt"};
 
+/// A lane of a move, or what has become of one.
+struct LaneSnapshot {
+  std::string local;   ///< Address; empty: wherever the kernel routes.
+  std::string remote;  ///< Address and port.
+  std::string state;   ///< "open", "given-up" or "closed"
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t rate = 0;  ///< Lately.
+  bool operator==(const LaneSnapshot&) const = default;
+};
+
 struct TaskSnapshot {
   std::string id;  ///< UUID of the task's row.
   std::string kind;
@@ -106,6 +116,7 @@ struct TaskSnapshot {
   std::optional<std::uint64_t> eta_ms;
   std::optional<std::uint64_t> total_ms;
   std::optional<std::uint64_t> downtime_ms;
+  std::vector<LaneSnapshot> lanes;
   bool operator==(const TaskSnapshot&) const = default;
 };
 

@@ -160,7 +160,7 @@ StatusResponse openapi(const StatusCall&) {
   return make_response(http::status::ok, kJson, kOpenApi);
 }
 
-constexpr std::array<std::string_view, 3> kTraceProtocols{"tcp", "udp", "icmp"};
+constexpr std::array<std::string_view, 4> kTraceProtocols{"tcp", "udp", "sctp", "icmp"};
 constexpr std::array<std::string_view, 2> kYesOrNo{"yes", "no"};
 
 policy::Error bad_query(std::string why) {
@@ -187,6 +187,8 @@ const std::vector<StatusRoute>& status_routes() {
         {"to"},
         {"source"},
         {"protocol", kTraceProtocols},
+        {"port"},
+        {"source_port"},
         {"length"},
         {"hops"},
         {"fragment", kYesOrNo},

@@ -38,6 +38,18 @@ constexpr auto kProgressInterval = 500ms;
 /// Bytes of Task_Status.error, by the schema.
 constexpr std::size_t kLongestError = 4096;
 
+LaneState state_of(migration::LaneState state) {
+  switch (state) {
+    case migration::LaneState::open:
+      return LaneState::open;
+    case migration::LaneState::given_up:
+      return LaneState::given_up;
+    case migration::LaneState::closed:
+      break;
+  }
+  return LaneState::closed;
+}
+
 void fill(TaskStatus& status, const MoveProgress& progress) {
   status.phase = progress.phase;
   status.bytes_sent = static_cast<std::int64_t>(progress.memory.bytes_sent);
@@ -53,6 +65,14 @@ void fill(TaskStatus& status, const MoveProgress& progress) {
   status.total = progress.elapsed;
   if (progress.stopped) {
     status.downtime = std::chrono::ceil<std::chrono::milliseconds>(*progress.stopped);
+  }
+  status.lanes.clear();
+  for (const migration::LaneReport& lane : progress.lanes) {
+    status.lanes.push_back({.local = lane.path ? lane.path->local.to_string() : std::string(),
+                            .remote = lane.remote,
+                            .state = state_of(lane.state),
+                            .bytes_sent = static_cast<std::int64_t>(lane.bytes_sent),
+                            .bytes_per_second = static_cast<std::int64_t>(lane.bytes_per_second)});
   }
 }
 

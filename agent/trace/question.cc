@@ -18,7 +18,7 @@ namespace ip = boost::asio::ip;
 using policy::IpAddress;
 using policy::Result;
 
-constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58;
+constexpr std::uint8_t kIcmp = 1, kTcp = 6, kUdp = 17, kIcmp6 = 58, kSctp = 132;
 constexpr std::uint32_t kLengthMin = 48, kLengthMax = 65535;
 
 template <class... Arguments>
@@ -203,6 +203,8 @@ std::string protocol_name(std::uint8_t protocol) {
       return "tcp";
     case kUdp:
       return "udp";
+    case kSctp:
+      return "sctp";
     case kIcmp:
     case kIcmp6:
       return "icmp";
@@ -232,6 +234,7 @@ Result<TraceQuestion> parse_question(
   }
   if (const std::string* text = given("protocol")) {
     question.protocol = *text == "tcp"    ? kTcp
+                        : *text == "sctp" ? kSctp
                         : *text == "icmp" ? (question.to.is_v6() ? kIcmp6 : kIcmp)
                                           : kUdp;
   }
@@ -244,6 +247,14 @@ Result<TraceQuestion> parse_question(
     auto hops = parse_number("hops", *text, 1, 255);
     if (!hops) return hops.error();
     question.hops = *hops;
+  }
+  for (const auto& [name, port] :
+       {std::pair("port", &question.port), std::pair("source_port", &question.source_port)}) {
+    const std::string* text = given(name);
+    if (!text) continue;
+    auto number = parse_number(name, *text, 1, 65535);
+    if (!number) return number.error();
+    *port = static_cast<std::uint16_t>(*number);
   }
   if (const std::string* text = given("fragment")) question.dont_fragment = *text == "no";
   if (const std::string* text = given("at")) question.at = *text;
@@ -279,6 +290,10 @@ Result<TraceQuestion> check_question(TraceQuestion question) {
   if (question.length < kLengthMin || question.length > kLengthMax || question.hops < 1 ||
       question.hops > 255 || question.protocol == other_icmp) {
     return wrong("The packet cannot be: length, hops or protocol.");
+  }
+  if ((question.protocol == kIcmp || question.protocol == kIcmp6) &&
+      (question.port != 0 || question.source_port != 0)) {
+    return wrong("ICMP has no ports: port and source_port go with another protocol.");
   }
   if (!question.at.empty() && question.from != kFromHost) {
     return wrong("The parameter at goes with host as from: an application is where it is.");
@@ -317,6 +332,8 @@ Result<TraceBeginning> begin_trace(const TraceQuestion& question, const Contents
   beginning->packet.length = question.length;
   beginning->packet.hops = question.hops;
   beginning->packet.dont_fragment = question.dont_fragment;
+  beginning->packet.destination_port = question.port;
+  beginning->packet.source_port = question.source_port;
   return beginning;
 }
 

@@ -21,6 +21,7 @@ struct TraceQuestion {
   std::uint32_t length = 100;  ///< of the IP packet, bytes
   std::uint32_t hops = 64;
   bool dont_fragment = true;
+  std::uint16_t port = 0, source_port = 0;  ///< 0: one that no rule is for
   std::string at = {};  ///< the host whose processes send; empty: the one that is asked
   bool operator==(const TraceQuestion&) const = default;
 };
@@ -28,8 +29,9 @@ struct TraceQuestion {
 inline constexpr char kFromHost[] = "host";
 inline constexpr std::size_t kTraceNameMax = 255;  ///< bytes of a name in a question
 
-/// The parameters of /v1/trace but `live`: from, to, and source, protocol (tcp, udp, icmp), length,
-/// hops, fragment (yes, no), at. Errors say what is wrong in words that are not the asker's.
+/// The parameters of /v1/trace but `live`: from, to, and source, protocol (tcp, udp, sctp, icmp),
+/// port, source_port, length, hops, fragment (yes, no), at. Errors say what is wrong in words that
+/// are not the asker's.
 policy::Result<TraceQuestion> parse_question(
     const std::map<std::string, std::string, std::less<>>& parameters);
 /// Checks what another host sends as one.

@@ -12,6 +12,10 @@ json::value or_null(const std::string& text) {
   return text.empty() ? json::value(nullptr) : json::value(text);
 }
 
+json::value or_null(std::uint16_t port) {
+  return port == 0 ? json::value(nullptr) : json::value(port);
+}
+
 json::object to_json(const TracedPart& part) {
   json::array steps, copies, counters;
   for (const TracedStep& step : part.steps) {
@@ -55,10 +59,9 @@ json::object to_json(const TracedHost& host) {
 json::object to_json(const TraceQuestion& question, const std::vector<TracedHost>& hosts) {
   json::array parts;
   for (const TracedHost& host : hosts) parts.emplace_back(to_json(host));
-  return {{"to", question.to.to_string()},
-          {"protocol", protocol_name(question.protocol)},
-          {"length_bytes", question.length},
-          {"hosts", std::move(parts)}};
+  return {{"to", question.to.to_string()},   {"protocol", protocol_name(question.protocol)},
+          {"port", or_null(question.port)},  {"source_port", or_null(question.source_port)},
+          {"length_bytes", question.length}, {"hosts", std::move(parts)}};
 }
 
 }  // namespace homeport::agent

@@ -77,6 +77,8 @@ TracePacketTold to_message(const overlay::TracedPacket& packet) {
   message.set_length_bytes(packet.length);
   message.set_hops(packet.hops);
   message.set_dont_fragment(packet.dont_fragment);
+  message.set_source_port(packet.source_port);
+  message.set_destination_port(packet.destination_port);
   return message;
 }
 
@@ -87,7 +89,8 @@ std::optional<overlay::TracedPacket> from_message(const TracePacketTold& message
              destination_mac = mac_of(message.destination_mac());
   if (!source || !destination || !source_mac || !destination_mac ||
       source->is_v6() != destination->is_v6() || message.protocol() > 255 ||
-      message.length_bytes() > 65535 || message.hops() > 255) {
+      message.length_bytes() > 65535 || message.hops() > 255 || message.source_port() > 65535 ||
+      message.destination_port() > 65535) {
     return std::nullopt;
   }
   overlay::TracedPacket packet;
@@ -99,6 +102,8 @@ std::optional<overlay::TracedPacket> from_message(const TracePacketTold& message
   packet.length = message.length_bytes();
   packet.hops = message.hops();
   packet.dont_fragment = message.dont_fragment();
+  packet.source_port = static_cast<std::uint16_t>(message.source_port());
+  packet.destination_port = static_cast<std::uint16_t>(message.destination_port());
   return packet;
 }
 
@@ -110,7 +115,9 @@ Result<TraceStart> from_message(const TraceQuestionTold& message) {
   TraceQuestion question;
   question.from = message.from();
   const auto to = from_message(message.to());
-  if (!to || message.protocol() > 255) return cannot_be();
+  if (!to || message.protocol() > 255 || message.port() > 65535 || message.source_port() > 65535) {
+    return cannot_be();
+  }
   question.to = *to;
   if (message.has_source()) {
     const auto source = from_message(message.source());
@@ -121,6 +128,8 @@ Result<TraceStart> from_message(const TraceQuestionTold& message) {
   question.length = message.length_bytes();
   question.hops = message.hops();
   question.dont_fragment = message.dont_fragment();
+  question.source_port = static_cast<std::uint16_t>(message.source_port());
+  question.port = static_cast<std::uint16_t>(message.port());
   auto checked = check_question(std::move(question));
   if (!checked) return checked.error();
   return TraceStart(std::move(*checked));
@@ -221,6 +230,8 @@ TraceRequest to_message(const TraceStart& start, bool count) {
   told.set_length_bytes(question.length);
   told.set_hops(question.hops);
   told.set_dont_fragment(question.dont_fragment);
+  told.set_source_port(question.source_port);
+  told.set_port(question.port);
   return request;
 }
 

@@ -23,10 +23,20 @@ struct LanePath {
   bool operator==(const LanePath&) const = default;
 };
 
-/// What one lane has sent since it was reported last.
+enum class LaneState {
+  open,
+  given_up,  ///< lost, or never opened; it may be tried again
+  closed     ///< all lanes are: the copy has ended
+};
+
+/// A lane, or what has become of one, and what it has sent since it was reported last. What had the
+/// same path before counts as the same lane.
 struct LaneReport {
-  std::optional<LanePath> path;        ///< none: wherever the kernel routes
-  std::string remote = {};             ///< where it goes, as text
+  std::optional<LanePath> path;  ///< none: wherever the kernel routes
+  std::string remote = {};       ///< where it goes, as text
+  LaneState state = LaneState::open;
+  std::uint64_t bytes_sent = 0;  ///< in all: frames, before encryption
+  // Only of one that is open.
   std::uint64_t acknowledged = 0;      ///< bytes, by the other host's TCP
   std::chrono::microseconds time{};    ///< in which it was
   bool backlogged = false;             ///< there was always more to send: the path set the pace

@@ -32,6 +32,8 @@ constexpr std::uint64_t kFlushBytes = 8 << 20;
 constexpr auto kFlushInterval = 100ms;
 /// Of less time no rate is known.
 constexpr auto kShortestLook = 50ms;
+/// So many lanes are told of; of more, for addresses that change, those that went first are not.
+constexpr std::size_t kMostKnown = 32;
 
 std::string text_of(const tcp::endpoint& endpoint) {
   std::ostringstream text;
@@ -82,14 +84,13 @@ struct LaneSet::Lane {
     return {figures ? figures->queued : 0, bytes_per_second};
   }
 
-  const LaneReport& look(Clock::time_point now) {
-    report.path = route.path;
-    report.remote = text_of(route.endpoint);
+  void look(Clock::time_point now, LaneReport& report) {
+    report.bytes_sent = sent_before + channel.bytes_sent();
     report.time = {};
     report.acknowledged = 0;
-    if (now - looked < kShortestLook) return report;
+    if (now - looked < kShortestLook) return;
     const auto current = channel.transport();
-    if (!current) return report;
+    if (!current) return;
     const auto before = std::exchange(figures, *current);
     report.time =
         std::chrono::duration_cast<std::chrono::microseconds>(now - std::exchange(looked, now));
@@ -100,7 +101,6 @@ struct LaneSet::Lane {
     report.bytes_per_second =
         report.acknowledged * 1'000'000 / static_cast<std::uint64_t>(report.time.count());
     bytes_per_second = current->bytes_per_second;
-    return report;
   }
 
   LaneRoute route;
@@ -116,7 +116,7 @@ struct LaneSet::Lane {
   overlay::TransportFigures figures;
   Clock::time_point looked{};
   std::uint64_t bytes_per_second = 0;  ///< that the connection was good for
-  LaneReport report;
+  std::uint64_t sent_before = 0;       ///< by lanes of the same path
 };
 
 LaneSet::LaneSet(LaneSetup setup)
@@ -154,6 +154,7 @@ void LaneSet::fail(Error why) {
   if (failure_) return;
   failure_ = std::move(why);
   while (!lanes_.empty()) lose(lanes_.front(), *failure_);
+  report();
   ledger_.reset();
   wake();
 }
@@ -215,6 +216,12 @@ void LaneSet::try_later(const LaneRoute& route) {
 void LaneSet::lose(LanePtr lane, Error why) {
   if (std::exchange(lane->lost, true)) return;
   lanes_.remove(lane);
+  if (lane->route.endpoint.port() != 0) {
+    const LaneState now = failure_ ? LaneState::closed : LaneState::given_up;
+    LaneReport& last = known(*lane);
+    last = {.path = last.path, .remote = last.remote, .state = now, .bytes_sent = last.bytes_sent};
+    if (lane->open) last.bytes_sent = lane->sent_before + lane->channel.bytes_sent();
+  }
   if (std::exchange(lane->open, false)) {
     bytes_before_ += lane->channel.bytes_sent();
     if (open_lanes() == 0) without_since_ = Clock::now();
@@ -273,12 +280,24 @@ void LaneSet::check_silence(Clock::time_point now) {
 
 void LaneSet::report() {
   const auto now = reported_ = Clock::now();
-  std::vector<LaneReport> all;
   for (const LanePtr& lane : lanes_) {
-    if (!lane->open) continue;
-    all.push_back(lane->look(now));
+    if (lane->open) lane->look(now, known(*lane));
   }
-  if (setup_.report) setup_.report(std::move(all));
+  if (setup_.report) setup_.report(known_);
+}
+
+/// The lane of that path, as it is told of.
+LaneReport& LaneSet::known(const Lane& lane) {
+  const std::string remote = text_of(lane.route.endpoint);
+  const auto is_it = [&](const LaneReport& each) {
+    return each.path == lane.route.path && each.remote == remote;
+  };
+  const auto is_open = [](const LaneReport& each) { return each.state == LaneState::open; };
+  if (auto it = std::ranges::find_if(known_, is_it); it != known_.end()) return *it;
+  const auto first_gone = std::ranges::find_if_not(known_, is_open);
+  if (known_.size() >= kMostKnown && first_gone != known_.end()) known_.erase(first_gone);
+  known_.push_back({.path = lane.route.path, .remote = remote});
+  return known_.back();
 }
 
 // --- One lane.
@@ -320,7 +339,11 @@ asio::awaitable<void> LaneSet::serve(std::shared_ptr<LaneSet> self, LanePtr lane
   }
   lane->open = true;
   lane->looked = Clock::now();
+  LaneReport& known = self->known(*lane);
+  known.state = LaneState::open;
+  lane->sent_before = known.bytes_sent;
   log::info(self->setup_.about, "copying: {} is open, {} now", lane->name(), self->open_lanes());
+  self->set_manners(*lane);
   self->report();
   self->wake();
   overlay::spawn(self->setup_.executor, feed(self, lane));
@@ -369,6 +392,22 @@ asio::awaitable<void> LaneSet::feed(std::shared_ptr<LaneSet> self, LanePtr lane)
     }
     if (!sent) self->lose(lane, sent.error());
   }
+}
+
+void LaneSet::press() {
+  if (std::exchange(presses_, true)) return;
+  log::info(setup_.about, "copying: gives way to other traffic no more, to come to an end");
+  for (const LanePtr& lane : lanes_) {
+    if (lane->open) set_manners(*lane);
+  }
+}
+
+/// Applications go first, unless one stands still for it.
+void LaneSet::set_manners(Lane& lane) {
+  auto set = lane.channel.keep_queues_short(guest_ == Guest::runs && !presses_);
+  if (set || lane.lost || std::exchange(told_manners_, true)) return;
+  log::info(setup_.about, "copying: what applications send may wait behind it: {}",
+            set.error().message);
 }
 
 bool LaneSet::leave_to_others(const Lane& lane) const {
@@ -422,7 +461,11 @@ asio::awaitable<Result<void>> LaneSet::send_round(std::shared_ptr<PageLedger> le
   auto self = shared_from_this();
   if (failure_) co_return *failure_;
   ledger_ = ledger;
-  guest_ = guest;
+  if (std::exchange(guest_, guest) != guest) {
+    for (const LanePtr& lane : lanes_) {
+      if (lane->open) set_manners(*lane);
+    }
+  }
   feeding_ = true;
   if (open_lanes() == 0) without_since_ = Clock::now();
   wake();

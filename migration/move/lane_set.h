@@ -10,6 +10,9 @@
 // Every lane asks again and again, between pages, to confirm what it has sent (a flush): what is
 // sent twice when a lane is lost is little. A round is done when all of it is confirmed.
 //
+// While the guest runs lanes keep the queues on their way short; while it is stopped they get
+// through as fast as any connection of this host.
+//
 // Lives on the bulk executor and is used only there.
 #pragma once
 
@@ -49,7 +52,9 @@ struct LaneSetup {
   overlay::ConnectOptions connect;
   std::optional<overlay::TlsContext> tls;
   overlay::PeerCheck peer_check;
-  std::function<void(std::vector<LaneReport>)> report;  ///< called on the bulk executor; or empty
+  /// Called on the bulk executor with all lanes that there are or were, the oldest first, each time
+  /// one comes or goes, a few times a second, and at the end; or empty.
+  std::function<void(std::vector<LaneReport>)> report;
   LaneTimes times = {};
 };
 
@@ -77,6 +82,9 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
                                                           Guest guest, Look look,
                                                           std::chrono::milliseconds interval);
 
+  /// Queues are kept short no more, also while the guest runs: other traffic leaves too little.
+  void press();
+
   /// Ends all lanes, and what waits for them with operation_canceled. Must be called.
   void close();
 
@@ -103,11 +111,13 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
   void begin_wanted(const std::vector<LaneRoute>& wanted);
   void check_silence(Clock::time_point now);
   void report();
+  LaneReport& known(const Lane& lane);
   void lose(LanePtr lane, policy::Error why);
   bool tried_before(const LaneRoute& route) const;
   void try_later(const LaneRoute& route);
   void fail(policy::Error why);
   policy::Result<void> check_lanes() const;
+  void set_manners(Lane& lane);
   bool leave_to_others(const Lane& lane) const;
   bool confirmed() const;
   void wake();
@@ -116,10 +126,13 @@ class LaneSet : public std::enable_shared_from_this<LaneSet> {
   std::vector<LanePath> paths_;
   std::list<LanePtr> lanes_;  ///< connecting or open
   std::vector<Later> later_;
+  std::vector<LaneReport> known_;  ///< at most kMostKnown lanes that there are or were
   std::shared_ptr<PageLedger> ledger_;
   bool begun_ = false;
   bool feeding_ = false;
   Guest guest_ = Guest::runs;
+  bool presses_ = false;
+  bool told_manners_ = false;             ///< that lanes cannot have them
   std::optional<policy::Error> failure_;  ///< the end of it all
   std::optional<policy::Error> last_;     ///< why there is no lane
   Clock::time_point without_since_;       ///< a lane; of what is waited for

@@ -169,6 +169,7 @@ asio::awaitable<Result<void>> MemoryCopier::copy_until_converged() {
     log::debug(setup_.about, "copying: round {}: {}", rounds_.size(), decision.reason);
     switch (decision.step) {
       case policy::ConvergenceStep::another_round:
+        if (!decision.gives_way) lanes_->press();
         break;
       case policy::ConvergenceStep::switch_now:
         co_return Result<void>{};

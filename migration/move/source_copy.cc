@@ -11,6 +11,10 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
 namespace homeport::migration {
 
 namespace asio = boost::asio;
@@ -141,7 +145,12 @@ void SourceMove::follow_paths() {
 }
 
 void SourceMove::lanes_are(const std::vector<LaneReport>& all) {
-  if (paths_) paths_->lanes(all);
+  lanes_ = all;
+  if (!paths_) return;
+  std::vector<LaneReport> open;
+  std::ranges::copy_if(all, std::back_inserter(open),
+                       [](const LaneReport& lane) { return lane.state == LaneState::open; });
+  paths_->lanes(open);
 }
 
 asio::awaitable<Result<Prepared>> SourceMove::ask_for_room(ToDestination message) {

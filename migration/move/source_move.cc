@@ -73,6 +73,7 @@ MoveProgress SourceMove::progress() const {
   progress.elapsed =
       std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - started_);
   progress.stopped = stopped_;
+  progress.lanes = lanes_;
   progress.doubt = doubt_;
   return progress;
 }

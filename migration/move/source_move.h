@@ -74,6 +74,7 @@ struct MoveProgress {
   CopyProgress memory;
   std::chrono::milliseconds elapsed{};
   std::optional<std::chrono::microseconds> stopped;  ///< from stop to the destination's word
+  std::vector<LaneReport> lanes;                     ///< that there are or were
   std::string doubt;  ///< why the guest is held and a person may be needed; empty: it is not
 };
 
@@ -161,6 +162,7 @@ class SourceMove : public std::enable_shared_from_this<SourceMove> {
   std::shared_ptr<overlay::Channel> channel_;
   std::shared_ptr<MemoryCopier> copier_;
   std::unique_ptr<LanePaths::Following> paths_;  ///< of the lanes, while there are any
+  std::vector<LaneReport> lanes_;                ///< as they were reported last
   CopyProgress copied_;                          ///< what it had done, once it is gone
   std::string error_;
   std::string doubt_;

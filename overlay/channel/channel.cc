@@ -56,6 +56,19 @@ Result<TransportFigures> Channel::transport() const {
   return transport_figures(connection_->stream.socket().native_handle());
 }
 
+Result<void> Channel::keep_queues_short(bool wanted) {
+  if (connection_->failure) return *connection_->failure;
+  const int socket = connection_->stream.socket().native_handle();
+  std::string& own = connection_->congestion_control;
+  if (own.empty()) {
+    if (!wanted) return {};
+    auto name = congestion_control(socket);
+    if (!name) return name.error();
+    own = std::move(*name);
+  }
+  return use_congestion_control(socket, wanted ? kShortQueues : own);
+}
+
 // Not a coroutine itself, so that the header is encoded and the connection kept at the call, not
 // at the first resumption.
 asio::awaitable<Result<void>> Channel::send(const google::protobuf::MessageLite& header,

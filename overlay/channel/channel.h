@@ -105,6 +105,10 @@ class Channel {
   std::uint64_t bytes_sent() const;        ///< frames, before encryption
   /// Of its TCP connection; an error once it is closed.
   policy::Result<TransportFigures> transport() const;
+  /// Whether what is sent gives way to others by keeping queues on its way short (kShortQueues), or
+  /// has the congestion control that the connection began with. May be called at any time. Errors:
+  /// those of use_congestion_control(), and that it is closed.
+  policy::Result<void> keep_queues_short(bool wanted);
 
   /// For connect() and ChannelServer: a connection after its Hello.
   explicit Channel(std::shared_ptr<Connection> connection);

@@ -34,6 +34,7 @@ class Connection {
   std::optional<policy::Error> failure;
   std::uint32_t protocol_version = 0;
   std::uint64_t bytes_sent = 0;
+  std::string congestion_control;  ///< that it began with, once it was given another; or empty
 
  private:
   std::vector<std::byte> header_;

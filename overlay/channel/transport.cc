@@ -6,7 +6,12 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <fmt/format.h>
+
 #include <linux/pkt_sched.h>
+
+#include <array>
+#include <cstring>
 
 namespace homeport::overlay {
 
@@ -55,6 +60,21 @@ Result<void> mark_as_bulk(int socket, bool ipv6) {
 
 Result<void> keep_little_unsent(int socket) {
   return set(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kMostUnsent);
+}
+
+Result<std::string> congestion_control(int socket) {
+  std::array<char, 16> name{};  // TCP_CA_NAME_MAX of the kernel, with the zero
+  socklen_t size = name.size();
+  if (getsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name.data(), &size) != 0) {
+    return policy::errno_error("cannot look at the congestion control of a connection");
+  }
+  return std::string(name.data(), strnlen(name.data(), size));
+}
+
+Result<void> use_congestion_control(int socket, const std::string& name) {
+  const auto size = static_cast<socklen_t>(name.size());
+  if (setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name.data(), size) == 0) return {};
+  return policy::errno_error(fmt::format("cannot use the congestion control {}", name));
 }
 
 }  // namespace homeport::overlay

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <string>
 
 namespace homeport::overlay {
 
@@ -29,5 +30,16 @@ policy::Result<void> mark_as_bulk(int socket, bool ipv6);
 /// So little of what is written waits in the kernel without having been sent: of several lanes each
 /// takes what it can carry, and what it takes is gone soon.
 policy::Result<void> keep_little_unsent(int socket);
+
+/// The congestion control that a connection has, by the kernel's name for it (tcp(7)).
+policy::Result<std::string> congestion_control(int socket);
+/// Gives it another, also while it sends. Errors: no_such_file_or_directory where the kernel does
+/// not have it, operation_not_permitted where this process may not use it.
+policy::Result<void> use_congestion_control(int socket, const std::string& name);
+
+/// One that measures what the path carries and sends that much (BBR, tcp_bbr of the kernel). Others
+/// send more and more until something is lost: until the queue before the narrowest link is full,
+/// and whatever else is sent there waits behind it.
+inline constexpr char kShortQueues[] = "bbr";
 
 }  // namespace homeport::overlay

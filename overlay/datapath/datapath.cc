@@ -62,6 +62,7 @@ void normalize(DesiredState& state) {
   for (PathEntry& path : state.paths) std::sort(path.labels.begin(), path.labels.end());
   std::sort(state.paths.begin(), state.paths.end());
   std::sort(state.relays.begin(), state.relays.end());
+  policy::settle(state.port_rules);
 }
 
 Result<bool> Datapath::update(const StateChange&) {

@@ -10,6 +10,7 @@
 #include "overlay/datapath/trace.h"
 #include "policy/address.h"
 #include "policy/error.h"
+#include "policy/port_rule.h"
 #include "policy/traffic_class.h"
 
 #include <compare>
@@ -62,7 +63,8 @@ struct Port {
   /// third host may have relayed these, so where this host sends nothing on for the address, they
   /// may come from any. What is sent to a group comes from that very host.
   bool held = false;
-  /// Of what the application sends, unless a packet says otherwise by its DSCP.
+  /// Of what the application sends, unless a packet says otherwise by its DSCP, or a rule by one of
+  /// its ports.
   policy::TrafficClass traffic_class = policy::TrafficClass::best_effort;
   auto operator<=>(const Port&) const = default;
 };
@@ -156,6 +158,9 @@ struct DesiredState {
   std::vector<VtepAlias> aliases = {};
   std::vector<PathEntry> paths = {};
   std::vector<RelayEntry> relays = {};
+  /// By which the class is that of a transport port, in whatever network. Which of several decides:
+  /// policy::decides_before(). Those that never do are not carried.
+  std::vector<policy::PortRule> port_rules = {};
   bool operator==(const DesiredState&) const = default;
 };
 
@@ -179,7 +184,7 @@ struct StateChange {
   }
 };
 
-/// Sorts everything, so that equal states compare equal.
+/// Sorts everything, and settles the rules for ports, so that equal states compare equal.
 void normalize(DesiredState& state);
 
 /// What `programmed` has less, more or otherwise than `desired`, both normalized: a sentence each,

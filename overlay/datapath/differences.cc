@@ -36,6 +36,9 @@ std::pair<policy::Vni, std::string> key_of(const PathEntry& entry) {
 std::pair<policy::Vni, std::string> key_of(const RelayEntry& entry) {
   return {0, fmt::format("the label {}", entry.label)};
 }
+std::pair<policy::Vni, std::string> key_of(const policy::PortRule& entry) {
+  return {0, fmt::format("the rule for {}", to_string(entry.ports))};
+}
 
 template <class Entry>
 void compare(const std::vector<Entry>& desired, const std::vector<Entry>& programmed,
@@ -66,6 +69,7 @@ std::vector<std::string> differences(const DesiredState& desired, const DesiredS
   compare(desired.aliases, programmed.aliases, sentences);
   compare(desired.paths, programmed.paths, sentences);
   compare(desired.relays, programmed.relays, sentences);
+  compare(desired.port_rules, programmed.port_rules, sentences);
   if (sentences.size() > limit) sentences.resize(limit);
   return sentences;
 }

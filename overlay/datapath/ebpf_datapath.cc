@@ -135,14 +135,15 @@ class EbpfDatapath final : public Datapath {
 Result<MapImage> EbpfDatapath::read_image() const {
   MapImage image;
   auto read = [](const auto& map, auto& into) { return map.read(into); };
-  for (auto done : {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
-                    read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
-                    read(object_.networks(), image.networks),
-                    read(object_.network_hosts(), image.network_hosts),
-                    read(object_.network_ports(), image.network_ports),
-                    read(object_.vteps(), image.vteps), read(object_.paths(), image.paths),
-                    read(object_.labels(), image.labels), read(object_.relays(), image.relays),
-                    read(object_.routes(), image.routes), read(object_.hosts(), image.hosts)}) {
+  for (auto done :
+       {read(object_.addresses(), image.addresses), read(object_.held(), image.held),
+        read(object_.ports(), image.ports), read(object_.neighbors(), image.neighbors),
+        read(object_.networks(), image.networks),
+        read(object_.network_hosts(), image.network_hosts),
+        read(object_.network_ports(), image.network_ports), read(object_.vteps(), image.vteps),
+        read(object_.paths(), image.paths), read(object_.port_rules(), image.port_rules),
+        read(object_.labels(), image.labels), read(object_.relays(), image.relays),
+        read(object_.routes(), image.routes), read(object_.hosts(), image.hosts)}) {
     if (!done) return done.error();
   }
   return image;
@@ -238,6 +239,7 @@ Result<void> EbpfDatapath::apply(const DesiredState& desired) {
   object_.set_vxlan_ifindex(vxlan_ifindex);
   write_new(object_, *current, patch, problems);
   object_.set_has_paths(!image.paths.empty());
+  object_.set_has_port_rules(!image.port_rules.empty());
   for (const auto& [ifindex, port] : image.ports) {
     attach(ifindex, object_.from_port_fd(), ids_.from_port, problems);
   }
@@ -377,6 +379,7 @@ Result<bool> EbpfDatapath::untouched() {
   check(object_.network_ports(), left_->network_ports);
   check(object_.vteps(), left_->vteps);
   check(object_.paths(), left_->paths);
+  check(object_.port_rules(), left_->port_rules);
   check(object_.labels(), left_->labels);
   check(object_.relays(), left_->relays);
   check(object_.routes(), left_->routes);

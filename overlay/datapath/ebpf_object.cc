@@ -70,13 +70,13 @@ Result<void> make_pin_directory(const EbpfOptions& options) {
 }
 
 /// Those that outlive the agent.
-std::array<bpf_map*, 17> kept_maps(const homeport_datapath_bpf& skeleton) {
+std::array<bpf_map*, 18> kept_maps(const homeport_datapath_bpf& skeleton) {
   const auto& maps = skeleton.maps;
   return {maps.hp_addresses, maps.hp_held,          maps.hp_ports,         maps.hp_neighbors,
           maps.hp_networks,  maps.hp_network_hosts, maps.hp_network_ports, maps.hp_vteps,
           maps.hp_paths,     maps.hp_labels,        maps.hp_relays,        maps.hp_routes,
           maps.hp_hosts,     maps.hp_port_counters, maps.hp_counters,      maps.hp_flows,
-          maps.hp_asks};
+          maps.hp_asks,      maps.hp_port_rules};
 }
 
 }  // namespace
@@ -198,6 +198,9 @@ BpfMap<hp_vtep, hp_host_address> EbpfObject::vteps() const {
 BpfMap<hp_path_key, hp_path> EbpfObject::paths() const {
   return {bpf_map__fd(skeleton_->maps.hp_paths), "hp_paths"};
 }
+BpfMap<hp_port_rule_key, hp_port_rule> EbpfObject::port_rules() const {
+  return {bpf_map__fd(skeleton_->maps.hp_port_rules), "hp_port_rules"};
+}
 BpfMap<hp_label_key, __u32> EbpfObject::labels() const {
   return {bpf_map__fd(skeleton_->maps.hp_labels), "hp_labels"};
 }
@@ -254,6 +257,9 @@ void EbpfObject::set_host_ifindex(std::uint32_t ifindex) {
 }
 void EbpfObject::set_has_paths(bool has_paths) {
   skeleton_->bss->hp_has_paths = has_paths;
+}
+void EbpfObject::set_has_port_rules(bool has_port_rules) {
+  skeleton_->bss->hp_has_port_rules = has_port_rules;
 }
 void EbpfObject::set_vxlan_ifindex(std::uint32_t ifindex) {
   skeleton_->bss->hp_vxlan_ifindex = ifindex;

@@ -49,6 +49,7 @@ class EbpfObject {
   BpfMap<hp_member_key, __u32> network_ports() const;
   BpfMap<hp_vtep, hp_host_address> vteps() const;
   BpfMap<hp_path_key, hp_path> paths() const;
+  BpfMap<hp_port_rule_key, hp_port_rule> port_rules() const;
   BpfMap<hp_label_key, __u32> labels() const;
   BpfMap<__u32, hp_relay> relays() const;
   BpfMap<hp_ip, hp_route> routes() const;
@@ -72,6 +73,8 @@ class EbpfObject {
   void set_host_ifindex(std::uint32_t ifindex);
   /// Whether the map of paths is looked at.
   void set_has_paths(bool has_paths);
+  /// The same of that of rules for ports.
+  void set_has_port_rules(bool has_port_rules);
   /// Whether plain frames go to other hosts past the VXLAN device, and the outer source ports that
   /// they get: as many as `ports`, from `first_port`.
   void set_sending(bool fast, std::uint16_t first_port, std::uint16_t ports);

@@ -37,6 +37,9 @@ class KernelTables final : public TraceTables {
   std::optional<hp_path> path(const hp_path_key& key) const override {
     return at(object_.paths(), key);
   }
+  std::optional<hp_port_rule> port_rule(const hp_port_rule_key& key) const override {
+    return at(object_.port_rules(), key);
+  }
   std::optional<__u32> label(const hp_label_key& key) const override {
     return at(object_.labels(), key);
   }

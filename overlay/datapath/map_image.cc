@@ -2,6 +2,7 @@
 
 #include "overlay/datapath/map_labels.h"
 #include "overlay/datapath/map_members.h"
+#include "overlay/datapath/map_rules.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -280,6 +281,10 @@ class Compiler {
 
   void relay(const RelayEntry& relay) { place_relay(relay, result_.image, result_.problems); }
 
+  void port_rules(const std::vector<policy::PortRule>& rules) {
+    place_rules(rules, result_.image, result_.problems);
+  }
+
   CompiledState take() { return std::move(result_); }
 
  private:
@@ -358,6 +363,7 @@ CompiledState compile(const DesiredState& desired, const PortDevices& devices,
   for (const VtepAlias& alias : desired.aliases) compiler.alias(alias);
   for (const PathEntry& path : desired.paths) compiler.path(path);
   for (const RelayEntry& relay : desired.relays) compiler.relay(relay);
+  compiler.port_rules(desired.port_rules);
   for (const HostAddress& host : desired.hosts) compiler.host(host);
   compiler.routes();
   return compiler.take();
@@ -417,6 +423,7 @@ DesiredState decompile(const MapImage& image, const std::map<std::uint32_t, std:
                            labels_of(image, path)});
   }
   state.relays = relays_of(image);
+  state.port_rules = rules_of(image);
   for (const auto& [ip, host] : image.hosts) {
     HostAddress address{ip_address(ip), std::nullopt};
     if (!host.here) address.vtep = vtep_address(host.vtep);

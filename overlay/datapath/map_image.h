@@ -70,6 +70,7 @@ struct MapImage {
   MapContents<hp_member_key, __u32> network_ports;  ///< The ifindex.
   MapContents<hp_vtep, hp_host_address> vteps;      ///< By any address of the host.
   MapContents<hp_path_key, hp_path> paths;
+  MapContents<hp_port_rule_key, hp_port_rule> port_rules;
   MapContents<hp_label_key, __u32> labels;
   MapContents<__u32, hp_relay> relays;  ///< By label.
   BigMapContents<hp_ip, hp_route> routes;

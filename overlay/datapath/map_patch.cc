@@ -305,6 +305,7 @@ MapPatch patch_between(const MapImage& current, const MapImage& desired) {
           .network_ports = difference(current.network_ports, desired.network_ports),
           .vteps = difference(current.vteps, desired.vteps),
           .paths = difference(current.paths, desired.paths),
+          .port_rules = difference(current.port_rules, desired.port_rules),
           .labels = difference(current.labels, desired.labels),
           .relays = difference(current.relays, desired.relays),
           .routes = difference(current.routes, desired.routes),
@@ -338,6 +339,7 @@ void apply_patch(MapImage& image, const MapPatch& patch) {
   change(image.network_ports, patch.network_ports);
   change(image.vteps, patch.vteps);
   change(image.paths, patch.paths);
+  change(image.port_rules, patch.port_rules);
   change(image.labels, patch.labels);
   change(image.relays, patch.relays);
   change(image.routes, patch.routes);

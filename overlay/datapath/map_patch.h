@@ -19,6 +19,7 @@ struct MapPatch {
   MapChanges<hp_member_key, __u32> network_ports;
   MapChanges<hp_vtep, hp_host_address> vteps;
   MapChanges<hp_path_key, hp_path> paths;
+  MapChanges<hp_port_rule_key, hp_port_rule> port_rules;
   MapChanges<hp_label_key, __u32> labels;
   MapChanges<__u32, hp_relay> relays;
   MapChanges<hp_ip, hp_route> routes;

@@ -44,6 +44,8 @@ class Tracer {
     }
     port_ = *port;
     mtu_ = port_.mtu;
+    traffic_class_ = static_cast<policy::TrafficClass>(port_.traffic_class);
+    find_rule();
     trace_.vni = port_.vni;
     tell("port", entry,
          fmt::format("{} is the port of {} in network {}", origin.device, text(port_.mac), vni()));
@@ -97,11 +99,13 @@ class Tracer {
     packet().source_mac = kRouterMac;
     packet().destination_mac = mac_address(route->mac);
     count("routed");
+    find_rule();
     return carry(key, *address, false);
   }
 
   Trace from(const FromTunnel& origin) {
     trace_.vni = origin.vni;
+    find_rule();
     if (!devices_.filtered.contains(devices_.vxlan)) {
       tell("vtep", {}, "the VXLAN device has no filter of the datapath: what arrives passes by");
       return finish(TraceEnd::normal);
@@ -177,9 +181,15 @@ class Tracer {
     tell("delivery", {}, fmt::format("to the device {}", trace_.copies.back().device));
     return finish(TraceEnd::delivered);
   }
-  /// Of a packet without a code point that says more.
-  policy::TrafficClass traffic_class() const {
-    return static_cast<policy::TrafficClass>(port_.traffic_class);
+  /// Whether one decides the class. The packet has no code point that says more.
+  void find_rule() {
+    rule_ = rule_for(tables_, packet());
+    if (rule_) traffic_class_ = rule_->traffic_class;
+  }
+  void tell_class() {
+    if (!rule_) return;
+    tell("class", fmt::format("hp_port_rules {}", to_string(rule_->ports)),
+         fmt::format("the rule for these ports: {}", to_string(traffic_class_)));
   }
   /// The label that the network has there; 0: it is not relayed, or has none.
   __u32 label_on(const hp_path& path) const {
@@ -187,7 +197,7 @@ class Tracer {
     return tables_.label({path.labels, vni()}).value_or(0);
   }
   std::optional<hp_path> path_to(const hp_vtep& host, bool direct = false) const {
-    auto path = tables_.path({host, port_.traffic_class});
+    auto path = tables_.path({host, static_cast<__u32>(traffic_class_)});
     if (path && path->labels != 0 && (direct || label_on(*path) == 0)) path.reset();
     return path;
   }
@@ -200,8 +210,9 @@ class Tracer {
     return {{}, vtep_address(relaying ? relaying->host : path->remote), marked, label};
   }
   Trace send(const hp_vtep& to, bool marked = false, bool direct = false) {
+    tell_class();
     if (const auto path = path_to(to, direct)) {
-      tell("path", fmt::format("hp_paths {} {}", text(to), to_string(traffic_class())),
+      tell("path", fmt::format("hp_paths {} {}", text(to), to_string(traffic_class_)),
            fmt::format("from {} to {}{}", text(path->local), text(path->remote),
                        path->labels == 0 ? "" : ", which relays it"));
       if (path->labels != 0) {
@@ -528,6 +539,7 @@ class Tracer {
   }
 
   void copy_to_hosts(const hp_network& network) {
+    if (network.hosts > 0) tell_class();
     for (__u32 index = 0; index < network.hosts; ++index) {
       const auto host = tables_.network_host({vni(), index});
       if (!host || devices_.vxlan == 0) continue;
@@ -544,6 +556,8 @@ class Tracer {
   const TraceTables& tables_;
   const TraceDevices& devices_;
   hp_port port_{};
+  policy::TrafficClass traffic_class_ = policy::TrafficClass::best_effort;
+  std::optional<policy::PortRule> rule_;
   policy::IpAddress from_;  ///< the VTEP of the host it comes from
   std::uint32_t mtu_ = 0;
   Trace trace_;

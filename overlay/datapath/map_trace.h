@@ -3,6 +3,7 @@
 #pragma once
 
 #include "overlay/datapath/map_image.h"
+#include "overlay/datapath/map_rules.h"
 #include "overlay/datapath/trace.h"
 
 #include <map>
@@ -25,6 +26,8 @@ class TraceTables {
   virtual std::optional<__u32> network_port(const hp_member_key& key) const = 0;
   virtual std::optional<hp_host_address> vtep(const hp_vtep& key) const = 0;
   virtual std::optional<hp_path> path(const hp_path_key& key) const = 0;
+  /// By the longest prefix, as the programs find it.
+  virtual std::optional<hp_port_rule> port_rule(const hp_port_rule_key& key) const = 0;
   virtual std::optional<__u32> label(const hp_label_key& key) const = 0;
   virtual std::optional<hp_relay> relay(__u32 label) const = 0;
   virtual std::optional<hp_route> route(const hp_ip& key) const = 0;
@@ -58,6 +61,9 @@ class ImageTables final : public TraceTables {
   std::optional<hp_path> path(const hp_path_key& key) const override {
     return at(image_.paths, key);
   }
+  std::optional<hp_port_rule> port_rule(const hp_port_rule_key& key) const override {
+    return find_rule(image_, key);
+  }
   std::optional<__u32> label(const hp_label_key& key) const override {
     return at(image_.labels, key);
   }
@@ -75,6 +81,9 @@ class ImageTables final : public TraceTables {
 
   const MapImage& image_;
 };
+
+/// The rule by which the class is that of one of the packet's ports; nullopt: there is none.
+std::optional<policy::PortRule> rule_for(const TraceTables& tables, const TracedPacket& packet);
 
 /// The devices around the programs.
 struct TraceDevices {

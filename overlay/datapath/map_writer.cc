@@ -40,6 +40,7 @@ void write_new(const EbpfObject& object, const MapImage& current, const MapPatch
   write_updates(object.networks(), patch.networks, problems);
   write_updates(object.vteps(), patch.vteps, problems);
   write_updates(object.relays(), patch.relays, problems);
+  write_updates(object.port_rules(), patch.port_rules, problems);
   write_updates(object.labels(), patch.labels, problems);
   write_updates(object.paths(), patch.paths, problems);
   write_updates(object.ports(), ports, problems);
@@ -60,6 +61,7 @@ void remove_old(const EbpfObject& object, const MapPatch& patch,
   write_removals(object.held(), patch.held, problems);
   write_removals(object.ports(), patch.ports, problems);
   write_removals(object.paths(), patch.paths, problems);
+  write_removals(object.port_rules(), patch.port_rules, problems);
   write_removals(object.labels(), patch.labels, problems);
   write_removals(object.relays(), patch.relays, problems);
   write_removals(object.vteps(), patch.vteps, problems);

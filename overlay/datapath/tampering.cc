@@ -1,5 +1,7 @@
 #include "overlay/datapath/tampering.h"
 
+#include "overlay/datapath/map_rules.h"
+
 #include <fmt/format.h>
 
 namespace homeport::overlay {
@@ -30,6 +32,10 @@ std::string name_of(const hp_path_key& key) {
   return fmt::format("of {} traffic to {}",
                      to_string(static_cast<policy::TrafficClass>(key.traffic_class)),
                      name_of(key.host));
+}
+
+std::string name_of(const hp_port_rule_key& key) {
+  return ports_text(key);
 }
 
 std::string name_of(const hp_label_key& key) {
@@ -82,6 +88,7 @@ std::vector<std::string> tampering(const MapImage& left, const MapImage& found) 
   comparison.add("port", left.network_ports, found.network_ports);
   comparison.add("host", left.vteps, found.vteps);
   comparison.add("path", left.paths, found.paths);
+  comparison.add("rule for", left.port_rules, found.port_rules);
   comparison.add("label", left.labels, found.labels);
   comparison.add("relayed label", left.relays, found.relays);
   comparison.add("route to", left.routes, found.routes);

@@ -1,5 +1,7 @@
 #include "overlay/datapath/trace.h"
 
+#include "policy/port_rule.h"
+
 #include <fmt/format.h>
 
 namespace homeport::overlay {
@@ -30,9 +32,19 @@ std::string protocol_of(const TracedPacket& packet) {
       return "icmp,icmp_type=8";
     case 58:
       return "icmp6,icmpv6_type=128";
+    case 132:
+      return v6 ? "sctp6" : "sctp";
     default:
       return fmt::format("{},nw_proto={}", v6 ? "ipv6" : "ip", packet.protocol);
   }
+}
+
+/// With a comma in front; empty: it has none.
+std::string ports_of(const TracedPacket& packet) {
+  const std::string_view transport = policy::transport_name(packet.protocol);
+  if (transport.empty() || (packet.source_port == 0 && packet.destination_port == 0)) return {};
+  return fmt::format(",{0}_src={1},{0}_dst={2}", transport, packet.source_port,
+                     packet.destination_port);
 }
 
 }  // namespace
@@ -50,10 +62,10 @@ std::optional<SizeOnRoute> size_on_route(const TracedPacket& packet, std::uint32
 
 std::string openflow_text(const TraceOrigin& origin, const TracedPacket& packet) {
   const char* family = packet.destination.is_v6() ? "ipv6" : "nw";
-  return fmt::format("{},{},dl_src={},dl_dst={},{}_src={},{}_dst={},nw_ttl={}", entrance(origin),
+  return fmt::format("{},{},dl_src={},dl_dst={},{}_src={},{}_dst={},nw_ttl={}{}", entrance(origin),
                      protocol_of(packet), packet.source_mac.to_string(),
                      packet.destination_mac.to_string(), family, packet.source.to_string(), family,
-                     packet.destination.to_string(), packet.hops);
+                     packet.destination.to_string(), packet.hops, ports_of(packet));
 }
 
 }  // namespace homeport::overlay

@@ -23,6 +23,7 @@ struct TracedPacket {
   std::uint32_t length = 0;    ///< of the IP packet, bytes
   std::uint32_t hops = 64;     ///< TTL or hop limit
   bool dont_fragment = true;   ///< IPv4; what IPv6 sends never may be on the way
+  std::uint16_t source_port = 0, destination_port = 0;  ///< of TCP, UDP and SCTP; 0: of no rule
   bool operator==(const TracedPacket&) const = default;
 };
 
@@ -42,9 +43,9 @@ struct FromTunnel {
 };
 using TraceOrigin = std::variant<FromPort, FromHost, FromTunnel>;
 
-inline constexpr std::array<std::string_view, 15> kTraceSteps = {
-    "port", "neighbor", "vtep", "source", "destination", "group", "router",  "route",
-    "host", "held",     "mark", "size",   "path",        "label", "delivery"};
+inline constexpr std::array<std::string_view, 16> kTraceSteps = {
+    "port", "neighbor", "vtep", "source", "destination", "group", "router", "route",
+    "host", "held",     "mark", "size",   "class",       "path",  "label",  "delivery"};
 
 struct TraceStep {
   std::string_view step;  ///< one of kTraceSteps

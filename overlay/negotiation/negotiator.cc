@@ -94,6 +94,10 @@ void PathNegotiator::take(Connected&&, Time) {
   speaker_.say_everything();
 }
 
+void PathNegotiator::take(Disconnected&&, Time) {
+  peer_.disconnected();
+}
+
 void PathNegotiator::take(TimeHasCome&&, Time) {}
 
 policy::Conversation PathNegotiator::conversation(Time now) const {

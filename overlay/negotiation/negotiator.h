@@ -62,11 +62,13 @@ struct PeerSays {
 };
 /// There is a channel to the peer, again or for the first time.
 struct Connected {};
+/// There is none any more.
+struct Disconnected {};
 /// The moment that NegotiationActions::look_again named.
 struct TimeHasCome {};
 
-using NegotiationEvent =
-    std::variant<FoundInUse, OffersEnds, HasMeasured, PolicyIs, PeerSays, Connected, TimeHasCome>;
+using NegotiationEvent = std::variant<FoundInUse, OffersEnds, HasMeasured, PolicyIs, PeerSays,
+                                      Connected, Disconnected, TimeHasCome>;
 
 struct PathUse {
   policy::TrafficClass traffic;
@@ -114,6 +116,7 @@ class PathNegotiator {
   void take(PolicyIs&& event, policy::Time now);
   void take(PeerSays&& event, policy::Time now);
   void take(Connected&& event, policy::Time now);
+  void take(Disconnected&& event, policy::Time now);
   void take(TimeHasCome&& event, policy::Time now);
 
   void review(policy::Time now, std::vector<PathUse>& use);

@@ -7,6 +7,7 @@
 namespace homeport::overlay {
 
 using policy::Micros;
+using policy::Reachability;
 using policy::Time;
 
 PeerView::Taken PeerView::take(PathStatement statement, std::uint64_t own_epoch, Time now) {
@@ -24,6 +25,14 @@ PeerView::Taken PeerView::take(PathStatement statement, std::uint64_t own_epoch,
     reported_ = now;
   }
   return Taken::news;
+}
+
+void PeerView::disconnected() {
+  for (policy::PathReport& report : reports_) {
+    for (policy::DirectionQuality* direction : {&report.quality.out, &report.quality.in}) {
+      if (direction->reachable == Reachability::no) direction->reachable = Reachability::unknown;
+    }
+  }
 }
 
 std::vector<policy::PathReport> PeerView::reports(Time now, Micros limit) const {

@@ -21,6 +21,10 @@ class PeerView {
   /// Takes a statement in. `own_epoch`: this host's.
   Taken take(PathStatement statement, std::uint64_t own_epoch, policy::Time now);
 
+  /// It cannot say any more what has changed. That a path did not carry is not believed any longer,
+  /// which would keep this host from the only one that is left; that one does carries its age.
+  void disconnected();
+
   StatementId last() const { return last_; }
   /// kMostEnds at most.
   const std::vector<policy::PathEnd>& ends() const { return ends_; }

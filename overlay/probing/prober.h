@@ -5,6 +5,7 @@
 // to find out, and rarely once there is not (times of ProbeSettings::fast in parentheses):
 //
 //   new, or it has come back     every 45 ms (5 ms) until three asks were answered
+//                                or, of one that has never answered, a second is over
 //   an answer is overdue         every 22 ms (4 ms) until one comes or it is dead: five asks had
 //                                none, the first of them for 180 ms (30 ms)
 //   dead                         every second

@@ -285,7 +285,7 @@ Micros Way::interval(Time now, const ProbePace& pace) const {
   } else if (examining_ > 0) {
     wait = std::min(wait, times().quick);
   }
-  if (owes(now)) wait = std::min(wait, times().rapid);
+  if (owes(now) && estimator_.ever_answered()) wait = std::min(wait, times().rapid);
   // On a slow way no more may be on their way than are remembered.
   return std::max(wait, estimator_.usual_answer().value_or(Micros(0)) / (kMostOutstanding / 2));
 }

@@ -13,9 +13,10 @@ class BandwidthMeter {
  public:
   /// A stretch of a transfer. `backlogged`: the sender always had more to send, so that the path
   /// set the pace; otherwise it only shows what the path can do at least. Stretches that are too
-  /// short to tell from a burst are ignored.
+  /// short to tell from a burst are ignored, and those that carried nothing: that is no bandwidth.
   void transferred(std::uint64_t bytes, Micros duration, bool backlogged) {
-    if (bytes < kLeastBytes || duration < kLeastDuration) return;
+    if (bytes == 0 || duration < kLeastDuration) return;
+    if (bytes < kLeastBytes && duration < kLongDuration) return;
     const std::uint64_t rate =
         bytes * 8 * 1'000'000 / static_cast<std::uint64_t>(duration.count());  // bit/s
     if (!backlogged) {
@@ -32,6 +33,8 @@ class BandwidthMeter {
  private:
   static constexpr std::uint64_t kLeastBytes = 128 << 10;
   static constexpr Micros kLeastDuration{20'000};
+  /// Few bytes in so long a time are a narrow path.
+  static constexpr Micros kLongDuration{200'000};
 
   std::optional<std::uint64_t> bandwidth_;
 };

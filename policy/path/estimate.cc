@@ -68,6 +68,7 @@ std::optional<Micros> PathEstimator::usual_answer() const {
 }
 
 Micros PathEstimator::patience() const {
+  if (!ever_answered()) return std::max(limits_.dead_after, limits_.first_answer_within);
   return std::max(limits_.dead_after, usual_answer().value_or(Micros(0)));
 }
 

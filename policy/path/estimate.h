@@ -22,6 +22,9 @@ struct EstimateLimits {
   /// retransmission timeout of RFC 6298, and the first of them for this long.
   Micros dead_after{180'000};
   std::uint32_t least_unanswered = 5;  ///< at least 1
+  /// The same of a path on which nothing has ever been answered: the peer takes nothing from an
+  /// address that it has not taken notice of, and nobody depends on such a path yet.
+  Micros first_answer_within{1'000'000};
   /// Reachability, round-trip time, loss: longer than from one probe of a settled path to the next.
   Micros fresh_for{30'000'000};
   Micros bandwidth_fresh_for{120'000'000};
@@ -42,6 +45,7 @@ class PathEstimator {
   /// Of the probes that have had no answer only those count from now on that were sent later than
   /// the one that has it now, which was sent at `now - rtt`.
   void probe_answered(Time now, Micros rtt);
+  bool ever_answered() const { return answered_.has_value(); }
   /// A probe of the peer's has come this way.
   void probe_heard(Time now) { heard_ = std::max(heard_.value_or(now), now); }
   /// The last probe was not sent after all.

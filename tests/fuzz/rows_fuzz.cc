@@ -100,6 +100,12 @@ void use(const Contents& contents) {
     require(paths[each].minimum.least_mtu.value_or(576) >= 576, "an MTU is one");
   }
 
+  const auto rules = port_rules(contents);
+  for (const policy::PortRule& each : rules) {
+    require(each.ports.first >= 1 && each.ports.first <= each.ports.last, "ports are a range");
+  }
+  require(policy::segments_of(rules).size() >= rules.size(), "every rule decides somewhere");
+
   LocalView view{"h1", {"eth7"}, 1430, {}};
   for (const auto& [name, binding] : contents.bindings) {
     check_binding(contents, binding);

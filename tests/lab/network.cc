@@ -8,12 +8,14 @@
 namespace homeport::lab {
 namespace {
 
+// tbf(8): the burst must hold what the rate lets through in a timer tick, and one TSO frame. The
+// queue: TCP keeps little of its own in it (TCP small queues), so 400 ms are never filled.
+std::string bucket(std::uint64_t rate_mbit) {
+  return " root tbf rate " + std::to_string(rate_mbit) + "mbit burst 128kb latency 400ms";
+}
+
 void shape(const Namespace& inside, const std::string& device, std::uint64_t rate_mbit) {
-  if (rate_mbit == 0) return;
-  // tbf(8): the burst must hold what the rate lets through in a timer tick, and one TSO frame. The
-  // queue: TCP keeps little of its own in it (TCP small queues), so 400 ms are never filled.
-  inside.tc("qdisc add dev " + device + " root tbf rate " + std::to_string(rate_mbit) +
-            "mbit burst 128kb latency 400ms");
+  if (rate_mbit > 0) inside.tc("qdisc add dev " + device + bucket(rate_mbit));
 }
 
 }  // namespace
@@ -55,6 +57,11 @@ void Link::lose(Loss loss) {
 
 void Link::set(const WireConditions& conditions) {
   slow_wire_->set(conditions);
+}
+
+void Link::set_rate(std::uint64_t rate_mbit) {
+  run_checked(
+      words("tc -n " + near_namespace_ + " qdisc change dev " + near_device_ + bucket(rate_mbit)));
 }
 
 void Link::set_apart(bool apart) {

@@ -42,6 +42,8 @@ class Link {
   /// What is sent either way from now on takes that long, and gets lost that often. The link must
   /// have conditions from the beginning.
   void set(const WireConditions& conditions);
+  /// The near end sends that fast from now on. The link must have had a rate from the beginning.
+  void set_rate(std::uint64_t rate_mbit);
   /// Of two members that are set apart from others neither hears of the other.
   void set_apart(bool apart);
   /// Watches what is sent to the member.

@@ -4,6 +4,10 @@
 #include <boost/json/serialize.hpp>
 
 #include <algorithm>
+#include <sstream>
+
+#include "tests/lab/programs.h"
+#include "tests/lab/wait.h"
 
 namespace homeport::lab {
 namespace json = boost::json;
@@ -41,6 +45,13 @@ ClassView path_view(const Host& host, const Host& peer, const std::string& traff
     if (path != nullptr && path->is_object())
       view.relay = text(path->as_object().if_contains("relay"));
     for (const json::value& ranked : fields.at("ranked").as_array()) {
+      const json::value& quality = ranked.at("quality");
+      view.carrying += quality.at("out").at("reachable") == json::value(true) &&
+                       quality.at("in").at("reachable") == json::value(true);
+      const json::value& direct = ranked.at("path");
+      if (text(direct.as_object().if_contains("relay")).empty()) {
+        view.standings[name_of(&direct)] = text(&ranked.at("standing"));
+      }
       if (ranked.at("standing") != json::value("good")) continue;
       view.good_relays += text(ranked.at("path").as_object().if_contains("relay"));
     }
@@ -65,6 +76,58 @@ ClassView wait_paths_agreed(const Host& host, const Host& peer, const std::strin
                there.state + ", " + there.path;
       });
   return here;
+}
+
+PathWatch::PathWatch(const Host& host, const Host& peer, const std::string& traffic,
+                     const std::filesystem::path& log)
+    : process_({homeport_program(), "path", "watch", peer.name(), "--class", traffic, "--json"},
+               {.inside = &host.inside(), .log = log}) {
+  wait_until([&] { return !changes().empty(); }, 20s, "the path in use to be told",
+             [&] { return process_.log_tail(); });
+}
+
+std::vector<PathWatch::Change> PathWatch::changes() const {
+  std::vector<Change> all;
+  std::string last;
+  std::istringstream lines(read_text(process_.log()));
+  for (std::string line; std::getline(lines, line);) {
+    boost::system::error_code bad;
+    const json::value event = json::parse(line, bad);
+    // The last line may be half written, and the error of a client that ends early is no event.
+    if (bad || !event.is_object() || event.at("event") != json::value("path")) continue;
+    // How it stands with the other host changes more often than the path.
+    const std::string change = json::serialize(event.at("time")) + json::serialize(event.at("to"));
+    if (std::exchange(last, change) == change) continue;
+    all.push_back({name_of(&event.at("from")), name_of(&event.at("to")), text(&event.at("cause")),
+                   text(&event.at("text"))});
+  }
+  return all;
+}
+
+PathWatch::Change PathWatch::wait_change(const std::string& to, const std::string& cause,
+                                         Clock::duration timeout) {
+  Change found;
+  wait_until(
+      [&] {
+        const std::vector<Change> all = changes();
+        const auto it = std::find_if(
+            all.begin() + static_cast<std::ptrdiff_t>(std::min(seen_, all.size())), all.end(),
+            [&](const Change& each) { return each.to == to && each.cause == cause; });
+        if (it == all.end()) return false;
+        found = *it;
+        seen_ = static_cast<std::size_t>(it - all.begin()) + 1;
+        return true;
+      },
+      timeout, "to be told of a change to " + to + ", " + cause, [&] { return told(); });
+  return found;
+}
+
+std::string PathWatch::told() const {
+  std::string all;
+  for (const Change& each : changes()) {
+    all += each.from + " -> " + each.to + ", " + each.cause + ": " + each.text + "\n";
+  }
+  return all;
 }
 
 }  // namespace homeport::lab

@@ -138,6 +138,36 @@ TEST_F(TraceLab, NamesWhyAPacketIsDropped) {
               HasSubstr("hostC drops it (drop_forged_source).\n"));
 }
 
+// From the controller's word to what each host's kernel has.
+TEST_F(TraceLab, NamesTheRuleForAPort) {
+  Host& here = fleet_->wait_somewhere();
+  std::string seen;
+  const auto class_of = [&](const std::string& question) {
+    seen = page(fleet_->c(), question);
+    const json::value told = trace(fleet_->c(), question);
+    for (const json::value& step : told.at("hosts").at(0).at("steps").as_array()) {
+      if (step.at("step") == "class") return std::string(step.at("found").as_string());
+    }
+    return std::string("none");
+  };
+  const auto wait_for = [&](const std::string& question, const std::string& expected) {
+    wait_until([&] { return class_of(question) == expected; }, 10s,
+               "class of " + question + ": " + expected, [&] { return seen; });
+  };
+  const std::string there = "client 10.1.0.5 --protocol tcp --port 22";
+  const std::string back = "vm1 10.1.0.2 --protocol tcp --source-port 22";
+  EXPECT_EQ(class_of(there), "none");
+  fleet_->lab().homeport_checked("path assign interactive tcp:20-29");
+  wait_for(there, "the rule for these ports: interactive");
+  wait_for(back, "the rule for these ports: interactive");
+  EXPECT_THAT(seen,
+              AllOf(HasSubstr("vm1 -> 10.1.0.2, tcp from port 22, 100 bytes"),
+                    HasSubstr(here.name() + "  class"), HasSubstr("hp_port_rules tcp:20-29")));
+  fleet_->lab().homeport_checked("path unassign interactive tcp:20-29");
+  wait_for(there, "none");
+  wait_for(back, "none");
+}
+
 // The destination holds what the source redirects: source host, forwarded, held port.
 TEST_F(TraceLab, FollowsTheRedirectOfAMove) {
   Host& here = fleet_->wait_somewhere();

@@ -53,4 +53,14 @@ std::uint32_t WireWatch::source(std::uint64_t number) const {
   return source;
 }
 
+std::map<unsigned, std::uint64_t> WireWatch::code_points() const {
+  std::map<unsigned, std::uint64_t> all;
+  for (std::uint32_t code_point = 0; code_point < 64; ++code_point) {
+    std::uint64_t count = 0;
+    bpf_map_lookup_elem(bpf_map__fd(program_->object->maps.code_points), &code_point, &count);
+    if (count > 0) all[code_point] = count;
+  }
+  return all;
+}
+
 }  // namespace homeport::lab

@@ -1,7 +1,8 @@
-// By which way each datagram of a flow came to a host.
+// By which way, and with which mark, each datagram of a flow came to a host.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -24,6 +25,8 @@ class WireWatch {
 
   /// The outer source address in network order; 0: it has not come this way.
   std::uint32_t source(std::uint64_t number) const;
+  /// How many of them have come with each code point (DSCP) in the outer header.
+  std::map<unsigned, std::uint64_t> code_points() const;
 
  private:
   struct Program;

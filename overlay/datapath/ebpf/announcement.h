@@ -114,8 +114,6 @@ static __noinline int hp_claims_anothers_v4(struct __sk_buff* skb, __u32 vni) {
   return hp_is_anothers(&key, frame.ethernet.h_source) || hp_is_anothers(&key, frame.sender_mac);
 }
 
-#define HP_EXTENSION_HEADERS 4 /* looked behind; a packet with more of them is no honest one */
-
 static __noinline int hp_claims_anothers_v6(struct __sk_buff* skb, __u32 vni) {
   struct {
     struct ethhdr ethernet;

@@ -16,6 +16,7 @@
 #define HP_MAX_PATHS 65536           /* (host, traffic class) pairs */
 #define HP_MAX_LABELS 65536          /* of networks, to hosts that relay */
 #define HP_MAX_RELAYS 65536          /* labels that this host has given out */
+#define HP_MAX_PORT_RULES 8192       /* prefixes of transport ports */
 #define HP_MAX_ASKS 65536            /* pairs of addresses that probes have come for */
 #define HP_ANSWERS_BYTES (256 << 10) /* of probes, waiting to be taken: some 2,900 */
 #define HP_MAX_NETWORK_HOSTS 1024    /* hosts that one network's announcements go to */
@@ -73,6 +74,22 @@ struct hp_path {
   __u32
       labels; /* not 0: a third host is there, which relays what these hp_labels have a name for */
   __u32 zero;
+};
+
+/* hp_port_rules: key, of a longest-prefix match. */
+struct hp_port_rule_key {
+  __u32 prefix; /* bits of what follows that count: HP_PORT_RULE_BITS, less those of the port that
+                   are free */
+  __u8 protocol;
+  __u8 zero;
+  __u16 port; /* in network order */
+};
+#define HP_PORT_RULE_BITS 32
+
+/* hp_port_rules: value. Each port is in one prefix at most, which is a part of the rule's ports. */
+struct hp_port_rule {
+  __u16 first, last; /* the rule's */
+  __u32 traffic_class;
 };
 
 /* hp_labels: key; the value is the label. A path to another host that relays has other labels: none

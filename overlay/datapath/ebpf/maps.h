@@ -81,6 +81,14 @@ struct {
 } hp_paths SEC(".maps");
 
 struct {
+  __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+  __uint(max_entries, HP_MAX_PORT_RULES);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, struct hp_port_rule_key);
+  __type(value, struct hp_port_rule);
+} hp_port_rules SEC(".maps");
+
+struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, HP_MAX_LABELS);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -155,6 +163,7 @@ __u32 hp_fast_send;    /* not 0: plain frames go straight to the device of the u
 __u32 hp_udp_port;     /* of VXLAN */
 __u32 hp_first_source_port, hp_source_ports; /* those that the VXLAN device chooses among */
 __u32 hp_has_paths;                          /* not 0: hp_paths has entries */
+__u32 hp_has_port_rules;                     /* not 0: hp_port_rules has entries */
 __u32 hp_local_v4;    /* outer source address in host order; 0: the routing chooses */
 __u32 hp_local_v6[4]; /* in network order; all 0: the routing chooses */
 

@@ -16,6 +16,8 @@
 
 #define HP_NEXT_FRAGMENT 44 /* IPv6's fragment header (RFC 8200) */
 
+#define HP_EXTENSION_HEADERS 4 /* looked behind; a packet with more of them is no honest one */
+
 #define HP_ARP_ETHERNET 1
 #define HP_ARP_REQUEST 1
 #define HP_ARP_REPLY 2

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "overlay/datapath/ebpf/layout.h"
+#include "overlay/datapath/ebpf/port_rule.h"
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -36,7 +37,8 @@ static __always_inline __u32 hp_class_outside(__u8 tos) {
   return HP_CLASS_DEFAULT;
 }
 
-/* That of the packet's own code point, where it says one; otherwise `of_port`. */
+/* That of the packet's own code point, where it says one; otherwise that of the rule for one of its
+ * transport ports, or `of_port`: the application's. */
 static __always_inline __u32 hp_class_of(struct __sk_buff* skb, __u32 of_port) {
   const __u8* ip = (void*)(long)skb->data + ETH_HLEN;
   if ((void*)(ip + 2) > (void*)(long)skb->data_end) return of_port;
@@ -59,5 +61,5 @@ static __always_inline __u32 hp_class_of(struct __sk_buff* skb, __u32 of_port) {
     case HP_DSCP_CS1:
       return HP_CLASS_BULK;
   }
-  return of_port;
+  return hp_has_port_rules ? hp_class_by_port(skb, of_port) : of_port;
 }

@@ -57,6 +57,7 @@ DesiredState without(const DesiredState& state, const std::set<std::string>& own
   std::erase_if(rest.ports, [&](const auto& it) { return owners.contains(name_of(it)); });
   std::erase_if(rest.addresses, [&](const auto& it) { return owners.contains(name_of(it)); });
   std::erase_if(rest.hosts, [&](const auto& it) { return owners.contains(name_of(it)); });
+  std::erase_if(rest.port_rules, [&](const auto& it) { return owners.contains(name_of(it)); });
   std::erase_if(rest.vteps, [&](const auto& it) { return owners.contains(name_of(it)); });
   std::erase_if(rest.aliases, [&](const auto& it) { return owners.contains(name_of(it)); });
   std::erase_if(rest.paths, [&](const auto& it) { return owners.contains(name_of(it)); });

@@ -356,6 +356,10 @@ class Compiler {
   void path(const PathEntry& path) { paths_.path(path, result_.carried, result_.problems); }
   void relay(const RelayEntry& relay) { paths_.relay(relay, result_.carried, result_.problems); }
 
+  void port_rules(const std::vector<policy::PortRule>& rules) {
+    paths_.port_rules(rules, result_.carried, result_.problems);
+  }
+
   void host(const HostAddress& host) { result_.carried.hosts.push_back(host); }
 
   CompiledFlows take() {
@@ -380,6 +384,7 @@ class Compiler {
     for (const RelayEntry& relay : carried.relays) {
       result_.flows.merge(compile_relay(relay, ports_));
     }
+    result_.flows.merge(compile_rules(carried.port_rules));
     for (const AddressEntry& entry : carried.addresses) {
       result_.flows.merge(compile_address(entry, carried, ports_));
     }
@@ -573,6 +578,7 @@ CompiledFlows compile(const DesiredState& desired, const BridgePorts& ports) {
   for (const VtepAlias& alias : desired.aliases) compiler.alias(alias);
   for (const PathEntry& path : desired.paths) compiler.path(path);
   for (const RelayEntry& relay : desired.relays) compiler.relay(relay);
+  compiler.port_rules(desired.port_rules);
   for (const HostAddress& host : desired.hosts) compiler.host(host);
   return compiler.take();
 }

@@ -27,6 +27,7 @@ std::string name_of(const policy::IpAddress& vtep);
 std::string name_of(const VtepAlias& alias);
 std::string name_of(const PathEntry& path);
 std::string name_of(const RelayEntry& relay);
+std::string name_of(const policy::PortRule& rule);
 
 using FlowImage = std::map<vswitch::FlowKey, OwnedFlow>;
 

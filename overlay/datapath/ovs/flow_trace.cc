@@ -109,6 +109,8 @@ std::string_view step_of(std::uint8_t table, const TraceOrigin& origin) {
     case kToHost:
     case kTunnel:
       return "delivery";
+    case kClass:
+      return "class";
     case kPath:
       return "path";
     case kLabel:
@@ -163,7 +165,7 @@ class Teller {
       if (too_big_way) step = "size";
     }
     if (flow.found && (flow.cookie & kCookieMask) == kCookie) told_.flows.push_back(flow.key);
-    if ((table == kPath || table == kLabel) && !is_path(flow)) return true;
+    if ((table == kPath || table == kLabel || table == kClass) && !decides(flow)) return true;
     if (table == kCopy) copied_ = true;
     if (table == kLeave) {
       trace().end = TraceEnd::normal;
@@ -184,8 +186,8 @@ class Teller {
     return true;
   }
 
-  /// Or the one that takes whatever has no way of its own.
-  static bool is_path(const MetFlow& flow) { return !flow.key.match.empty(); }
+  /// Or it takes whatever has no way, and no class, of its own; or there is none.
+  static bool decides(const MetFlow& flow) { return flow.found && !flow.key.match.empty(); }
 
   std::string owner_of(const MetFlow& flow) const {
     if ((flow.cookie & kCookieMask) != kCookie) return "a flow of somebody else";
@@ -233,6 +235,8 @@ class Teller {
       if (!error) say(flow, "to the host at " + set);
     } else if (action.find("->reg5") != action.npos) {
       if (const auto port = number_of(set)) say(flow, "to " + device_of(*port));
+    } else if (action.find("->reg7") != action.npos) {
+      if (printed_.flows[flow].key.table == kClass) say(flow, class_of(set));
     } else if (action.find("->reg0") != action.npos && trace().vni == 0) {
       trace().vni = static_cast<policy::Vni>(number_of(set).value_or(0));
       say(flow, fmt::format("in network {}", trace().vni));
@@ -260,6 +264,14 @@ class Teller {
     } else if (action.starts_with("output:")) {
       output(number_of(after(action, "output:", " ,(")).value_or(-1), flow);
     }
+  }
+
+  static std::string class_of(const std::string& text) {
+    const auto number = number_of(text);
+    for (const policy::TrafficClass each : policy::kTrafficClasses) {
+      if (number == static_cast<std::int64_t>(each)) return std::string(to_string(each));
+    }
+    return "a class that is none";
   }
 
   /// What an action makes of the tunnel's key, but for the mark: of what is relayed.

@@ -14,11 +14,19 @@ std::string call_it(policy::Vni vni) {
   return fmt::format("load:{:#x}->NXM_NX_TUN_ID[0..22]", vni);
 }
 
+std::string ports_text(const policy::PortPrefix& prefix) {
+  return fmt::format("{:#x}/{:#x}", prefix.port, prefix.mask());
+}
+
 }  // namespace
 
 std::string name_of(const PathEntry& path) {
   return fmt::format("the {} path to the host {}", to_string(path.traffic_class),
                      path.vtep.to_string());
+}
+
+std::string name_of(const policy::PortRule& rule) {
+  return fmt::format("the rule for {}", to_string(rule.ports));
 }
 
 std::string name_of(const RelayEntry& relay) {
@@ -56,6 +64,39 @@ void PathsCarried::relay(const RelayEntry& relay, DesiredState& carried,
     relays_.insert(relay.label);
     carried.relays.push_back(relay);
   }
+}
+
+void PathsCarried::port_rules(std::vector<policy::PortRule> rules, DesiredState& carried,
+                              std::vector<std::string>& problems) {
+  policy::settle(rules);
+  if (rules.size() > kMostRules) {
+    problems.push_back(fmt::format("Of {} rules for ports those behind the first {} are left out.",
+                                   rules.size(), kMostRules));
+    rules.resize(kMostRules);
+  }
+  carried.port_rules = std::move(rules);
+}
+
+FlowImage compile_rules(const std::vector<policy::PortRule>& rules) {
+  FlowImage image;
+  auto priority = static_cast<unsigned>(rules.size());
+  for (const policy::PortRule& rule : rules) {
+    const Emitter add(image, name_of(rule));
+    const auto& [protocol, first, last] = rule.ports;
+    for (const policy::PortPrefix& prefix : policy::prefixes_of(first, last)) {
+      for (const char* version : {"", "6"}) {
+        for (const char* end : {"dst", "src"}) {
+          // A packet in fragments shows its ports in the first alone.
+          add(kClass, priority,
+              fmt::format("{}{},ip_frag=no,tp_{}={}", policy::transport_name(protocol), version,
+                          end, ports_text(prefix)),
+              fmt::format("{},{}", set_class(rule.traffic_class), record(rule)));
+        }
+      }
+    }
+    --priority;
+  }
+  return image;
 }
 
 FlowImage compile_path(const PathEntry& path) {

@@ -68,7 +68,8 @@ void emit_unicast(const Emitter& add, const BridgePorts& ports) {
 void emit_tunnel(const Emitter& add, const BridgePorts& ports) {
   for (const auto& [code_point, traffic_class] : policy::kCodePoints) {
     for (const char* family : {"ip", "ipv6"}) {
-      add(kClass, 1, fmt::format("{},ip_dscp={}", family, code_point), set_class(traffic_class));
+      add(kClass, kSaidPriority, fmt::format("{},ip_dscp={}", family, code_point),
+          set_class(traffic_class));
     }
   }
   add(kPath, 1, "", go(kTunnel));

@@ -43,7 +43,7 @@ enum Table : std::uint8_t {
   kFar = 228,         ///< to a group: is it too big for that
   kClaim = 229,       ///< ARP, neighbor discovery to one station: says where its sender is
   kTarget = 230,      ///< the same: says where another address is
-  kClass = 231,       ///< into the tunnel: a class of traffic that the packet itself says
+  kClass = 231,       ///< into the tunnel: a class that the packet itself says, or a rule for ports
   kPath = 232,        ///< into the tunnel: the way to the host for that class
   kTunnel = 233,      ///< out of the tunnel's port
   kProbe = 234,       ///< from another host: probes, which are sent back, or are answers
@@ -53,6 +53,9 @@ enum Table : std::uint8_t {
 
 /// Of Homeport's flow for a port in table 0.
 inline constexpr std::uint16_t kEntryPriority = 45000;
+
+/// In table kClass, of what a packet says itself, before what rules for ports say of it.
+inline constexpr std::uint16_t kSaidPriority = 1000;
 
 /// Of the flow for each address of a known host in table kFromTunnel, which tells of it. That for
 /// its probes comes first.

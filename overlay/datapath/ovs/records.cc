@@ -125,6 +125,15 @@ std::optional<RelayEntry> read_relay(std::istream& words) {
   return relay;
 }
 
+std::optional<policy::PortRule> read_rule(std::istream& words) {
+  std::string text, name;
+  if (!(words >> text >> name)) return std::nullopt;
+  const auto ports = policy::parse_ports(text);
+  const auto traffic_class = policy::parse_traffic_class(name);
+  if (!ports || !traffic_class) return std::nullopt;
+  return policy::PortRule{*ports, *traffic_class};
+}
+
 /// The labels of paths, by the VTEP and class of each.
 using Labels =
     std::map<std::pair<policy::IpAddress, policy::TrafficClass>, std::vector<NetworkLabel>>;
@@ -196,6 +205,10 @@ std::string record(const RelayEntry& relay) {
                           relay.to.to_string(), relay.vni));
 }
 
+std::string record(const policy::PortRule& rule) {
+  return note(fmt::format("rule {} {}", to_string(rule.ports), to_string(rule.traffic_class)));
+}
+
 std::string record(const NetworkEntry& network) {
   std::string text = fmt::format("network {} {} {:d} {:d}", network.vni, network.mtu,
                                  network.normal, network.host_access);
@@ -263,6 +276,8 @@ DesiredState decompile(const std::vector<Flow>& flows) {
       read_label(words, labels);
     } else if (kind == "relay") {
       if (auto relay = read_relay(words)) state.relays.push_back(*relay);
+    } else if (kind == "rule") {
+      if (auto rule = read_rule(words)) state.port_rules.push_back(*rule);
     } else if (kind == "host") {
       if (auto host = read_host(words)) state.hosts.push_back(*host);
     }

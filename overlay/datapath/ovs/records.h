@@ -18,6 +18,7 @@ std::string record(const VtepAlias& alias);
 std::string record(const PathEntry& path);
 std::string record(const PathEntry& path, const NetworkLabel& network);
 std::string record(const RelayEntry& relay);
+std::string record(const policy::PortRule& rule);
 
 /// The bytes of a MAC address without the colons between them.
 std::string hex(std::string_view mac);

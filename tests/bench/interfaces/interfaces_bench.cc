@@ -161,7 +161,7 @@ int run(int argc, char** argv) {
   app.add_option("--only", only, "Names of systems (default: all)");
   app.add_option("--faults", faults, "carrier, carrier-source, blackhole, delay, loss");
   app.add_option("--cost-peers", cost_peers, "Instead: what probing so many hosts costs one")
-      ->check(CLI::Range(1, 80));
+      ->check(CLI::Range(1, 200));
   CLI11_PARSE(app, argc, argv);
   end_waits_on_signals();
   const std::chrono::seconds patience(patience_s);

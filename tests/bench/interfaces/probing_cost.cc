@@ -5,6 +5,8 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <string>
 
@@ -27,7 +29,7 @@ json::array peers_of(const Host& host) {
 bool agreed(const json::value& peer) {
   for (const json::value& of : peer.at("classes").as_array()) {
     const auto good = of.at("candidates").at("good").to_number<int>();
-    if (of.at("state") != json::value("agreed") || good < 2) return false;
+    if (of.at("state") != json::value("agreed") || good < 4) return false;
   }
   return true;
 }
@@ -57,6 +59,23 @@ Counted counted(Host& host) {
   return all;
 }
 
+/// A network of their own for `host` and `peer`, with an application on each.
+void join(Lab& lab, unsigned number, Host& host, Host& peer) {
+  const std::string network = "net" + std::to_string(number);
+  lab.homeport_checked(
+      fmt::format("network add {} --vni {} --subnet 10.2.{}.0/24", network, 1000 + number, number));
+  for (Host* each : {&host, &peer}) {
+    const unsigned own = each == &host ? 1 : 2;
+    const std::string device = "app" + std::to_string(number);
+    each->inside().ip(fmt::format("link add {0} type veth peer name {0}-end", device));
+    for (const char* end : {"", "-end"}) each->inside().ip("link set up dev " + device + end);
+    lab.homeport_checked(
+        fmt::format("app add app{0}-{1} --driver netdev --device {2} --network {3} "
+                    "--mac 52:54:00:02:{0:02x}:0{1} --ip 10.2.{0}.{1} --host {4}",
+                    number, own, device, network, each->name()));
+  }
+}
+
 }  // namespace
 
 std::vector<ProbingCost> probing_cost(std::size_t peers, std::chrono::seconds time, unsigned runs) {
@@ -67,19 +86,10 @@ std::vector<ProbingCost> probing_cost(std::size_t peers, std::chrono::seconds ti
                                               .watch_taps = false,
                                               .second_underlay = kUnderlay});
   }
-  lab.add_network(false);
+  lab.route_underlays();
   lab.start_agents();
-  for (std::size_t i = 0; i <= peers; ++i) {
-    const std::string number = std::to_string(10 + i);
-    GuestOptions application;
-    application.name = "app" + number;
-    application.mac = "52:54:00:00:02:" + number;
-    application.ipv4 = "10.1.0." + number;
-    application.ipv6 = "fd01::" + number;
-    Host& host = lab.host("host" + std::to_string(i));
-    lab.add_container(application, host);
-    lab.add_container_application(application, host);
-  }
+  const std::vector<Host*> hosts = lab.hosts();
+  for (unsigned i = 1; i < hosts.size(); ++i) join(lab, i, *hosts[0], *hosts[i]);
   Host& host = lab.host("host0");
   json::array known;
   wait_until(
@@ -87,7 +97,8 @@ std::vector<ProbingCost> probing_cost(std::size_t peers, std::chrono::seconds ti
         known = peers_of(host);
         return known.size() == peers && std::all_of(known.begin(), known.end(), agreed);
       },
-      60s, "all to agree", [&] { return json::serialize(known); });
+      300s, "all to agree",
+      [&] { return fmt::format("of {} peers: {}", known.size(), json::serialize(known)); });
   let_pass(4 * time);
   std::vector<ProbingCost> all;
   while (all.size() < runs) {
@@ -97,7 +108,7 @@ std::vector<ProbingCost> probing_cost(std::size_t peers, std::chrono::seconds ti
     const Counted after = counted(host);
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     all.push_back(
-        {.ways = 2 * peers,
+        {.ways = 4 * peers,
          .asks_per_second = static_cast<double>(after.asks - before.asks) / seconds,
          .bytes_per_second = static_cast<double>(after.bytes - before.bytes) / seconds,
          .processor_share = (after.processor_seconds - before.processor_seconds) / seconds});

@@ -118,6 +118,27 @@ TEST(Convergence, DoesNotCopyOnWhenTheSwitchAloneBreaksTheLimit) {
   EXPECT_EQ(decide_convergence(limits, rounds, {400ms, 5ms}, 10s).step, ConvergenceStep::give_up);
 }
 
+TEST(Convergence, GivesWayUnlessOthersKeepItFromAnEnd) {
+  struct Given {
+    const char* name;
+    std::vector<CopyRound> rounds;
+    bool gives_way;
+  };
+  const CopyRound all{500 * kMiB, 5s, 100 * kMiB};  // 100 MiB/s
+  for (const Given& each : {
+           Given{"the first round", {all}, true},
+           Given{"others, but it gets somewhere", {all, {100 * kMiB, 4s, 40 * kMiB}}, true},
+           Given{"the guest writes much, and nobody else sends",
+                 {all, {100 * kMiB, 1s, 90 * kMiB}},
+                 true},
+           Given{"others take the most of it", {all, {100 * kMiB, 4s, 90 * kMiB}}, false},
+           Given{"too short to say", {all, {1 * kMiB, 90ms, 90 * kMiB}}, true},
+           Given{"it fits all the same", {all, {1 * kMiB, 1s, 0}, {1 * kMiB, 1s, 64 << 10}}, true},
+       }) {
+    EXPECT_EQ(decide_convergence({}, each.rounds, {}, 10s).gives_way, each.gives_way) << each.name;
+  }
+}
+
 TEST(Convergence, PredictsTheDowntime) {
   std::vector<CopyRound> rounds{{500 * kMiB, 10s + 5ms, 5 * kMiB}};
   auto decision = decide_convergence({}, rounds, {20ms, 5ms}, 10s);

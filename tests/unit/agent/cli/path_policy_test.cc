@@ -128,6 +128,36 @@ TEST_F(PathCommands, PreferForbidAndTakeBack) {
             "default  forbid  */label:fiber\n");
 }
 
+TEST_F(PathCommands, AssignPortsToOneClassAndTakeThemBack) {
+  EXPECT_EQ(checked("path assign interactive tcp:22").out,
+            "What has a port of tcp:22 is interactive traffic.\n");
+  EXPECT_THAT(checked("path assign interactive tcp:22").out, HasSubstr("It was so already"));
+  checked("path assign bulk udp:5000-5999");
+  checked("path assign bulk sctp:7");
+  EXPECT_EQ(table(),
+            "CLASS        ASKED  VALUE\n"
+            "interactive  ports  tcp:22\n"
+            "bulk         ports  udp:5000-5999\n"
+            "bulk         ports  sctp:7\n");
+  EXPECT_EQ(asked("bulk").at("ports").at(1), "sctp:7");
+  EXPECT_EQ(asked("default").at("ports").as_array().size(), 0u);
+  // Another class has them now, and the first does not.
+  checked("path assign default tcp:22");
+  checked("path unassign bulk sctp:7");
+  EXPECT_THAT(checked("path unassign bulk sctp:7").out, HasSubstr("It was so already"));
+  EXPECT_EQ(table(),
+            "CLASS    ASKED  VALUE\n"
+            "default  ports  tcp:22\n"
+            "bulk     ports  udp:5000-5999\n");
+  for (int port = 1; port <= 31; ++port) {
+    checked("path assign bulk tcp:" + std::to_string(port * 100));
+  }
+  refused("path assign bulk tcp:7",
+          "32 ranges of ports are bulk traffic already, which is the most");
+  checked("path assign bulk tcp:3100");
+  EXPECT_EQ(asked("bulk").at("ports").as_array().size(), 32u);
+}
+
 TEST_F(PathCommands, LimitPieceByPiece) {
   checked("path limit interactive --rtt 0.5 --loss 0.25 --bandwidth 100 --mtu 1400");
   checked("path limit interactive --cost 20 --no-relays --detection fast --rtt 50");

@@ -33,13 +33,13 @@ TEST(PathListOf, IsATableWhichIPv6FitsInto) {
   for (const PeerPathsSnapshot& peer : kModel.paths.peers) peers.emplace_back(to_json(peer));
   EXPECT_EQ(
       *path_list(json::object{{"relaying", to_json(RelayingSnapshot())}, {"peers", peers}}),
-      R"(PEER   CLASS        FROM                                      TO                                                     RTT      LOSS  STATE                SINCE
-hostB  interactive  eth1 2001:db8:aaaa:bbbb:cccc:dddd:1111:1  enp130s0f1np1 2001:db8:aaaa:bbbb:cccc:dddd:2222:2  1.25 ms     2.0 %  agreed               2026-01-01 00:00:28Z
-hostB  default      eth0 192.0.2.1                            eth0 198.51.100.2                                  30.0 ms  < 0.01 %  nominated            2026-01-01 00:01:26Z
-hostB  bulk         -                                         -                                                        -         -  idle                 -
-hostC  interactive  -                                         -                                                        -         -  idle, not connected  -
-hostC  default      -                                         -                                                        -         -  idle, not connected  -
-hostC  bulk         -                                         -                                                        -         -  idle, not connected  -
+      R"(PEER   CLASS        FROM                                      TO                                                     RTT      LOSS  STATE                SINCE                 PATHS
+hostB  interactive  eth1 2001:db8:aaaa:bbbb:cccc:dddd:1111:1  enp130s0f1np1 2001:db8:aaaa:bbbb:cccc:dddd:2222:2  1.25 ms     2.0 %  agreed               2026-01-01 00:00:28Z  1 good, 1 damped
+hostB  default      eth0 192.0.2.1                            eth0 198.51.100.2                                  30.0 ms  < 0.01 %  nominated            2026-01-01 00:01:26Z  1 damped
+hostB  bulk         -                                         -                                                        -         -  idle                 -                     -
+hostC  interactive  -                                         -                                                        -         -  idle, not connected  -                     -
+hostC  default      -                                         -                                                        -         -  idle, not connected  -                     -
+hostC  bulk         -                                         -                                                        -         -  idle, not connected  -                     -
 )");
 }
 

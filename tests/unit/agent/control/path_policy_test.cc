@@ -100,6 +100,19 @@ TEST_F(PathPolicyTest, IsTheSameForBothHosts) {
   EXPECT_EQ(path_policy(contents, "a", "b"), path_policy(contents, "b", "a"));
 }
 
+TEST_F(PathPolicyTest, RulesForPortsAreThoseOfAllRows) {
+  EXPECT_THAT(port_rules(contents), IsEmpty());
+  row(TrafficClass::interactive).ports = {{6, 22, 22}, {17, 5000, 5009}};
+  row(TrafficClass::bulk).ports = {{6, 1, 1000}, {6, 22, 22}};
+  row(TrafficClass::best_effort).ports = {{17, 53, 53}};
+  // Of the same ports of two classes, the one that chooses first has them.
+  EXPECT_THAT(port_rules(contents),
+              ElementsAre(policy::PortRule{{6, 22, 22}, TrafficClass::interactive},
+                          policy::PortRule{{17, 53, 53}, TrafficClass::best_effort},
+                          policy::PortRule{{17, 5000, 5009}, TrafficClass::interactive},
+                          policy::PortRule{{6, 1, 1000}, TrafficClass::bulk}));
+}
+
 /// As a session reports the row, with a column that may be wrong.
 const policy::Error* report(Tables& tables, json::value forbidden) {
   Row row{kUuid, columns(PathPolicyRow{.traffic_class = TrafficClass::bulk, .relays = false})};

@@ -103,6 +103,7 @@ TEST(RecordsTest, SurviveARoundTrip) {
                                   .preferred = {{"fiber", 1}, {"radio", 1000}},
                                   .forbidden = {{.label = "backup"}, {.host = "h1"}},
                                   .pinned = {{{.host = "h1", .interface = "eth1"}, {}}},
+                                  .ports = {{6, 22, 22}, {17, 5000, 5999}},
                                   .cost_ceiling = 2 * kMostCost,
                                   .most_rtt = 1500us,
                                   .most_loss_ppm = 0,
@@ -140,7 +141,39 @@ TEST(RecordsTest, SurviveARoundTrip) {
                                .eta = 6ms,
                                .total = 7ms,
                                .downtime = 8ms,
-                               .figures = {{"zero_pages", 9}}});
+                               .figures = {{"zero_pages", 9}},
+                               .lanes = {{"192.0.2.1", "192.0.2.2:6711", LaneState::open, 10, 11},
+                                         {"", "[2001:db8::2]:6711", LaneState::given_up, 12, 0}}});
+}
+
+TEST(RecordsTest, TakeALaneForWhatItsNameSays) {
+  TaskStatus status;
+  status.task = kUuid;
+  status.host = "h1";
+  status.application = "vm1";
+  status.lanes = {{"a", "b"}};
+  auto written = columns(status);
+  const auto with = [&](const char* column, json::value value) {
+    auto changed = written;
+    changed[column] = std::move(value);
+    return parse<TaskStatus>(Row{kUuid, changed});
+  };
+  const auto map = [](const char* name, json::value value) {
+    return json::array{"map", json::array{json::array{name, std::move(value)}}};
+  };
+  auto without_figures = with("lane_bytes_sent", map("c > d", 7));
+  ASSERT_TRUE(without_figures);
+  EXPECT_EQ(without_figures->lanes, (std::vector<TaskLane>{{"a", "b"}}));
+  EXPECT_FALSE(with("lane_states", map("a - b", "open")));
+  EXPECT_FALSE(with("lane_states", map("a > b", "shut")));
+  EXPECT_FALSE(with("lane_bytes_sent", map("a > b", "many")));
+  EXPECT_EQ(with("lane_bytes_sent", map("a > b", -1))->lanes.front().bytes_sent, 0);
+  for (const char* column : {"lane_states", "lane_bytes_sent", "lane_bytes_per_second"}) {
+    written.erase(column);
+  }
+  auto of_old_schema = parse<TaskStatus>(Row{kUuid, written});
+  ASSERT_TRUE(of_old_schema) << of_old_schema.error().message;
+  EXPECT_FALSE(columns(*of_old_schema).contains("lane_states")) << "it would be refused";
 }
 
 TEST(RecordsTest, LeaveTheControllersSayOutOfAnInterface) {
@@ -238,6 +271,9 @@ TEST(RecordsTest, LeaveOutOfAPathPolicyOnlyWhatIsWrong) {
       {"forbidden", "eth0"},
       {"forbidden", 7},
       {"pinned", "h1/eth0"},
+      {"ports", "tcp"},
+      {"ports", "tcp:65536"},
+      {"ports", 22},
       {"cost_ceiling", 131071},
       {"most_rtt_us", -1},
       {"most_loss_ppm", 1'000'001},
@@ -273,6 +309,14 @@ TEST(RecordsTest, KeepTheGoodEndsBesideAWrongOne) {
                                    policy::EndMatch{.host = "h2", .interface = "eth1"}));
   EXPECT_THAT(parsed.problem,
               HasSubstr("not good: \"h 1/eth0\" is no end of a path: before the slash stands"));
+}
+
+TEST(RecordsTest, KeepTheGoodPortsBesideAWrongOne) {
+  const PathPolicyRow parsed =
+      with("ports", json::array{"set", json::array{"udp:5000-5999", "tcp:9-8", "tcp:22"}});
+  EXPECT_THAT(parsed.ports, testing::ElementsAre(policy::PortRange{6, 22, 22},
+                                                 policy::PortRange{17, 5000, 5999}));
+  EXPECT_THAT(parsed.problem, HasSubstr("not good: \"tcp:9-8\" names no ports: write tcp:PORT"));
 }
 
 TEST(RecordsTest, LeaveOutAPathPolicyOfNoClass) {

@@ -179,6 +179,7 @@ TEST_F(RightsTest, LetAHostWriteItsOwn) {
   task.phase = task.error = task.source = task.destination = "x";
   task.bytes_sent = task.bytes_total = task.ram_bytes = task.rounds = task.bytes_per_second = 1;
   task.figures = {{"stop_us", 1}};
+  task.lanes = {{"192.0.2.1", "192.0.2.2:6711", LaneState::given_up, 1, 1}};
   EXPECT_TRUE(test::run(io, database.write_task_status(task)));
   EXPECT_THAT(as(test::certificates().issue("a"),
                  R"({"op":"update","table":"Binding","where":[["name","==","vm1"]],)"

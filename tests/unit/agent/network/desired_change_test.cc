@@ -200,6 +200,20 @@ TEST_F(DesiredChangeTest, ChangeOfANetworkOrOfWhereHostsAreTakesAllOfIt) {
   EXPECT_TRUE(changed->addresses.updates.empty());
 }
 
+TEST_F(DesiredChangeTest, RulesForPortsTakeAllOfItAndOtherPolicyNothing) {
+  begin();
+  changes.tables = {PathPolicyRow::kTable};
+  contents.path_policies[policy::TrafficClass::bulk].relays = false;
+  EXPECT_TRUE(patch());
+  begin();
+  changes.tables = {PathPolicyRow::kTable};
+  contents.path_policies[policy::TrafficClass::bulk].ports = {{6, 22, 22}};
+  EXPECT_FALSE(patch());
+  follow();
+  EXPECT_THAT(desired.state.port_rules,
+              testing::ElementsAre(policy::PortRule{{6, 22, 22}, policy::TrafficClass::bulk}));
+}
+
 TEST_F(DesiredChangeTest, AddressThatTwoClaimTakesAllOfIt) {
   begin();
   put(6, 6, 2);

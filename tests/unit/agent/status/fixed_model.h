@@ -44,6 +44,8 @@ inline StatusModel fixed_model() {
   task.bytes_total = 1 << 29;
   task.rate = 50'000'000;
   task.eta_ms = 10'700;
+  task.lanes = {{"192.0.2.1", "192.0.2.2:6711", "open", 700'000, 40'000'000},
+                {"", "[2001:db8::2]:6711", "given-up", 300'000, 0}};
   model.tasks = {task};
   model.datapath = {"ebpf",
                     1,

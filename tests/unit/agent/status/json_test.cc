@@ -47,6 +47,11 @@ TEST_F(StatusJson, CarriesTasksDatapathAndHistory) {
   EXPECT_EQ(at("/tasks/0/phase"), "copying");
   EXPECT_EQ(at("/tasks/0/bytes_per_second"), 50'000'000);
   EXPECT_EQ(at("/tasks/0/eta_ms"), 10'700);
+  EXPECT_EQ(at("/tasks/0/lanes/0/local"), "192.0.2.1");
+  EXPECT_TRUE(at("/tasks/0/lanes/0/relay").is_null());
+  EXPECT_EQ(at("/tasks/0/lanes/0/bytes_per_second"), 40'000'000);
+  EXPECT_TRUE(at("/tasks/0/lanes/1/local").is_null());
+  EXPECT_EQ(at("/tasks/0/lanes/1/state"), "given-up");
   EXPECT_EQ(at("/datapath/dropped_packets/unknown_port"), 6);
   EXPECT_EQ(at("/moves/ended/rolled-back"), 1);
   EXPECT_EQ(at("/moves/worst_downtime_ms"), 150);

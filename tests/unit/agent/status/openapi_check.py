@@ -104,6 +104,8 @@ class Check:
     @staticmethod
     def kinds(schema):
         """What there has to be an example of: null and not, some items and not none only."""
+        if schema.get("type") == "null":
+            return {"null"}
         nullable = "null" in schema.get("type", []) or {"type": "null"} in schema.get("anyOf", [])
         return {"null", "value"} if nullable else {"value"}
 

@@ -39,6 +39,20 @@ TEST(TraceQuestionTest, HasDefaultsForAllButWhoAndWhere) {
                                  .at = "hostB"}));
 }
 
+TEST(TraceQuestionTest, HasPorts) {
+  const TraceQuestion question = parse_question({{"from", "vm1"},
+                                                 {"to", "10.1.0.5"},
+                                                 {"protocol", "sctp"},
+                                                 {"port", "3868"},
+                                                 {"source_port", "65535"}})
+                                     .value();
+  EXPECT_EQ(question, (TraceQuestion{.from = "vm1",
+                                     .to = ip("10.1.0.5"),
+                                     .protocol = 132,
+                                     .port = 3868,
+                                     .source_port = 65535}));
+}
+
 TEST(TraceQuestionTest, SaysWhatIsWrongAndRepeatsNothing) {
   const std::vector<std::pair<Query, const char*>> cases = {
       {{}, "from"},
@@ -55,6 +69,9 @@ TEST(TraceQuestionTest, SaysWhatIsWrongAndRepeatsNothing) {
       {{{"from", "vm1"}, {"to", "10.0.0.1"}, {"length", "99echo"}}, "from 48 to 65535"},
       {{{"from", "vm1"}, {"to", "10.0.0.1"}, {"hops", "0"}}, "from 1 to 255"},
       {{{"from", "vm1"}, {"to", "10.0.0.1"}, {"at", "echo"}}, "goes with host"},
+      {{{"from", "vm1"}, {"to", "10.0.0.1"}, {"port", "0"}}, "parameter port is a number from 1"},
+      {{{"from", "vm1"}, {"to", "10.0.0.1"}, {"source_port", "65536"}}, "from 1 to 65535"},
+      {{{"from", "vm1"}, {"to", "10.0.0.1"}, {"protocol", "icmp"}, {"port", "7"}}, "no ports"},
       {{{"from", std::string(256, 'x')}, {"to", "10.0.0.1"}}, "from 1 to 255 bytes"}};
   for (const auto& [query, why] : cases) {
     auto question = parse_question(query);

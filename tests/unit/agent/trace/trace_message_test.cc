@@ -24,7 +24,9 @@ overlay::TracedPacket packet() {
           .protocol = 58,
           .length = 1500,
           .hops = 63,
-          .dont_fragment = false};
+          .dont_fragment = false,
+          .source_port = 40000,
+          .destination_port = 22};
 }
 
 TraceRequest tunnel_request() {
@@ -48,7 +50,9 @@ TEST(TraceMessage, CarriesAQuestion) {
                                .protocol = 6,
                                .length = 1400,
                                .hops = 3,
-                               .dont_fragment = false};
+                               .dont_fragment = false,
+                               .port = 22,
+                               .source_port = 40000};
   EXPECT_EQ(std::get<TraceQuestion>(from_message(to_message(question, false)).value()), question);
 }
 
@@ -64,6 +68,8 @@ TEST(TraceMessage, RefusesAPacketThatCannotBe) {
       [](auto& told) { told.mutable_packet()->mutable_source()->set_bytes("four"); },
       [](auto& told) { told.mutable_packet()->set_protocol(256); },
       [](auto& told) { told.mutable_packet()->set_length_bytes(65536); },
+      [](auto& told) { told.mutable_packet()->set_source_port(65536); },
+      [](auto& told) { told.mutable_packet()->set_destination_port(65536); },
       [](auto& told) { told.mutable_packet()->set_hops(256); }};
   for (const auto& break_it : breaks) {
     TraceRequest request = tunnel_request();

@@ -340,6 +340,36 @@ TEST_F(LanesTest, OfLanesThatAreOpenItIsReportedWhatTheyHaveSent) {
   EXPECT_EQ(reports_.back()[0].path->local_interface, "eth1");
 }
 
+TEST_F(LanesTest, WhatLanesHaveSentIsToldAlsoOfThoseThatAreGone) {
+  begin({path(1), path(2)}, {.report = 20ms});
+  ASSERT_TRUE(open());
+  wait([&] { return lanes_->open_lanes() == 2; }, "both lanes");
+  ASSERT_TRUE(send());
+  lanes_->use_paths({path(2)});
+  const auto first = [&] { return reports_.back().at(0); };
+  ASSERT_THAT(reports_.back(), SizeIs(2));
+  EXPECT_EQ(first().path->local_interface, "eth1");
+  EXPECT_EQ(first().state, LaneState::given_up);
+  EXPECT_EQ(first().acknowledged, 0u);
+  const std::uint64_t before = first().bytes_sent;
+  EXPECT_GT(before, source_.size() / 8);
+
+  // What has the same path later is the same lane.
+  lanes_->use_paths({path(1)});
+  wait([&] { return lanes_->open_lanes() == 1; }, "the first lane again");
+  EXPECT_EQ(first().state, LaneState::open);
+  PageSet written = ledger_->empty_set();
+  written.insert_all();
+  ledger_->note_scan(written);
+  ASSERT_TRUE(send());
+  lanes_->close();
+  ASSERT_THAT(reports_.back(), SizeIs(2));
+  EXPECT_EQ(first().state, LaneState::closed);
+  EXPECT_GE(first().bytes_sent, before + source_.size());
+  EXPECT_EQ(reports_.back()[1].state, LaneState::given_up);
+  EXPECT_EQ(first().bytes_sent + reports_.back()[1].bytes_sent, lanes_->bytes_sent());
+}
+
 TEST_F(LanesTest, WithoutAnyLaneForTooLongItEnds) {
   begin({path(1)}, {.patience = 200ms, .patience_stopped = 50ms});
   ASSERT_TRUE(open());

@@ -100,6 +100,23 @@ TEST_P(TransportTest, ItIsKnownWhatHasArrived) {
   });
 }
 
+TEST_P(TransportTest, TheCongestionControlMayBeAnother) {
+  connect_and_look(Purpose::lane, {}, [&](Channel& a) {
+    tcp::socket another(io_, endpoint().protocol());
+    const int socket = another.native_handle();
+    const auto unknown = use_congestion_control(socket, "of-nobody");
+    ASSERT_FALSE(unknown);
+    EXPECT_EQ(unknown.error().code, errc::no_such_file_or_directory) << unknown.error().message;
+    // Every kernel has it, and everybody may use it.
+    EXPECT_TRUE(use_congestion_control(socket, "reno"));
+    EXPECT_EQ(congestion_control(socket).value(), "reno");
+    EXPECT_FALSE(congestion_control(-1));
+    EXPECT_TRUE(a.keep_queues_short(false)) << "it never did";
+    a.close();
+    EXPECT_FALSE(a.keep_queues_short(true));
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, TransportTest, testing::Values("127.0.0.1", "::1"),
                          [](const auto& each) {
                            return std::string(each.param[0] == ':' ? "Ipv6" : "Ipv4");

@@ -410,6 +410,10 @@ void Fabric::apply_all() {
   for (auto& host : hosts_) host->apply().value();
 }
 
+void let_options_out(const App& app) {
+  app.inside.shell("tc filter del dev eth0 egress");
+}
+
 void send_frame(const App& app, const std::string& frame) {
   app.inside.run([&] { send_frame_at("eth0", frame); });
 }

@@ -211,6 +211,10 @@ class Fabric {
   std::vector<std::unique_ptr<App>> apps_;
 };
 
+/// Of what has a hop-by-hop header, which is kept back otherwise: an application's kernel would
+/// have reports of its groups counted beside what tests send.
+void let_options_out(const App& app);
+
 /// Sends one raw Ethernet frame from an application's eth0, or from a device of the caller's
 /// namespace.
 void send_frame(const App& app, const std::string& frame);

@@ -47,6 +47,8 @@ DesiredState small_state() {
                   {}}};
   state.relays = {{kFirstLabel, make_address("192.0.2.2"), make_address("192.0.2.3"), 42},
                   {kLastLabel, make_address("2001:db8::3"), make_address("192.0.2.3"), 44}};
+  state.port_rules = {{{6, 22, 22}, policy::TrafficClass::interactive},
+                      {{17, 5000, 5999}, policy::TrafficClass::bulk}};
   normalize(state);
   return state;
 }
@@ -142,6 +144,35 @@ TEST(FlowImage, AllThatGoesIntoTheTunnelHasTheSourceThatTheSwitchIsToldOf) {
   EXPECT_EQ(ways, 6);
   EXPECT_EQ(flow_of(compiled.flows, kTunnel, "").body.actions, "output:9");
   EXPECT_EQ(decompile(as_dump(compiled.flows)), state);
+}
+
+TEST(FlowImage, RulesForPortsComeBehindWhatPacketsSayAndFewerPortsFirst) {
+  DesiredState state = small_state();
+  state.port_rules.push_back({{6, 20, 23}, policy::TrafficClass::bulk});
+  state.port_rules.push_back({{6, 22, 22}, policy::TrafficClass::bulk});  // never decides
+  const FlowImage flows = compile(state, bridge()).flows;
+  std::map<std::string, std::set<unsigned>> priorities;
+  for (const auto& [key, flow] : flows) {
+    if (key.table == kClass) priorities[flow.owner].insert(key.priority);
+  }
+  EXPECT_THAT(priorities,
+              ElementsAre(testing::Pair("the pipeline", ElementsAre(kSaidPriority)),
+                          testing::Pair("the rule for tcp:20-23", ElementsAre(2u)),
+                          testing::Pair("the rule for tcp:22", ElementsAre(3u)),
+                          testing::Pair("the rule for udp:5000-5999", ElementsAre(1u))));
+  const OwnedFlow& flow = flow_of(flows, kClass, "tcp6,ip_frag=no,tp_src=0x14/0xfffc");
+  EXPECT_THAT(flow.body.actions, HasSubstr("set_field:2->reg7"));
+}
+
+TEST(FlowImage, RulesForPortsAreNoMoreThanThereArePriorities) {
+  DesiredState state = small_state();
+  for (int port = 1; port <= 1100; ++port) {
+    const auto one = static_cast<std::uint16_t>(port);
+    state.port_rules.push_back({{132, one, one}, policy::TrafficClass::bulk});
+  }
+  const CompiledFlows compiled = compile(state, bridge());
+  EXPECT_EQ(compiled.carried.port_rules.size(), kMostRules);
+  EXPECT_THAT(compiled.problems, ElementsAre(HasSubstr("those behind the first 999 are left out")));
 }
 
 TEST(FlowImage, RoutersAndHostsAreReadBack) {

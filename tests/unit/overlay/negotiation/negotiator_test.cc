@@ -213,6 +213,22 @@ TEST_F(Negotiating, ForgetsWhatADeadMeasurerHasSaid) {
   EXPECT_EQ(negotiator.ranked(kClass).at(0).standing, policy::Standing::unmeasured);
 }
 
+// It may have been for a moment, and there is nobody to say that it is over.
+TEST_F(Negotiating, WhatAPeerHasSaidIsBrokenIsTriedWhenItCannotBeReachedAndNothingElseIsLeft) {
+  settle();
+  breaks(third);
+  hosts.measure(Side::second);
+  hosts.run(100ms);
+  hosts.weather.loss = 1;
+  for (auto& [path, quality] : hosts.truth) breaks(path);
+  hosts.truth[third] = carrying(30ms);
+  hosts.measure(Side::first);
+  hosts.run(100ms);
+  EXPECT_EQ(hosts.uses(Side::first, kClass), std::nullopt);
+  hosts.host(Side::first).on(Disconnected{}, hosts.now());
+  EXPECT_EQ(hosts.host(Side::first).agreement(kClass).choice().path, third);
+}
+
 TEST_F(Negotiating, WhatComesLateSaysNothingOfWhatThePeerKnowsNow) {
   PathNegotiator negotiator("hostA", "hostB", 1);
   const auto first = negotiator.on(OffersEnds{}, policy::at(1s));

@@ -73,5 +73,20 @@ TEST_F(PeerViewTest, ForgetsOldReports) {
   EXPECT_EQ(peer.next_forgotten(at(6s), 5s), policy::Time::max());
 }
 
+TEST_F(PeerViewTest, BelievesNothingToBeBrokenAnyMoreOnceThereIsNoChannel) {
+  PathStatement statement = complete({3, 11}, "192.0.2.1");
+  policy::PathReport broken = statement.reports->at(0);
+  broken.path = policy::path_of("192.0.2.1", "192.0.2.3");
+  broken.quality.out.reachable = policy::Reachability::no;
+  statement.reports->push_back(broken);
+  EXPECT_EQ(take(std::move(statement)), Taken::news);
+  EXPECT_TRUE(peer.reports(at(2s), 5s).at(1).quality.broken());
+  peer.disconnected();
+  const auto reports = peer.reports(at(2s), 5s);
+  EXPECT_EQ(reports.at(1).quality.out.reachable, policy::Reachability::unknown);
+  EXPECT_EQ(reports.at(1).quality.in.reachable, policy::Reachability::yes);
+  EXPECT_TRUE(reports.at(0).quality.measured());
+}
+
 }  // namespace
 }  // namespace homeport::overlay

@@ -41,8 +41,20 @@ TEST_F(Quality, OfNewWaysIsKnownSoon) {
   EXPECT_EQ(quality().rtt, 10ms);
   EXPECT_TRUE(network.quality(kPeer, other).measured());
   EXPECT_EQ(network.quality(kPeer, dead), policy::PathQuality());
-  network.run(170ms);
+  network.run(900ms);
+  EXPECT_EQ(network.quality(kPeer, dead), policy::PathQuality()) << "the peer may not know us yet";
+  network.run(70ms);
   EXPECT_TRUE(network.quality(kPeer, dead).broken());
+}
+
+TEST_F(Quality, OfAWayWhosePeerTakesNoticeLateIsNeverBroken) {
+  const ProbedWay late = ProbedNetwork::way(3, 3);
+  network.truth[late.pair] = {.out_carries = false, .peer_asks = true};
+  network.follow(kPeer, {way, late});
+  EXPECT_EQ(network.until_broken(kPeer, late, 800ms), std::nullopt);
+  network.truth[late.pair].out_carries = true;
+  EXPECT_EQ(network.until_broken(kPeer, late, 1s), std::nullopt);
+  EXPECT_TRUE(network.quality(kPeer, late).measured());
 }
 
 TEST_F(Quality, StaysKnownOfAWayThatIsFollowedOn) {

@@ -111,6 +111,7 @@ TEST(PathEstimator, AProbeThatWasAnsweredSpeaksForThoseBeforeIt) {
 
 TEST(PathEstimator, GivesProbesTheirTimeAfterAnAbsence) {
   PathEstimator path;
+  path.probe_answered(at(900ms), 1ms);
   for (Micros sent = 1s; sent < 1100ms; sent += 20ms) path.probe_sent(at(sent));
   path.stood_still(at(9s), 7900ms);
   EXPECT_EQ(path.dead_at(), at(9180ms));
@@ -202,9 +203,21 @@ TEST(BandwidthMeter, IsSetByTransfersThatThePathHoldsUp) {
   EXPECT_EQ(meter.bandwidth(), 16'000'000u) << "it can do at least that";
   meter.transferred(1'000'000, 1s, true);
   EXPECT_EQ(meter.bandwidth(), 14'000'000u);
-  meter.transferred(60'000, 1s, true);
+  meter.transferred(60'000, 100ms, true);
   meter.transferred(2'000'000, 1ms, true);
   EXPECT_EQ(meter.bandwidth(), 14'000'000u) << "bursts say nothing";
+}
+
+TEST(BandwidthMeter, SeesAPathBecomeNarrow) {
+  BandwidthMeter meter;
+  meter.transferred(500'000, 200ms, true);
+  ASSERT_EQ(meter.bandwidth(), 20'000'000u);
+  // A tenth of that, as one looks at a lane.
+  for (int i = 0; i < 8; ++i) meter.transferred(62'500, 250ms, true);
+  EXPECT_LT(meter.bandwidth().value(), 4'000'000u);
+  meter.transferred(0, 250ms, true);
+  EXPECT_GE(meter.bandwidth().value(), 2'000'000u);
+  EXPECT_LT(meter.bandwidth().value(), 4'000'000u);
 }
 
 }  // namespace
