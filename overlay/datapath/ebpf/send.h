@@ -173,8 +173,7 @@ static __always_inline int hp_encapsulate_v6(struct __sk_buff* skb, const struct
 }
 
 /* A verdict, or HP_LEFT_TO_VXLAN: then the frame is as it was. GSO packets are left, which the
- * device's offloads are for, all of TCP, which mostly is that, and those with a mark, by which a
- * host's routing may choose. */
+ * device's offloads are for, and those with a mark, by which a host's routing may choose. */
 static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_port* port,
                                     const struct hp_vtep* host, __u32 traffic_class) {
   if (!hp_fast_send || skb->gso_size || skb->mark || skb->vlan_present) return HP_LEFT_TO_VXLAN;
@@ -182,7 +181,6 @@ static __noinline int hp_send_short(struct __sk_buff* skb, const struct hp_port*
   if (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6)) return HP_LEFT_TO_VXLAN;
   const __u8* ip = (void*)(long)skb->data + ETH_HLEN;
   if ((void*)(ip + 10) > (void*)(long)skb->data_end) return HP_LEFT_TO_VXLAN;
-  if ((protocol == bpf_htons(ETH_P_IP) ? ip[9] : ip[6]) == IPPROTO_TCP) return HP_LEFT_TO_VXLAN;
   struct hp_sending sending = {.vni = port->vni,
                                .tos = hp_outer_ecn(protocol, ip) | hp_dscp(traffic_class) << 2};
   sending.source = hp_source_port(skb);

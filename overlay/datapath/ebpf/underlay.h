@@ -19,7 +19,7 @@
 /* What has to be readable behind the outer IP header. */
 #define HP_READ (sizeof(struct hp_tunnel) + HP_READ_INNER)
 
-/* Of the inner packet, which is IP and long enough: hp_flow_of() has looked. */
+/* Of the inner packet, which is IP and long enough: hp_read_inner() has looked. */
 static __always_inline __u8 hp_inner_ecn(const struct ethhdr* inner) {
   const __u8* ip = (void*)(inner + 1);
   const __u8 traffic_class = inner->h_proto == bpf_htons(ETH_P_IP) ? ip[1] : ip[1] >> 4;
@@ -54,21 +54,22 @@ static __always_inline int hp_take(struct __sk_buff* skb, const struct hp_vtep* 
                                    __u8 outer_ecn) {
   struct hp_host_address* known = bpf_map_lookup_elem(&hp_vteps, from);
   if (!known) return TC_ACT_UNSPEC;
-  const struct ethhdr* inner = (void*)(tunnel + 1);
-  struct hp_flow* flow = hp_flow_of(inner, (void*)(long)skb->data_end);
-  if (!flow) return TC_ACT_UNSPEC;
+  const struct ethhdr* frame = (void*)(tunnel + 1);
+  const struct hp_inner inner = hp_read_inner(frame, (void*)(long)skb->data_end);
+  if (!inner.flow) return TC_ACT_UNSPEC;
   const __u32 length = skb->len - ETH_HLEN - outer;
-  const __u32 frames = hp_frames(skb, inner, length - sizeof(*tunnel));
-  if (!plain || hp_fast_off || !hp_is_first(flow) || !hp_is_plain(skb, tunnel, length, outer_ecn)) {
-    return hp_leave_to_vxlan(flow, frames);
+  const __u32 frames = hp_frames(skb, &inner, length - sizeof(*tunnel));
+  if (!plain || inner.joins || hp_fast_off || !hp_is_first(inner.flow) ||
+      !hp_is_plain(skb, tunnel, length, outer_ecn)) {
+    return hp_leave_to_vxlan(inner.flow, frames);
   }
   const __u32 vni = bpf_ntohl(tunnel->vni) >> 8;
   struct hp_address_key key = {};
-  struct hp_address* address = hp_find(inner, vni, &key);
-  if (!address || address->remote || !hp_is_of_network(inner, vni)) {
-    return hp_leave_to_vxlan(flow, frames);
+  struct hp_address* address = hp_find(frame, vni, &key);
+  if (!address || address->remote || !hp_is_of_network(frame, vni)) {
+    return hp_leave_to_vxlan(inner.flow, frames);
   }
-  if (hp_decapsulate(skb, inner, outer)) return hp_drop(HP_COUNT_drop_malformed);
+  if (hp_decapsulate(skb, frame, outer)) return hp_drop(HP_COUNT_drop_malformed);
   hp_note_time(&known->heard);
   hp_count(HP_COUNT_delivered_fast);
   return hp_deliver(skb, &address->local);

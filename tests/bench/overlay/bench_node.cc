@@ -9,7 +9,10 @@
 #include <CLI/CLI.hpp>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/udp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
 
 #include <algorithm>
 #include <array>
@@ -24,6 +27,7 @@ namespace {
 
 using namespace homeport;
 using boost::asio::ip::make_address;
+using boost::asio::ip::tcp;
 using boost::asio::ip::udp;
 
 constexpr policy::Vni kVni = 42;
@@ -112,22 +116,39 @@ void serve(const std::string& address) {
   }
 }
 
-/// Sends one datagram after the other, each when the one before has come back; prints the median
-/// and the 99th percentile of the round trips, in microseconds.
-void ping(const std::string& address, std::uint16_t port, std::size_t count) {
+constexpr std::size_t kPingBytes = 64;
+
+/// The same over TCP, for one connection after the other.
+void serve_tcp(const std::string& address) {
   boost::asio::io_context io;
-  udp::socket socket(io);
-  socket.connect({make_address(address), port});
+  tcp::acceptor acceptor(io, tcp::endpoint(make_address(address), 0));
+  fmt::print("{}\n", acceptor.local_endpoint().port());
+  std::fflush(stdout);
+  std::array<char, kPingBytes> buffer;
+  while (true) {
+    tcp::socket socket = acceptor.accept();
+    socket.set_option(tcp::no_delay(true));
+    boost::system::error_code ended;
+    while (!ended) {
+      boost::asio::read(socket, boost::asio::buffer(buffer), ended);
+      if (!ended) boost::asio::write(socket, boost::asio::buffer(buffer), ended);
+    }
+  }
+}
+
+/// Sends 64 bytes one after the other, each when those before have come back; prints the median
+/// and the 99th percentile of the round trips, in microseconds. `socket` is connected.
+void ping(int socket, const std::string& address, std::size_t count) {
   const timeval patience{.tv_sec = 5, .tv_usec = 0};
-  ::setsockopt(socket.native_handle(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  std::array<char, 64> buffer{};
+  ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  std::array<char, kPingBytes> buffer{};
   std::vector<double> round_trips;
   const std::size_t warm_up = count / 10;
   for (std::size_t i = 0; i < warm_up + count; ++i) {
     const auto start = std::chrono::steady_clock::now();
     // Plain system calls: Asio's synchronous receive would wait for ever.
-    if (::send(socket.native_handle(), buffer.data(), buffer.size(), 0) < 0 ||
-        ::recv(socket.native_handle(), buffer.data(), buffer.size(), 0) < 0) {
+    if (::send(socket, buffer.data(), buffer.size(), 0) < 0 ||
+        ::recv(socket, buffer.data(), buffer.size(), MSG_WAITALL) < 0) {
       throw std::system_error(errno, std::generic_category(), "no answer from " + address);
     }
     const std::chrono::duration<double, std::micro> taken =
@@ -136,6 +157,19 @@ void ping(const std::string& address, std::uint16_t port, std::size_t count) {
   }
   std::sort(round_trips.begin(), round_trips.end());
   fmt::print("{:.3f} {:.3f}\n", round_trips[count / 2], round_trips[count * 99 / 100]);
+}
+
+void ping(const std::string& address, std::uint16_t port, std::size_t count, bool over_tcp) {
+  boost::asio::io_context io;
+  if (over_tcp) {
+    tcp::socket socket(io);
+    socket.connect({make_address(address), port});
+    socket.set_option(tcp::no_delay(true));
+    return ping(socket.native_handle(), address, count);
+  }
+  udp::socket socket(io);
+  socket.connect({make_address(address), port});
+  ping(socket.native_handle(), address, count);
 }
 
 }  // namespace
@@ -162,8 +196,10 @@ int main(int argc, char** argv) {
   datapath->add_option("--more-remote", host.more_remote, "So many more on the other host");
 
   std::string address;
+  bool over_tcp = false;
   CLI::App* server = app.add_subcommand("serve", "Answer datagrams");
   server->add_option("address", address)->required();
+  server->add_flag("--tcp", over_tcp, "What comes over TCP instead");
 
   std::uint16_t port = 0;
   std::size_t count = 10'000;
@@ -171,6 +207,7 @@ int main(int argc, char** argv) {
   client->add_option("address", address)->required();
   client->add_option("port", port)->required();
   client->add_option("--count", count)->check(CLI::Range(100, 1'000'000));
+  client->add_flag("--tcp", over_tcp);
 
   bench::FloodOptions frames;
   std::string source_mac, destination_mac = kMoreMac.to_string();
@@ -198,8 +235,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   try {
     if (*datapath) set_up(host);
-    if (*server) serve(address);
-    if (*client) ping(address, port, count);
+    if (*server) over_tcp ? serve_tcp(address) : serve(address);
+    if (*client) ping(address, port, count, over_tcp);
     if (*flood) {
       frames.source_mac = policy::MacAddress::parse(source_mac).value();
       frames.destination_mac = policy::MacAddress::parse(destination_mac).value();

@@ -1,7 +1,9 @@
 // The short way in: which frames of other hosts are taken at the underlay, which are left to the
 // VXLAN device, and that no frame overtakes another. Host 2 is the one that is looked at.
+#include "overlay/datapath/bpf_map.h"
 #include "overlay/datapath/ebpf/layout.h"
 #include "overlay/datapath/underlay_hook.h"
+#include "tests/unit/overlay/datapath/connection.h"
 #include "tests/unit/overlay/datapath/fabric.h"
 #include "tests/unit/overlay/datapath/frames.h"
 
@@ -13,7 +15,9 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <random>
@@ -48,6 +52,9 @@ class OnProcessor {
  private:
   cpu_set_t before_{};
 };
+
+/// Flags of TCP (RFC 9293).
+constexpr unsigned char kFin = 1, kSyn = 2, kRst = 4, kPsh = 8, kAck = 16;
 
 /// What a host puts around a frame, and how it may differ from the plain case.
 struct Around {
@@ -104,6 +111,48 @@ class ShortWay : public testing::TestWithParam<Underlay> {
                            length);
   }
 
+  /// Of TCP, with data.
+  std::string segment(const policy::IpAddress& source, unsigned char flags) {
+    std::string frame = datagram(source, 6);
+    frame[source.is_v4() ? 47 : 67] = static_cast<char>(flags);
+    return frame;
+  }
+
+  /// What the program at the underlay says to the packet, and what is left of it then.
+  std::pair<int, std::string> run_program(const std::string& packet) {
+    const std::uint32_t underlay = ifindex("underlay");
+    return host_.inside.run([&] {
+      const UniqueFd program(bpf_prog_get_fd_by_id(links().at(underlay)));
+      __sk_buff context{};
+      context.ifindex = underlay;
+      std::vector<char> out(65536);
+      bpf_test_run_opts options{};
+      options.sz = sizeof(options);
+      options.data_in = packet.data();
+      options.data_size_in = static_cast<std::uint32_t>(packet.size());
+      options.data_out = out.data();
+      options.data_size_out = static_cast<std::uint32_t>(out.size());
+      options.ctx_in = &context;
+      options.ctx_size_in = sizeof(context);
+      if (bpf_prog_test_run_opts(program.get(), &options) != 0) {
+        throw std::system_error(errno, std::generic_category(), "the program");
+      }
+      return std::pair(static_cast<int>(options.retval),
+                       std::string(out.data(), options.data_size_out));
+    });
+  }
+
+  /// Whether the program counts nothing as on its way through the VXLAN device.
+  bool nothing_waits() {
+    const UniqueFd flows(bpf_obj_get((directory() / "hp_flows").c_str()));
+    std::vector<hp_flow> values(values_per_slot().value());
+    for (std::uint32_t slot = 0; slot < 1u << HP_FLOW_BITS; ++slot) {
+      if (bpf_map_lookup_elem(flows.get(), &slot, values.data()) != 0) return false;
+      if (std::ranges::any_of(values, &hp_flow::waiting)) return false;
+    }
+    return true;
+  }
+
   void arrive(const std::string& packet) {
     fabric_.host(1).inside.run([&] { send_frame_at("underlay", packet); });
   }
@@ -144,7 +193,8 @@ TEST_P(ShortWay, TheFrameThatArrivesIsTheOneThatWasSent) {
   Sniffer sniffer(two_.inside);
   for (const std::string& frame :
        {datagram(one_.v4), datagram(one_.v6), datagram(one_.v4, 1), datagram(one_.v6, 58),
-        datagram(one_.v4, 17, 1400), datagram(one_.v6, 44)}) {
+        datagram(one_.v4, 17, 1400), datagram(one_.v6, 44), segment(one_.v4, kPsh | kAck),
+        segment(one_.v6, kPsh | kAck)}) {
     std::string sent = frame;
     if (sent[20] == 44) sent[54] = 17;  // A fragment of a datagram.
     const std::uint64_t before = fast();
@@ -152,6 +202,67 @@ TEST_P(ShortWay, TheFrameThatArrivesIsTheOneThatWasSent) {
     EXPECT_EQ(sniffer.next([&](const std::string& seen) { return seen == sent; }), sent);
     EXPECT_EQ(fast(), before + 1);
   }
+}
+
+// But for those behind an acknowledgement that waits in the VXLAN device's queue just then.
+TEST_P(ShortWay, RequestsAndAnswersOfTcpTakeIt) {
+  for (const bool v6 : {false, true}) {
+    Connection connection(one_, two_, v6 ? two_.v6 : two_.v4);
+    const std::uint64_t in = fast(), out = host_.totals().sent_fast;
+    for (int i = 0; i < 1000 && (fast() < in + 10 || host_.totals().sent_fast < out + 10); ++i) {
+      const std::string text = "hello " + std::to_string(i);
+      ASSERT_EQ(connection.ask(text), text);
+      ASSERT_EQ(connection.answer(text), text);
+    }
+    EXPECT_GE(fast(), in + 10);
+    EXPECT_GE(host_.totals().sent_fast, out + 10);
+    // More than one segment is a GSO packet, and as many go into the queue as come out of it.
+    const std::string much(50'000, 'm');
+    EXPECT_EQ(connection.ask(much), much);
+    EXPECT_EQ(connection.answer(much), much);
+    EXPECT_TRUE(eventually([&] { return nothing_waits(); }));
+  }
+}
+
+// The kernel joins others to a segment that is not the last for now, where it waits for them.
+TEST_P(ShortWay, SegmentsToWhichOthersAreJoinedTakeTheLongWay) {
+  std::string fragment = segment(one_.v4, kPsh | kAck);
+  fragment[20] = 0x20;
+  fragment = with_header_checksum(fragment);
+  const std::vector<std::pair<std::string, bool>> cases = {{segment(one_.v4, kSyn), true},
+                                                           {segment(one_.v6, kSyn), true},
+                                                           {segment(one_.v4, kFin | kAck), true},
+                                                           {segment(one_.v6, kRst), true},
+                                                           {segment(one_.v4, kAck), false},
+                                                           {segment(one_.v6, kAck), false},
+                                                           {segment(one_.v4, kPsh | kAck), true},
+                                                           {segment(one_.v6, kPsh | kAck), true},
+                                                           {fragment, false}};
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const auto& [frame, takes_it] = cases[i];
+    const std::uint64_t fast_before = fast(), before = delivered();
+    arrive(packet(frame));
+    EXPECT_TRUE(eventually([&] { return delivered() > before; }));
+    EXPECT_EQ(fast() - fast_before, takes_it ? 1u : 0u) << i;
+  }
+}
+
+// Nor does the last segment overtake those in front of it. What waits is forgotten after 0.1 s, so
+// that this is tried again where the machine has stood still for so long.
+TEST_P(ShortWay, SegmentFollowsThoseInFrontOfIt) {
+  const OnProcessor first(0);  // Each has counts of its own.
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    const boost::asio::ip::address_v4 source(0x0a010001u + i), another(0x0a020001u + i);
+    const auto start = std::chrono::steady_clock::now();
+    ASSERT_EQ(run_program(packet(segment(source, kAck))).first, TC_ACT_UNSPEC);
+    const int verdict = run_program(packet(segment(source, kPsh | kAck))).first;
+    if (std::chrono::steady_clock::now() - start > std::chrono::milliseconds(80)) continue;
+    EXPECT_EQ(verdict, TC_ACT_UNSPEC);
+    EXPECT_EQ(run_program(packet(datagram(source))).first, TC_ACT_REDIRECT);
+    EXPECT_EQ(run_program(packet(segment(another, kPsh | kAck))).first, TC_ACT_REDIRECT);
+    return;
+  }
+  FAIL() << "the machine stands still";
 }
 
 TEST_P(ShortWay, WhatIsNotPlainIsDeliveredTheLongWay) {
@@ -273,8 +384,6 @@ TEST_P(ShortWay, NothingOvertakesWhatIsInTheQueue) {
 // What the program takes is what the long way delivers, the same bytes; what it does not take it
 // leaves as it is.
 TEST_P(ShortWay, DecidesAsTheLongWayDoes) {
-  const unsigned underlay = ifindex("underlay");
-  UniqueFd program(bpf_prog_get_fd_by_id(links().at(underlay)));
   std::mt19937 random(GetParam() == Underlay::v6 ? 6 : 4);
   std::vector<std::pair<std::string, std::string>> taken;
   int left = 0;
@@ -283,34 +392,20 @@ TEST_P(ShortWay, DecidesAsTheLongWayDoes) {
     const policy::IpAddress source =
         i % 2 ? policy::IpAddress(boost::asio::ip::address_v4(0x0a010000u + random() % 60000))
               : make_address("fd00::" + std::to_string(random() % 9999));
-    std::string bytes = packet(datagram(source));
+    std::string bytes = packet(i % 3 ? datagram(source) : segment(source, kPsh | kAck));
     for (int changes = static_cast<int>(random() % 3); changes > 0; --changes) {
       bytes[12 + random() % (bytes.size() - 12)] = static_cast<char>(random());
     }
     if (random() % 8 == 0) bytes.resize(60 + random() % 160, 'x');
-    host_.inside.run([&] {
-      __sk_buff context{};
-      context.ifindex = underlay;
-      std::vector<char> out(65536);
-      bpf_test_run_opts options{};
-      options.sz = sizeof(options);
-      options.data_in = bytes.data();
-      options.data_size_in = static_cast<std::uint32_t>(bytes.size());
-      options.data_out = out.data();
-      options.data_size_out = static_cast<std::uint32_t>(out.size());
-      options.ctx_in = &context;
-      options.ctx_size_in = sizeof(context);
-      ASSERT_EQ(bpf_prog_test_run_opts(program.get(), &options), 0);
-      const std::string result(out.data(), options.data_size_out);
-      if (static_cast<int>(options.retval) == TC_ACT_REDIRECT) {
-        taken.emplace_back(bytes, result);
-        EXPECT_EQ(result, bytes.substr(bytes.size() - result.size()));
-      } else {
-        ++left;
-        EXPECT_EQ(static_cast<int>(options.retval), TC_ACT_UNSPEC);
-        EXPECT_EQ(result, bytes);
-      }
-    });
+    const auto [verdict, result] = run_program(bytes);
+    if (verdict == TC_ACT_REDIRECT) {
+      taken.emplace_back(bytes, result);
+      EXPECT_EQ(result, bytes.substr(bytes.size() - result.size()));
+    } else {
+      ++left;
+      EXPECT_EQ(verdict, TC_ACT_UNSPEC);
+      EXPECT_EQ(result, bytes);
+    }
   }
   EXPECT_GT(taken.size(), 100u);
   EXPECT_GT(left, 100);
