@@ -185,7 +185,8 @@ TEST_F(TraceCommand, FailsWhenAHostHasNotTold) {
 TEST_F(TraceCommand, RefusesWrongUsage) {
   for (const std::vector<std::string>& wrong : {std::vector<std::string>{"vm1"},
                                                 {"vm1", "not-an-address"},
-                                                {"vm1", "10.1.0.5", "--protocol", "sctp"},
+                                                {"vm1", "10.1.0.5", "--protocol", "gre"},
+                                                {"vm1", "10.1.0.5", "--port", "0"},
                                                 {"vm1", "10.1.0.5", "--length", "7"},
                                                 {"vm1", "10.1.0.5", "--for", "3"}}) {
     EXPECT_EQ(run(wrong).code, 2);
