@@ -19,6 +19,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::string_view kSuffix = ".json";
+constexpr const char* kDraftSuffix = ".new";
 
 std::string_view role_name(JournalEntry::Role role) {
   return role == JournalEntry::Role::source ? "source" : "destination";
@@ -116,6 +117,10 @@ Result<Journal> Journal::open(fs::path directory) {
     return policy::Error{error, fmt::format("cannot use {} for the journal of moves: {}",
                                             directory.string(), error.message())};
   }
+  // What an agent was writing when it was killed says less than the entry it was to replace.
+  for (const fs::path& file : overlay::entries_of(directory, error)) {
+    if (file.extension() == kDraftSuffix) fs::remove(file, error);
+  }
   return Journal(std::move(directory));
 }
 
@@ -126,7 +131,7 @@ fs::path Journal::path_of(const JournalEntry& entry) const {
 
 Result<void> Journal::write(const JournalEntry& entry) const {
   const fs::path path = path_of(entry);
-  const fs::path fresh = path.string() + ".new";
+  const fs::path fresh = path.string() + kDraftSuffix;
   std::ofstream file(fresh, std::ios::trunc);
   file << to_journal_text(entry);
   file.close();

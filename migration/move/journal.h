@@ -44,7 +44,8 @@ Result<JournalEntry> parse_journal_entry(std::string_view text);
 
 class Journal {
  public:
-  /// Creates the directory (mode 0700) if it is missing.
+  /// Creates the directory (mode 0700) if it is missing, and removes what is there of an entry that
+  /// an agent was writing when it was killed.
   static Result<Journal> open(std::filesystem::path directory);
 
   Result<void> write(const JournalEntry& entry) const;

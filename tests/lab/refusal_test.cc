@@ -23,8 +23,9 @@ std::string threads_of(pid_t process) {
   return text;
 }
 
-/// Waits until the guest's vCPUs are stopped: they use no processor then. The VM program's first
-/// thread is none of them, and still has its timers and monitor to look after.
+/// Waits until the guest's vCPUs are stopped: none of the threads but the program's main one uses
+/// the processor then, which each does while the guest writes to its memory. The main one of an
+/// emulated guest may wake up every millisecond for a timer of the guest's that has stopped too.
 void expect_stopped(Host& host, pid_t guest) {
   const std::string process = "/proc/" + std::to_string(guest);
   const auto ticks = [](const std::string& stat) {
@@ -136,6 +137,7 @@ TEST(Refusal, TheDatabaseIsAwayForLong) {
 // A controller gives the application to another host while its program does not answer.
 TEST(Refusal, AGuestThatIsElsewhereNowAndHangsForLong) {
   Fleet fleet({.name = "fence"});
+  fleet.guest().write_memory(32, 4, 2);
   const pid_t guest = fleet.a().guest_pid("vm1");
   ASSERT_TRUE(fleet.a().signal_guest("vm1", SIGSTOP));
   const std::string update =
@@ -151,6 +153,7 @@ TEST(Refusal, AGuestThatIsElsewhereNowAndHangsForLong) {
 // And one whose rows had gone before.
 TEST(Refusal, AGuestWhoseRowsComeBackElsewhere) {
   Fleet fleet({.name = "orphan"});
+  fleet.guest().write_memory(32, 4, 2);
   const pid_t guest = fleet.a().guest_pid("vm1");
   fleet.lab().homeport_checked("app remove vm1 --force");
   fleet.a().agent().wait_for_log("is not in the control database any more", 20s);

@@ -10,7 +10,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <regex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -74,16 +76,32 @@ class Datagrams {
   udp::socket socket_;
 };
 
-/// A container on A, a client on C; the parameter says whose datapath is Open vSwitch's.
+/// A container on A, a client on C; the parameter says whose datapath is Open vSwitch's. The fleet
+/// stays for the next test if that is of the same kind, as it is in the programs that ctest runs.
 class Believers : public testing::TestWithParam<std::string> {
  protected:
-  Fleet fleet_{FleetOptions{
-      .name = "size", .containers = true, .host_access = false, .open_vswitch = GetParam()}};
+  static Fleet& fleet_with(const std::string& open_vswitch) {
+    if (!kept_ || kept_with_ != open_vswitch) {
+      kept_.reset();
+      kept_ = std::make_unique<Fleet>(FleetOptions{
+          .name = "size", .containers = true, .host_access = false, .open_vswitch = open_vswitch});
+      kept_with_ = open_vswitch;
+    }
+    return *kept_;
+  }
+  static void TearDownTestSuite() { kept_.reset(); }
+
+  static std::unique_ptr<Fleet> kept_;
+  static std::string kept_with_;
+  Fleet& fleet_ = fleet_with(GetParam());
   const Place container_{*fleet_.containers().front(), fleet_.a(), kContainerDevice,
                          fleet_.options().ipv4, fleet_.options().ipv6};
   const Place client_{fleet_.lab().client(), fleet_.c(), "cli0", "10.1.0.2", "fd01::2"};
 
-  void TearDown() override { EXPECT_THAT(fleet_.lab().complaints({}), IsEmpty()); }
+  void TearDown() override {
+    EXPECT_THAT(fleet_.lab().complaints({}), IsEmpty());
+    if (HasFailure()) kept_.reset();
+  }
 
   /// Both, and neither knows yet that less is carried.
   void believe_in(unsigned mtu) const {
@@ -108,6 +126,9 @@ class Believers : public testing::TestWithParam<std::string> {
     return {{&container_, &client_}, {&client_, &container_}};
   }
 };
+
+std::unique_ptr<Fleet> Believers::kept_;
+std::string Believers::kept_with_;
 
 TEST_P(Believers, TcpLearnsWhatFitsAndArrivesWhole) {
   for (const unsigned mtu : {1500u, 9000u}) {

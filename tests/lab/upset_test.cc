@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+
 #include "tests/lab/fleet.h"
 #include "tests/lab/wait.h"
 
@@ -82,14 +84,28 @@ TEST_F(Upset, AHostWhoseRowIsDeletedWritesItAgainAtOnce) {
   make({.name = "host-row"});
   Host& peer = fleet_->wait_somewhere();
   auto flow = fleet_->start_flow(1000);
+  const std::string of_c = R"("table":"Host","where":[["name","==","hostC"]])";
+  const auto remove = [&] {
+    EXPECT_THAT(transact(R"({"op":"delete",)" + of_c + "}").out, HasSubstr("\"count\":1"));
+  };
   for (int i = 0; i < 4; ++i) {
-    const std::size_t from = peer.agent().log_size();
-    EXPECT_THAT(transact(R"({"op":"delete","table":"Host","where":[["name","==","hostC"]]})").out,
-                HasSubstr("\"count\":1"));
-    peer.agent().wait_for_log("gone from the control database: hostC", 2s, from);
-    peer.agent().wait_for_log("in the control database again: hostC", 2s, from);
+    remove();
+    wait_until(
+        [&] {
+          const auto found = transact(R"({"op":"select",)" + of_c + R"(,"columns":["name"]})");
+          return found.out.find("hostC") != std::string::npos;
+        },
+        2s, "hostC to write its row again", [&] { return fleet_->c().agent().log_tail(); });
     flow->wait_progress(200, 20s);
   }
+  // A peer may hear of both at once, and say nothing, but not while the host cannot write.
+  fleet_->c().agent().send_signal(SIGSTOP);
+  const std::size_t from = peer.agent().log_size();
+  remove();
+  peer.agent().wait_for_log("gone from the control database: hostC", 10s, from);
+  fleet_->c().agent().send_signal(SIGCONT);
+  peer.agent().wait_for_log("in the control database again: hostC", 10s, from);
+  flow->wait_progress(200, 20s);
   EXPECT_EQ(flow->finish().duplicated, 0u);
   expect_whole(*fleet_->start_flow(1000));
   expect_moves();

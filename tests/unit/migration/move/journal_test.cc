@@ -41,6 +41,16 @@ TEST_F(JournalTest, IsReadBackByTheNextAgent) {
   EXPECT_THAT(contents.unreadable, testing::IsEmpty());
 }
 
+TEST_F(JournalTest, NothingIsLeftOfAnEntryThatWasBeingWritten) {
+  const fs::path draft = directory_ / "vm1.destination.json.new";
+  ASSERT_TRUE(Journal::open(directory_)->write(entry()));
+  std::ofstream(draft) << "{";
+  Journal::Contents contents = Journal::open(directory_)->read();
+  EXPECT_FALSE(fs::exists(draft));
+  EXPECT_THAT(contents.entries, testing::ElementsAre(entry()));
+  EXPECT_THAT(contents.unreadable, testing::IsEmpty());
+}
+
 TEST_F(JournalTest, KnowsWhatIsCarried) {
   JournalEntry ports = entry();
   ports.cargo = Cargo::ports;
