@@ -49,10 +49,10 @@ TestSwitch::TestSwitch(int net_namespace) : net_namespace_(net_namespace) {
   server_ = spawn({"ovsdb-server", file("conf.db"), "--remote=punix:" + file("db.sock"),
                    "--unixctl=" + file("db.ctl"), "--no-self-confinement"});
   if (!serves(file("db.sock"))) throw std::runtime_error("ovsdb-server does not start");
-  // Looks at its flows again after the shortest time it takes, instead of 500 ms: what is changed
-  // is in force then, and Host::settle() waits for that after every change.
+  // Looks at its flows again after half of its usual time: what is changed is in force then, and
+  // Host::settle() waits for that after every change. In less it forgets flows on a busy machine.
   vsctl(
-      {"--no-wait", "init", "--", "set", "Open_vSwitch", ".", "other_config:max-revalidator=100"});
+      {"--no-wait", "init", "--", "set", "Open_vSwitch", ".", "other_config:max-revalidator=250"});
   start_daemon();
 }
 
