@@ -160,7 +160,8 @@ class OpenApi : public test::ServerTest {
 
   void ask_for_traces() {
     get("/v1/"
-        "trace?from=vm1&to=10.1.0.5&source=10.1.0.6&protocol=tcp&length=100&hops=3&fragment=no");
+        "trace?from=vm1&to=10.1.0.5&source=10.1.0.6&protocol=tcp&port=22&source_port=40000&"
+        "length=100&hops=3&fragment=no");
     const std::string target = "/v1/trace?from=host&to=fd01::5&at=hostA&live=x";
     get(target, {{"If-None-Match", std::string(get(target)[http::field::etag])}});
     get("/v1/trace?from=host&to=fd01::5&live=busy");
