@@ -1,7 +1,5 @@
 #include "overlay/datapath/map_rules.h"
 
-#include "overlay/datapath/map_trace.h"
-
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
@@ -75,18 +73,6 @@ std::string ports_text(const hp_port_rule_key& key) {
 policy::PortRule rule_of(const hp_port_rule_key& key, const hp_port_rule& entry) {
   return {{key.protocol, entry.first, entry.last},
           static_cast<policy::TrafficClass>(entry.traffic_class)};
-}
-
-std::optional<policy::PortRule> rule_for(const TraceTables& tables, const TracedPacket& packet) {
-  std::optional<policy::PortRule> decides;
-  for (const std::uint16_t port : {packet.destination_port, packet.source_port}) {
-    const hp_port_rule_key key = rule_key(packet.protocol, port);
-    const auto entry = port == 0 ? std::nullopt : tables.port_rule(key);
-    if (!entry) continue;
-    const policy::PortRule rule = rule_of(key, *entry);
-    if (!decides || policy::decides_before(rule, *decides)) decides = rule;
-  }
-  return decides;
 }
 
 }  // namespace homeport::overlay

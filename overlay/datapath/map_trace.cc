@@ -13,6 +13,19 @@ constexpr std::uint8_t kIcmp = 1, kIcmp6 = 58;
 /// Every IPv6 path carries packets of this size (RFC 8200, section 5).
 constexpr std::uint32_t kIpv6MinMtu = 1280;
 
+/// By which the class is that of one of the packet's ports.
+std::optional<policy::PortRule> rule_for(const TraceTables& tables, const TracedPacket& packet) {
+  std::optional<policy::PortRule> decides;
+  for (const std::uint16_t port : {packet.destination_port, packet.source_port}) {
+    const hp_port_rule_key key = rule_key(packet.protocol, port);
+    const auto entry = port == 0 ? std::nullopt : tables.port_rule(key);
+    if (!entry) continue;
+    const policy::PortRule rule = rule_of(key, *entry);
+    if (!decides || policy::decides_before(rule, *decides)) decides = rule;
+  }
+  return decides;
+}
+
 std::string name_of(const hp_address_key& key) {
   return fmt::format("{} {}", key.vni, mac_address(key.mac).to_string());
 }

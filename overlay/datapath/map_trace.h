@@ -82,9 +82,6 @@ class ImageTables final : public TraceTables {
   const MapImage& image_;
 };
 
-/// The rule by which the class is that of one of the packet's ports; nullopt: there is none.
-std::optional<policy::PortRule> rule_for(const TraceTables& tables, const TracedPacket& packet);
-
 /// The devices around the programs.
 struct TraceDevices {
   std::map<std::uint32_t, std::string> names;  ///< of all devices, by ifindex

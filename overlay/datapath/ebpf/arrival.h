@@ -20,7 +20,6 @@
 #define HP_TCP_FLAGS 13 /* offset of the flags in a header of TCP (RFC 9293) */
 /* FIN, SYN, RST, PSH, URG: the kernel joins nothing to a segment with one of them. */
 #define HP_TCP_ENDS 0x2f
-#define HP_IP_PART 0x3fff /* of frag_off: not 0 in a fragment */
 
 /* Makes the first `length` bytes of the packet readable, if it has so many. Pointers into it are
  * invalid then. */
@@ -78,7 +77,7 @@ static __always_inline struct hp_inner hp_read_inner(const struct ethhdr* ethern
     if ((void*)(ip + 1) > end) return inner;
     inner.headers = ETH_HLEN + sizeof(*ip);
     if (ip->protocol == IPPROTO_TCP) {
-      const int plain = *(__u8*)ip == 0x45 && !(ip->frag_off & bpf_htons(HP_IP_PART));
+      const int plain = *(__u8*)ip == 0x45 && !(ip->frag_off & bpf_htons(HP_IP_FRAGMENT));
       hp_read_tcp((void*)(ip + 1), end, plain, &inner);
     } else if (ip->protocol == IPPROTO_UDP || ip->protocol == IPPROTO_ICMP) {
       inner.headers += sizeof(struct udphdr);

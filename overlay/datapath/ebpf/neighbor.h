@@ -14,7 +14,8 @@
 #define HP_ND_FLAGS_OVERRIDE 0x20
 #define HP_ND_TARGET_LINK_ADDRESS 2
 
-#define HP_NEXT_FRAGMENT 44 /* IPv6's fragment header (RFC 8200) */
+#define HP_NEXT_FRAGMENT 44   /* IPv6's fragment header (RFC 8200) */
+#define HP_IP_FRAGMENT 0x3fff /* of frag_off: not 0 in a fragment of IPv4 */
 
 #define HP_EXTENSION_HEADERS 4 /* looked behind; a packet with more of them is no honest one */
 

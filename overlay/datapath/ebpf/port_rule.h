@@ -12,8 +12,6 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 
-#define HP_IP_FRAGMENT 0x3fff /* more of them, or the offset of a later one */
-
 /* Bytes of the shortest header of a transport that has ports; 0: it has none. */
 static __always_inline __u32 hp_least_transport(__u8 protocol) {
   switch (protocol) {

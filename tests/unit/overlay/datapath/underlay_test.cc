@@ -224,7 +224,7 @@ TEST_P(ShortWay, RequestsAndAnswersOfTcpTakeIt) {
   }
 }
 
-// The kernel joins others to a segment that is not the last for now, where it waits for them.
+// The kernel waits for what it may join to a segment that does not end what is sent.
 TEST_P(ShortWay, SegmentsToWhichOthersAreJoinedTakeTheLongWay) {
   std::string fragment = segment(one_.v4, kPsh | kAck);
   fragment[20] = 0x20;
