@@ -165,8 +165,10 @@ asio::awaitable<void> begin(AgentParts parts) {
 std::unique_ptr<overlay::ChannelServer> serve_channels(
     asio::any_io_executor executor, const overlay::TlsContext& tls, overlay::Purpose purpose,
     std::vector<asio::ip::tcp::endpoint> endpoints, const overlay::Timeouts& timeouts,
-    overlay::PeerCheck check, overlay::ChannelServer::Handler handler) {
+    overlay::PeerCheck check, overlay::ChannelServer::Handler handler,
+    std::shared_ptr<overlay::LaneTraffic> traffic) {
   overlay::ServerOptions options;
+  options.traffic = std::move(traffic);
   options.purpose = purpose;
   options.listen = std::move(endpoints);
   options.timeouts = timeouts;

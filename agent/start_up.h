@@ -18,7 +18,8 @@ namespace homeport::agent {
 std::unique_ptr<overlay::ChannelServer> serve_channels(
     boost::asio::any_io_executor executor, const overlay::TlsContext& tls, overlay::Purpose purpose,
     std::vector<boost::asio::ip::tcp::endpoint> endpoints, const overlay::Timeouts& timeouts,
-    overlay::PeerCheck check, overlay::ChannelServer::Handler handler);
+    overlay::PeerCheck check, overlay::ChannelServer::Handler handler,
+    std::shared_ptr<overlay::LaneTraffic> traffic = nullptr);
 
 /// The applications that are here whatever the control database says: guests, those of moves, and
 /// those that have left and for which others may still send here.

@@ -9,7 +9,7 @@
 //                                           |      |  |--> VirtualNetwork: ways to other hosts
 //                                           |      |  '--> SourceMove: paths for lanes, and back
 //                                           |      |       what these measure
-//                                           |      '<-- probes of Datapath
+//                                           |      '<-- probes of Datapath, LaneTraffic <-- lanes
 //                                           +--> BulkLimits --> queues of the interfaces
 //                                           +--> HostRows (this host's own, and back)
 //                                           +--> TaskRunner --> SourceMove ==lanes==> other agents
@@ -81,6 +81,7 @@ struct Agent::Parts {
              .tls = tls,
              .peer_check = peers.check(),
              .timeouts = {.dead_peer = config.limits.dead_peer},
+             .lane_traffic = lane_traffic,
              .changed = [this] { status_server->things_changed(); }}),
         bulk_limits(executor, config.host, database),
         guests(executor, database, network, driver, config.host, mtu_limit),
@@ -97,6 +98,7 @@ struct Agent::Parts {
             .endpoints_of =
                 [this](const auto& host) { return control_endpoints(database.contents(), host); },
             .lane_paths = &paths.lane_paths(),
+            .lane_traffic = lane_traffic,
             .departed = [this](const auto& application) { guests.departed(application); },
             .reconnect = [this](auto application) { return guests.reconnect(application); },
             .vouch =
@@ -191,7 +193,8 @@ struct Agent::Parts {
     // nothing may fail.
     lane_server = serve_channels(
         lane_worker.executor(), tls, overlay::Purpose::lane, config.listen.lanes, timeouts,
-        peers.check(), [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); });
+        peers.check(), [this](overlay::Channel lane) { return lanes.serve(std::move(lane)); },
+        lane_traffic);
     database.start();
     start_up(all());
   }
@@ -214,6 +217,7 @@ struct Agent::Parts {
   HostRows host_rows;
   VirtualNetwork network;
   MobilityTeller teller;
+  std::shared_ptr<overlay::LaneTraffic> lane_traffic = std::make_shared<overlay::LaneTraffic>();
   PathControllers paths;
   BulkLimits bulk_limits;
   Guests guests;

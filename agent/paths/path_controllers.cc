@@ -103,7 +103,7 @@ struct PathControllers::State : std::enable_shared_from_this<State> {
         .program = [this] { program_soon(); }});
     auto wire = context.datapath.probe_wire();
     if (wire) {
-      probing.emplace(context.executor, std::move(*wire),
+      probing.emplace(context.executor, std::move(*wire), context.lane_traffic,
                       [this](const std::string& host) { measured(host); });
     } else {
       log::warn("paths are not measured: {}", wire.error().message);

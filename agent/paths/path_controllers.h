@@ -6,7 +6,8 @@
 //   ProbeWire --> Prober: measurements -----'        |
 //                   ^                                |--> VirtualNetwork: ways, aliases
 //                   |---- the ways there are, in use   '--> SourceMove: paths of its lanes
-//                   '---- what lanes have carried -------------- SourceMove
+//                   |---- what lanes have carried -------------- SourceMove
+//                   '---- that they carry ---------------------- LaneTraffic
 #pragma once
 
 #include "agent/network/virtual_network.h"
@@ -41,6 +42,7 @@ class PathControllers {
     overlay::TlsContext tls;
     overlay::PeerCheck peer_check;
     overlay::Timeouts timeouts;
+    std::shared_ptr<overlay::LaneTraffic> lane_traffic = {};  ///< or nullptr: there is none
     /// How long the ways to a host are looked after once no application of a network that is
     /// carried here is there any more: hosts that have not heard of a move send there that long.
     std::chrono::seconds linger{300};

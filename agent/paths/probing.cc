@@ -21,8 +21,9 @@ using policy::Time;
 
 struct Probing::State : std::enable_shared_from_this<State> {
   State(asio::any_io_executor executor, std::unique_ptr<overlay::ProbeWire> probes,
-        std::function<void(const std::string&)> tell)
+        std::shared_ptr<overlay::LaneTraffic> traffic, std::function<void(const std::string&)> tell)
       : wire(std::move(probes)),
+        lanes(std::move(traffic)),
         news(std::move(tell)),
         prober({}, std::random_device{}()),
         timer(executor),
@@ -46,6 +47,9 @@ struct Probing::State : std::enable_shared_from_this<State> {
 
   void poll(Time at) {
     wire->take_answers([this](const overlay::ProbeAnswer& answer) { prober.answered(answer); });
+    if (last.poll_carried && lanes) {
+      for (const auto& lane : lanes->take()) prober.carried({lane.local, lane.remote}, lane.last);
+    }
     if (at < last.again) return;
     if (last.poll_used) prober.used(or_nothing(wire->used()), at);
     if (last.poll_heard) prober.heard(or_nothing(wire->heard()));
@@ -94,6 +98,7 @@ struct Probing::State : std::enable_shared_from_this<State> {
   }
 
   std::unique_ptr<overlay::ProbeWire> wire;  ///< none: it has ended
+  std::shared_ptr<overlay::LaneTraffic> lanes;
   std::function<void(const std::string&)> news;
   overlay::Prober prober;
   asio::steady_timer timer;
@@ -104,8 +109,10 @@ struct Probing::State : std::enable_shared_from_this<State> {
 };
 
 Probing::Probing(asio::any_io_executor executor, std::unique_ptr<overlay::ProbeWire> wire,
+                 std::shared_ptr<overlay::LaneTraffic> lanes,
                  std::function<void(const std::string&)> news)
-    : state_(std::make_shared<State>(executor, std::move(wire), std::move(news))) {
+    : state_(
+          std::make_shared<State>(executor, std::move(wire), std::move(lanes), std::move(news))) {
   overlay::spawn(executor, [](std::shared_ptr<State> self) -> asio::awaitable<void> {
     co_await self->keep_looking();
   }(state_));

@@ -1,6 +1,7 @@
 // Keeps a Prober and the wire together: asks when it is time, and says when something is news.
 #pragma once
 
+#include "overlay/channel/lane_traffic.h"
 #include "overlay/datapath/probe_wire.h"
 #include "overlay/probing/prober.h"
 
@@ -17,8 +18,10 @@ namespace homeport::agent {
 /// Used on one executor, the datapath's.
 class Probing {
  public:
-  /// `news`: something is known otherwise than before of the ways to that peer.
+  /// `lanes`: what they carry counts, too; or nullptr. `news`: something is known otherwise than
+  /// before of the ways to that peer.
   Probing(boost::asio::any_io_executor executor, std::unique_ptr<overlay::ProbeWire> wire,
+          std::shared_ptr<overlay::LaneTraffic> lanes,
           std::function<void(const std::string& peer)> news);
   /// The wire goes with it, and there is no news any more.
   ~Probing();

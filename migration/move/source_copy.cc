@@ -112,6 +112,7 @@ asio::awaitable<Result<void>> SourceMove::prepare_vm() {
   setup.lane.purpose = overlay::Purpose::lane;
   setup.lane.session = entry().move_id;
   setup.lane.timeouts = context_->timeouts;
+  setup.lane.traffic = context_->lane_traffic;
   setup.tls = context_->tls;
   setup.peer_check = context_->peer_check;
   setup.report = [executor = context_->executor, weak = weak_from_this()](auto all) {

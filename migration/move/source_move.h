@@ -46,6 +46,7 @@ struct SourceContext {
   /// Where a host listens for control channels, by the control database.
   std::function<std::vector<boost::asio::ip::tcp::endpoint>(const std::string& host)> endpoints_of;
   LanePaths* lane_paths = nullptr;  ///< nullptr: none are known, and a move has one lane
+  std::shared_ptr<overlay::LaneTraffic> lane_traffic = {};  ///< ConnectOptions::traffic, of lanes
   /// The guest has left this host: forget it and remove what is left of it.
   std::function<void(const std::string& application)> departed;
   /// Reaches the guest again whose monitor's connection was lost; nullptr when it has ended.

@@ -21,6 +21,7 @@
 #pragma once
 
 #include "overlay/channel/frame.h"
+#include "overlay/channel/lane_traffic.h"
 #include "overlay/channel/tls.h"
 #include "overlay/channel/transport.h"
 #include "policy/address.h"
@@ -140,6 +141,7 @@ struct ConnectOptions {
   Purpose purpose = Purpose::control;
   std::string session;  ///< opaque to the channel, at most kMaxSessionSize bytes
   Timeouts timeouts;
+  std::shared_ptr<LaneTraffic> traffic;  ///< watches it once it is a channel; or nullptr
 };
 
 /// Connects and takes the channel through its Hello, on the awaiting coroutine's executor.
@@ -154,6 +156,7 @@ struct ServerOptions {
   std::size_t max_handshakes = 32;
   /// Told of each connection that did not become a channel, and of failures to accept; for the log.
   std::function<void(const policy::Error&)> on_refused{};
+  std::shared_ptr<LaneTraffic> traffic{};  ///< as ConnectOptions::traffic
 };
 
 /// Accepts channels on one executor and hands each to the handler once its Hello is done.

@@ -38,9 +38,14 @@ class WholeFrame {
 
 }  // namespace
 
+void Connection::watch_in(const std::shared_ptr<LaneTraffic>& traffic) {
+  if (traffic) watched = traffic->watch(stream.socket().native_handle());
+}
+
 Error Connection::fail(Error error) {
   if (!failure) {
     failure = policy::with_context(peer, std::move(error));
+    watched.reset();
     stream.close();
   }
   return *failure;

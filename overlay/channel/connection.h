@@ -19,6 +19,8 @@ class Connection {
   Connection(boost::asio::ip::tcp::socket socket, std::string name)
       : stream(std::move(socket)), peer(std::move(name)) {}
 
+  /// Has it watched, where there is somebody who does.
+  void watch_in(const std::shared_ptr<LaneTraffic>& traffic);
   /// Closes the stream and remembers why; returns the first error, with the peer's name before it.
   policy::Error fail(policy::Error error);
 
@@ -35,6 +37,7 @@ class Connection {
   std::uint32_t protocol_version = 0;
   std::uint64_t bytes_sent = 0;
   std::string congestion_control;  ///< that it began with, once it was given another; or empty
+  std::unique_ptr<LaneTraffic::Watched> watched;  ///< until the stream is closed; or nullptr
 
  private:
   std::vector<std::byte> header_;

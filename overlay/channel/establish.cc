@@ -118,6 +118,7 @@ asio::awaitable<Result<Channel>> establish_client(std::shared_ptr<Connection> co
   connection->protocol_version = *agreed_version(versions_of(answer), kProtocol);
   connection->peer = identity->host;
   connection->session = std::move(options.session);
+  connection->watch_in(options.traffic);
   co_return Channel(std::move(connection));
 }
 

@@ -136,6 +136,7 @@ asio::awaitable<void> ChannelServer::Impl::serve(std::shared_ptr<Impl> self,
   if (ready) {
     channel = co_await establish_server(connection, self->tls, self->options.purpose,
                                         self->options.timeouts, self->check);
+    if (channel) connection->watch_in(self->options.traffic);
   }
   self->in_handshake.erase(connection.get());
   connection.reset();

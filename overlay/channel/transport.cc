@@ -46,6 +46,9 @@ Result<TransportFigures> transport_figures(int socket) {
   figures.held_up_by_peer = std::chrono::microseconds(info.tcpi_rwnd_limited);
   figures.bytes_per_second = info.tcpi_delivery_rate;
   figures.sender_limited = info.tcpi_delivery_rate_app_limited != 0;
+  figures.received = info.tcpi_bytes_received;
+  figures.since_acknowledged = std::chrono::milliseconds(info.tcpi_last_ack_recv);
+  figures.since_received = std::chrono::milliseconds(info.tcpi_last_data_recv);
   return figures;
 }
 

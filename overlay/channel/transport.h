@@ -9,7 +9,7 @@
 
 namespace homeport::overlay {
 
-/// By tcp_info (linux/tcp.h), of what this side sends.
+/// By tcp_info (linux/tcp.h), of what this side sends, where it does not say otherwise.
 struct TransportFigures {
   std::uint64_t acknowledged = 0;    ///< bytes, since the connection stands
   std::uint64_t queued = 0;          ///< bytes that were written and are not acknowledged yet
@@ -18,6 +18,9 @@ struct TransportFigures {
   std::chrono::microseconds held_up_by_peer{};
   std::uint64_t bytes_per_second = 0;  ///< as delivered lately
   bool sender_limited = false;         ///< by how much there was to send
+  std::uint64_t received = 0;          ///< bytes from the peer, since the connection stands
+  /// Since the last acknowledgement of the peer's, also one of nothing new, and its last data.
+  std::chrono::milliseconds since_acknowledged{}, since_received{};
 };
 
 /// Of the socket of a TCP connection.

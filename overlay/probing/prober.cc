@@ -164,6 +164,16 @@ void Prober::used(std::span<const WayUsed> used, Time now) {
   }
 }
 
+void Prober::carried(const ProbePair& pair, Time last) {
+  const auto [begin, end] = by_pair_.equal_range(pair);
+  for (auto entry = begin; entry != end; ++entry) {
+    Followed& way = *entry->second;
+    if (!way.what().path.relay.empty()) continue;
+    way.carried(last);
+    touch(way);
+  }
+}
+
 void Prober::refused(const ProbeAsk& ask, const policy::Error& error, Time now) {
   const auto [begin, end] = by_pair_.equal_range(ask.pair);
   for (auto entry = begin; entry != end; ++entry) {
@@ -298,6 +308,7 @@ void Prober::plan(Time now, Look& look) {
     look.again = std::min(look.again, std::max(used_due, soonest));
   }
   look.poll_heard = heard_due <= look.again;
+  look.poll_carried = any_owes_;
   look.poll_used = used_due <= look.again;
 }
 

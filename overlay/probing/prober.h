@@ -86,6 +86,8 @@ class Prober {
   /// them for; more often does no harm. If they fail: nothing, that is, an empty list.
   void heard(std::span<const ProbesHeard> heard);
   void used(std::span<const WayUsed> used, policy::Time now);
+  /// Lanes, of whichever of both hosts, got something through on that way, lastly then.
+  void carried(const ProbePair& pair, policy::Time last);
   /// The wire could not send an ask of the last look. If there is no way to there, as opposed to no
   /// room in a queue, that counts as an ask without an answer.
   void refused(const ProbeAsk& ask, const policy::Error& error, policy::Time now);
@@ -104,6 +106,8 @@ class Prober {
     /// To be told before a look at that time; not before one that is earlier, for an answer.
     bool poll_used = false;
     bool poll_heard = false;
+    /// To be told before the next look what has been carried(): an answer is overdue.
+    bool poll_carried = false;
   };
   Look look(policy::Time now);
 

@@ -42,6 +42,7 @@ class Way {
   /// Whether that is news.
   bool heard(policy::Time last);
   void used(const WayUsed& used, policy::Time now);
+  void carried(policy::Time last) { estimator_.carried(last); }
   void transferred(policy::Time now, std::uint64_t bytes, policy::Micros duration,
                    bool backlogged) {
     estimator_.transferred(now, policy::Direction::out, bytes, duration, backlogged);

@@ -25,6 +25,11 @@ void PathEstimator::probe_answered(Time now, Micros rtt) {
   rtt_.sample(rtt);
 }
 
+void PathEstimator::carried(Time last) {
+  carried_ = std::max(carried_.value_or(last), last);
+  probe_heard(last);
+}
+
 void PathEstimator::probe_withdrawn() {
   if (!unanswered_.empty()) unanswered_.pop_back();
 }
@@ -86,8 +91,9 @@ Time PathEstimator::dead_at() const {
   // What was sent lately may be answered yet.
   const Time enough =
       unanswered_[limits_.least_unanswered - 1] + usual_answer().value_or(Micros(0));
-  const Time at = std::max(unanswered_.front() + patience(), enough);
-  return unanswered_.front() < back_ ? std::max(at, back_ + patience()) : at;
+  Time at = std::max(unanswered_.front() + patience(), enough);
+  if (unanswered_.front() < back_) at = std::max(at, back_ + patience());
+  return carried_ ? std::max(at, *carried_ + patience()) : at;
 }
 
 Micros PathEstimator::age(Time now) const {

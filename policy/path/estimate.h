@@ -48,6 +48,9 @@ class PathEstimator {
   bool ever_answered() const { return answered_.has_value(); }
   /// A probe of the peer's has come this way.
   void probe_heard(Time now) { heard_ = std::max(heard_.value_or(now), now); }
+  /// It was seen otherwise that both directions carry, lastly then: probes without an answer may be
+  /// late. It is not dead before it has not been seen for as long as an answer is waited for.
+  void carried(Time last);
   /// The last probe was not sent after all.
   void probe_withdrawn();
   /// What was lost until now was so because nothing was carried, and says nothing of what will be.
@@ -111,6 +114,7 @@ class PathEstimator {
   std::deque<Time> unanswered_;
   Time back_{};  // from the longest absence while one of them was out
   Micros longest_absence_{};
+  std::optional<Time> carried_;
   std::optional<Time> answered_;
   std::optional<Time> heard_;  // a probe or an answer of the peer's
   RttMeter rtt_;

@@ -6,6 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
 
 #include <chrono>
 #include <functional>
@@ -21,6 +24,7 @@ using testing::Ge;
 using testing::IsEmpty;
 using testing::SizeIs;
 using namespace std::chrono_literals;
+using boost::asio::ip::tcp;
 using std::chrono::steady_clock;
 
 ProbedWay way(const std::string& local, const std::string& remote) {
@@ -48,10 +52,11 @@ class ProbingTest : public testing::Test {
   const ProbedWay first = way("192.0.2.1", "192.0.2.9"), second = way("192.0.2.2", "192.0.2.9");
   boost::asio::io_context io{1};
   test::FakeUnderlay underlay{.carrying = {{first.pair, 1000us}, {second.pair, 2000us}}};
+  const std::shared_ptr<overlay::LaneTraffic> lanes = std::make_shared<overlay::LaneTraffic>();
   std::map<std::string, int> news;
   std::function<void()> on_news = [] {};
   std::optional<Probing> probing{std::in_place, io.get_executor(),
-                                 std::make_unique<test::FakeProbeWire>(underlay),
+                                 std::make_unique<test::FakeProbeWire>(underlay), lanes,
                                  [this](const std::string& peer) {
                                    ++news[peer];
                                    on_news();
@@ -81,6 +86,30 @@ TEST_F(ProbingTest, FindsAWayThatCarriesNoMoreAndWhenItDoesAgain) {
   EXPECT_FALSE(quality(second).broken());
   underlay.carrying[first.pair] = 1000us;
   wait([&] { return quality(first).measured(); });
+}
+
+TEST_F(ProbingTest, AWayThatALaneIsCarriedOnIsNotBroken) {
+  const ProbedWay local = way("127.0.0.1", "127.0.0.2");
+  underlay.carrying[local.pair] = 1000us;
+  tcp::acceptor acceptor(io, {local.pair.remote, 0});
+  tcp::socket here(io, {local.pair.local, 0}), there(io);
+  here.connect(acceptor.local_endpoint());
+  acceptor.accept(there);
+  const auto watched = lanes->watch(here.native_handle());
+  const auto carry = [&] {
+    char byte = 'x';
+    boost::asio::write(here, boost::asio::buffer(&byte, 1));
+    boost::asio::read(there, boost::asio::buffer(&byte, 1));
+  };
+  probing->follow("hostB", {first, local});
+  wait([&] { return quality(first).measured() && quality(local).measured(); });
+  underlay.carrying.clear();
+  wait([&] {
+    carry();
+    return quality(first).broken();
+  });
+  EXPECT_TRUE(quality(local).measured()) << "no later than the other";
+  wait([&] { return quality(local).broken(); });
 }
 
 TEST_F(ProbingTest, WhereTheKernelCannotSendIsNoWay) {

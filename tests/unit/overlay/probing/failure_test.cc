@@ -103,6 +103,38 @@ TEST(Failure, OfOneDirectionIsFoundByTheHostThatHearsNothing) {
   EXPECT_LE(*found, 250ms);
 }
 
+/// Answers wait in queues that lanes have filled.
+TEST(Failure, IsNotWhatALaneGetsThrough) {
+  for (const bool fast : {false, true}) {
+    ProbedNetwork network(1);
+    ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+    way.lane = true;
+    way.fast = fast;
+    network.tells_use = false;
+    network.truth[way.pair].lane = true;
+    network.follow(kPeer, {way});
+    network.run(3s);
+    network.truth[way.pair].swamped = true;
+    EXPECT_FALSE(network.until_broken(kPeer, way, 2s));
+    network.truth[way.pair].out_carries = false;
+    const auto found = network.until_broken(kPeer, way, 5s);
+    ASSERT_TRUE(found);
+    EXPECT_LE(*found, fast ? 52ms : 250ms);
+  }
+}
+
+TEST(Failure, OfALaneIsNoneOfTheRelayedWayBetweenTheSameAddresses) {
+  ProbedNetwork network(1);
+  ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));
+  way.path.relay = "hostC";
+  network.tells_use = false;
+  network.truth[way.pair].lane = true;
+  network.follow(kPeer, {way});
+  network.run(3s);
+  network.truth[way.pair].swamped = true;
+  EXPECT_TRUE(network.until_broken(kPeer, way, 2s));
+}
+
 TEST(Failure, OfAWayThatTrafficHasJustBegunOnIsFound) {
   ProbedNetwork network(1);
   const ProbedWay way = ProbedNetwork::used(ProbedNetwork::way(1, 1));

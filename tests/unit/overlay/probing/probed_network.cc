@@ -51,6 +51,7 @@ void ProbedNetwork::look() {
     if (answers) prober.answered(on_their_way_.begin()->second);
     on_their_way_.erase(on_their_way_.begin());
   }
+  if (last_.poll_carried) tell_carried();
   if (now_ >= last_.again && last_.poll_heard) tell_heard();
   if (now_ >= last_.again && last_.poll_used) tell_used();
   last_ = prober.look(now_);
@@ -77,7 +78,7 @@ void ProbedNetwork::send(const ProbeAsk& ask) {
   ++way.heard;
   ProbeAnswer answer{.pair = ask.pair, .token = ask.token, .sent = now_, .size = size};
   if (way.counts) answer.heard = way.heard;
-  if (!way.in_carries || policy::chance(random, way.in_loss)) return;
+  if (!way.in_carries || way.swamped || policy::chance(random, way.in_loss)) return;
   bytes_ += size + kEthernet;
   answer.received = now_ + delay(way.out, way) + delay(way.in, way);
   on_their_way_.emplace(answer.received, answer);
@@ -97,6 +98,14 @@ void ProbedNetwork::tell_heard() {
     if (way.peer_asks && way.in_carries) heard.push_back({pair, 1, now_});
   }
   prober.heard(heard);
+}
+
+void ProbedNetwork::tell_carried() {
+  for (auto& [pair, way] : truth) {
+    if (!way.lane) continue;
+    if (way.out_carries && way.in_carries) way.carried = now_;
+    if (way.carried) prober.carried(pair, *way.carried);
+  }
 }
 
 void ProbedNetwork::tell_used() {

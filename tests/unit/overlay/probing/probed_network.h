@@ -31,9 +31,12 @@ struct TrueWay {
   bool receives = false;  ///< so does the peer
   bool counts = true;     ///< the peer says how many asks it has heard
   bool peer_asks = false;
+  bool lane = false;     ///< and a lane is got through, of whichever host, as long as both carry
+  bool swamped = false;  ///< what it carries is so much that probes are late by more than seconds
 
   std::uint64_t heard = 0;  // by the peer
   std::optional<Time> frame_heard = {}, frame_sent = {};
+  std::optional<Time> carried = {};
 };
 
 class ProbedNetwork {
@@ -97,6 +100,7 @@ class ProbedNetwork {
   void send(const ProbeAsk& ask);
   Micros delay(Micros least, const TrueWay& way);
   void tell_heard();
+  void tell_carried();
   void tell_used();
 
   Time now_ = policy::at(Micros(1'000'000));

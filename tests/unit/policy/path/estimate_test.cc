@@ -69,6 +69,22 @@ TEST(PathEstimator, NoticesABlackhole) {
   EXPECT_EQ(probed.quality().out.reachable, kUnknown) << "who can tell";
 }
 
+TEST(PathEstimator, WhatIsCarriedOtherwiseShowsThatItIsThere) {
+  Probed probed(10ms);
+  probed.run(1s, true, false);
+  for (int i = 0; i < 20; ++i) {
+    probed.run(50ms, false, false);
+    probed.path.carried(at(2s + i * 50ms));
+  }
+  EXPECT_TRUE(probed.quality().measured()) << "answers are late, as it seems";
+  EXPECT_EQ(probed.path.dead_at(), at(2950ms + 180ms));
+  EXPECT_EQ(probed.path.silent_for(at(3s)), 50ms);
+  probed.run(200ms, false, false);
+  EXPECT_TRUE(probed.quality().broken()) << "nothing was carried lately, either";
+  probed.path.carried(at(1500ms));
+  EXPECT_TRUE(probed.quality().broken()) << "what is told late is no news";
+}
+
 TEST(PathEstimator, TellsTheDirectionThatIsBroken) {
   Probed probed(10ms);
   probed.run(1s, true, true);
