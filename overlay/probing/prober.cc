@@ -75,21 +75,32 @@ void Prober::follow(const std::string& peer, std::vector<ProbedWay> ways, Time n
   if (ways.size() > policy::kMostPaths) ways.resize(policy::kMostPaths);
   Peer& known = peers_[peer];
   std::vector<std::unique_ptr<Followed>> before = std::exchange(known.ways, {});
+  std::vector<Followed*> added;
+  bool another_carries = false;
   for (const ProbedWay& what : ways) {
     const auto found = std::find_if(before.begin(), before.end(), [&](const auto& way) {
       return way && way->what().path == what.path && way->what().pair == what.pair;
     });
     if (found != before.end()) {
       (*found)->set_what(what);
+      another_carries |= (*found)->measured(now);
       known.ways.push_back(std::move(*found));
     } else {
       known.ways.push_back(
           std::make_unique<Followed>(++last_id_, peer, what, settings_, now, random_));
       by_pair_.emplace(what.pair, known.ways.back().get());
+      added.push_back(known.ways.back().get());
     }
   }
+  // An interface that has come back may be heard at the other host before its own neighbors are
+  // resolved again, which takes a second: what this host sends by it is lost until then.
+  for (Followed* way : added) {
+    if (another_carries) way->begin_down();
+  }
   for (const auto& way : before) {
-    if (way) drop(*way);
+    if (!way) continue;
+    drop(*way);
+    left_.insert(peer);
   }
   std::erase_if(in_use_, [&](const Followed* way) { return way->peer == peer; });
   for (const auto& way : known.ways) {
@@ -198,6 +209,7 @@ Prober::Look Prober::look(Time now) {
   excuse_absence(now);
   allow_closely(now);
   Look look;
+  for (const std::string& peer : std::exchange(left_, {})) look.news.push_back(peer);
   for (Followed* way : std::exchange(touched_, {})) {
     way->touched = false;
     judge(*way, now, look);

@@ -37,6 +37,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -76,7 +77,8 @@ class Prober {
   Prober& operator=(const Prober&) = delete;
 
   /// The ways to a peer: they take the place of those before, and what is known of those that stay
-  /// is kept. kMostPaths of them. Look after it.
+  /// is kept. One that comes to another that carries is said not to carry until it has answered.
+  /// kMostPaths of them. Look after it.
   void follow(const std::string& peer, std::vector<ProbedWay> ways, policy::Time now);
   void forget(const std::string& peer);
 
@@ -99,8 +101,9 @@ class Prober {
   struct Look {
     std::vector<ProbeAsk> asks;  ///< to be sent now
     /// Peers of which something is known otherwise than at the last look that named them: a way
-    /// died or came up, or what it is like has changed materially (policy::differ_materially(), and
-    /// for a watched way what interactive traffic would notice). reports() has it.
+    /// died or came up, or is not followed any more, or what it is like has changed materially
+    /// (policy::differ_materially(), and for a watched way what interactive traffic would notice).
+    /// reports() has it.
     std::vector<std::string> news;
     policy::Time again = policy::Time::max();  ///< look no later than that
     /// To be told before a look at that time; not before one that is earlier, for an answer.
@@ -140,6 +143,7 @@ class Prober {
   std::map<std::pair<policy::Time, std::uint64_t>, Followed*> due_;  // by id where at once
   std::vector<Followed*> touched_;  // of which something has been heard since the last look
   std::vector<Followed*> in_use_;
+  std::set<std::string> left_;  // peers that have fewer ways since the last look
 
   bool recount_ = true;
   ProbePace pace_;

@@ -34,6 +34,7 @@ class Way {
 
   const ProbedWay& what() const { return what_; }
   void set_what(ProbedWay what);
+  void begin_down() { estimator_.begin_down(); }
   /// No other way in use ends at the same address: what comes from there comes on this one.
   void set_alone_at_remote(bool alone) { alone_at_remote_ = alone; }
 
@@ -70,6 +71,7 @@ class Way {
   bool flows(policy::Time now) const;
   /// Its getting worse is to be noticed soon.
   bool watched(policy::Time now) const;
+  bool measured(policy::Time now) const { return estimator_.quality(now).measured(); }
   policy::PathReport report(policy::Time now) const;
 
   /// Something is known otherwise than when this was last true.

@@ -47,7 +47,8 @@ struct ClassPolicy {
   std::map<std::string, std::uint32_t> preferences = {};
   /// A path with such an end is not used.
   std::vector<EndMatch> forbidden = {};
-  /// Such a path comes first for as long as it carries at all.
+  /// Such a path comes first for as long as it carries at all; while that is not known, only where
+  /// it is of no other path, either.
   std::vector<PairMatch> pinned = {};
   /// Of both ends together; a path that costs more is not used.
   std::optional<std::uint32_t> cost_ceiling = {};

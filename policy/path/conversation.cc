@@ -16,6 +16,19 @@ Reports by_path(const std::vector<PathReport>& reports) {
   return result;
 }
 
+/// Whoever measures paths says something of every direct one that there is for it. Of one that is
+/// new it may not have yet, and does not know whether what it sends there arrives.
+bool has_yet_to_report(const Reports& reports, const PathId& path) {
+  return path.relay.empty() && !reports.empty() && !reports.contains(path);
+}
+
+PathQuality unproven(PathQuality quality) {
+  for (DirectionQuality* direction : {&quality.out, &quality.in}) {
+    if (direction->reachable == Reachability::yes) direction->reachable = Reachability::unknown;
+  }
+  return quality;
+}
+
 Ends by_address(const std::vector<PathEnd>& ends) {
   Ends result;
   for (const PathEnd& end : ends) result.emplace(end.address, &end);
@@ -66,6 +79,9 @@ class Finder {
       candidate.damped |= report->second->damped;
     }
     candidate.quality = merge(first_knows, second_knows);
+    if (has_yet_to_report(first_reports_, path) || has_yet_to_report(second_reports_, path)) {
+      candidate.quality = unproven(candidate.quality);
+    }
     found_.push_back(std::move(candidate));
   }
 

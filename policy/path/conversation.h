@@ -29,8 +29,10 @@ struct PathCandidate {
   PathId path;
   const PathEnd* first = nullptr;  ///< of the conversation, which has to outlive it
   const PathEnd* second = nullptr;
-  PathQuality quality = {};  ///< what both know, as the first host sees it
-  bool damped = false;       ///< as either says
+  /// What both know, as the first host sees it. Nobody knows that it carries as long as one of them
+  /// has reports, but none about it.
+  PathQuality quality = {};
+  bool damped = false;  ///< as either says
 };
 
 /// Every pair of ends of one address family, then the relayed paths between such ends that either

@@ -119,6 +119,7 @@ Reachability PathEstimator::reachable_in(Time now) const {
 }
 
 Reachability PathEstimator::reachable_out(Time now) const {
+  if (begins_down_ && !ever_answered()) return Reachability::no;
   if (dead(now)) {
     // With nothing heard either, who knows which direction it is?
     const bool heard = reachable_in(now) == Reachability::yes;

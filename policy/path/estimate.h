@@ -41,6 +41,9 @@ class PathEstimator {
   /// What is known stays.
   void set_limits(const EstimateLimits& limits) { limits_ = limits; }
 
+  /// Of one that nobody needs at once: until the first answer it is said not to carry, not that it
+  /// is unknown (as a session of RFC 5880 begins in Down).
+  void begin_down() { begins_down_ = true; }
   void probe_sent(Time now);
   /// Of the probes that have had no answer only those count from now on that were sent later than
   /// the one that has it now, which was sent at `now - rtt`.
@@ -108,6 +111,7 @@ class PathEstimator {
   DirectionMeters& meters(Direction direction) { return direction == Direction::out ? out_ : in_; }
 
   EstimateLimits limits_;
+  bool begins_down_ = false;
   std::optional<Time> sent_;  // the last probe
   /// When those were sent that have had no answer, nor has any that was sent later. Bounded: of too
   /// many the first and the last ones.

@@ -33,6 +33,18 @@ bool relayed(const RankedPath& ranked) {
   return !ranked.path.relay.empty();
 }
 
+// A pinned path of which nobody knows whether it carries, as one whose interface has just come
+// back, is not to take traffic from one that does.
+void suspend_unproven_pins(std::span<RankedPath> ranked) {
+  const auto carries = [](const RankedPath& path) {
+    return path.usable() && path.obstacle != Obstacle::unmeasured;
+  };
+  if (std::none_of(ranked.begin(), ranked.end(), carries)) return;
+  for (RankedPath& path : ranked) {
+    if (path.obstacle == Obstacle::unmeasured) path.standing = Standing::unmeasured;
+  }
+}
+
 // Judges one candidate.
 class Judge {
  public:
@@ -177,6 +189,7 @@ std::vector<RankedPath> rank(TrafficClass traffic, const Conversation& conversat
   for (const PathCandidate& candidate : candidates(conversation)) {
     ranked.push_back(judge(candidate));
   }
+  suspend_unproven_pins(ranked);
   std::sort(ranked.begin(), ranked.end(), [](const RankedPath& one, const RankedPath& other) {
     return compare(one, other).order < 0;
   });

@@ -46,7 +46,8 @@ class PathChanges : public testing::Test {
     watch_ = std::make_unique<PathWatch>(a_, c_, "interactive", lab_.directory() / name);
   }
   void TearDown() override {
-    if (HasFailure()) std::printf("%s was told\n%s", a_.name().c_str(), watch_->told().c_str());
+    if (HasFailure() && watch_)
+      std::printf("%s was told\n%s", a_.name().c_str(), watch_->told().c_str());
     watch_.reset();
     for (Link* link : {&a_.underlay(), &a_.second_underlay()}) {
       if (link->is_cut()) link->restore();
@@ -105,6 +106,26 @@ TEST_F(PathChanges, ACarrierThatIsLostAndWhatAControllerAsksAreTold) {
   EXPECT_THAT(watch_->wait_change(used_, "lost", 10s).text, HasSubstr("forbid"));
   lab_.homeport_checked("path permit interactive hostA/" + end);
   watch_->wait_change(second, "pinned", 10s);
+  lab_.homeport_checked("path unpin interactive hostC/" + end + " hostA/" + end);
+  expect_whole();
+}
+
+/// Where an interface has lost its carrier its neighbors are forgotten, and what was sent meanwhile
+/// keeps the kernel from asking for them again for a second.
+TEST_F(PathChanges, APinnedPathThatComesBackIsUsedOnceItCarriesBothWays) {
+  const std::string second = other(used_), end = interface_of(used_);
+  Link& link = end == "eth0" ? c_.underlay() : c_.second_underlay();
+  lab_.homeport_checked("path pin interactive hostC/" + end + " hostA/" + end);
+  wait_standing(used_, "pinned");
+  auto flow = fleet_->start_flow(1000);
+  link.cut();
+  watch_->wait_change(second, "lost", 10s);
+  link.restore();
+  watch_->wait_change(used_, "pinned", 10s);
+  flow->wait_progress(2000, 20s);
+  const FlowReport report = flow->finish();
+  EXPECT_LT(report.longest_gap_ms, 300) << report.to_string();
+  EXPECT_LT(report.lost, 300) << report.to_string();
   lab_.homeport_checked("path unpin interactive hostC/" + end + " hostA/" + end);
   expect_whole();
 }

@@ -233,6 +233,44 @@ struct Weather {
 class BadWeather : public testing::TestWithParam<std::tuple<Weather, bool, unsigned>> {};
 
 /// Otherwise it would not be used for a quarter of an hour: few packets are asked on an idle way.
+/// Whoever keeps what is known of ways hears of it, lest they know it when it is there again.
+TEST(Failure, IsToldOfAWayThatIsNotFollowedAnyMore) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::way(1, 1), other = ProbedNetwork::way(2, 2);
+  network.truth[way.pair], network.truth[other.pair];
+  network.follow(kPeer, {way, other});
+  network.run(3s);
+  network.follow(kPeer, {way});
+  EXPECT_EQ(network.until(
+                kPeer, [] { return true; }, 10ms),
+            0us);
+}
+
+/// The other host may have measured it before.
+TEST(Failure, IsWhatAWayBeginsWithWhereAnotherCarries) {
+  ProbedNetwork network(1);
+  const ProbedWay way = ProbedNetwork::way(1, 1), added = ProbedNetwork::way(2, 2);
+  network.truth[way.pair];
+  network.follow(kPeer, {way});
+  EXPECT_FALSE(network.quality(kPeer, way).broken()) << "it is the only one";
+  network.run(3s);
+  network.truth[added.pair].in_carries = false;
+  network.follow(kPeer, {way, added});
+  EXPECT_TRUE(network.quality(kPeer, added).broken());
+  network.run(300ms);
+  EXPECT_TRUE(network.quality(kPeer, added).broken());
+  network.truth[added.pair].in_carries = true;
+  network.run(80ms);
+  EXPECT_TRUE(network.quality(kPeer, added).measured());
+  // And not where nothing is known of the others, or they do not carry.
+  network.truth.erase(way.pair), network.truth.erase(added.pair);
+  network.run(3s);
+  const ProbedWay last = ProbedNetwork::way(3, 3);
+  network.follow(kPeer, {way, added, last});
+  EXPECT_TRUE(network.quality(kPeer, added).broken());
+  EXPECT_FALSE(network.quality(kPeer, last).broken());
+}
+
 TEST(Failure, IsNoLossOnceItIsOver) {
   for (bool counts : {true, false}) {
     ProbedNetwork network(1);

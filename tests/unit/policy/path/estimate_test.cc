@@ -85,6 +85,19 @@ TEST(PathEstimator, WhatIsCarriedOtherwiseShowsThatItIsThere) {
   EXPECT_TRUE(probed.quality().broken()) << "what is told late is no news";
 }
 
+TEST(PathEstimator, MayBeginDown) {
+  Probed probed(10ms);
+  probed.path.begin_down();
+  EXPECT_TRUE(probed.quality().broken());
+  probed.run(100ms, false, true);
+  EXPECT_EQ(probed.quality().out.reachable, kNo);
+  EXPECT_EQ(probed.quality().in.reachable, kYes);
+  probed.run(50ms, true, true);
+  EXPECT_TRUE(probed.quality().measured());
+  probed.wait(1h);
+  EXPECT_FALSE(probed.quality().broken()) << "once it has been answered it is like any other";
+}
+
 TEST(PathEstimator, TellsTheDirectionThatIsBroken) {
   Probed probed(10ms);
   probed.run(1s, true, true);

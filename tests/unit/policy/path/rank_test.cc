@@ -178,6 +178,32 @@ TEST(Rank, WhatIsPinnedIsUsedForAsLongAsItCarries) {
   EXPECT_EQ(rank(TrafficClass::bulk, conversation, policy, {}).front().path, kFaster);
 }
 
+TEST(Rank, WhatIsPinnedWaitsForProofWhereAnotherCarries) {
+  Conversation conversation = two_paths();
+  const ClassPolicy policy{.pinned = {{{.host = "hostA", .interface = "eth1"}, {}}}};
+  conversation.first.reports[1].quality = {};
+  const auto ranked = rank(TrafficClass::bulk, conversation, policy, {});
+  EXPECT_EQ(ranked.front().path, kFaster);
+  EXPECT_EQ(find(ranked, kSlower)->standing, Standing::unmeasured);
+  conversation.first.reports[0].quality = {};
+  EXPECT_EQ(rank(TrafficClass::bulk, conversation, policy, {}).front().standing, Standing::pinned);
+  conversation.first.reports[0].quality = not_carrying();
+  EXPECT_EQ(rank(TrafficClass::bulk, conversation, policy, {}).front().path, kSlower);
+}
+
+TEST(Rank, WhatOneHostHasYetToReportIsNotMeasured) {
+  Conversation conversation = two_paths();
+  EXPECT_EQ(rank(TrafficClass::bulk, conversation, {}, {}).front().path, kFaster)
+      << "the other does not measure, or is not heard";
+  conversation.second.reports = {{.path = kSlower, .quality = carrying(20ms)}};
+  auto ranked = rank(TrafficClass::bulk, conversation, {}, {});
+  EXPECT_EQ(ranked.front().path, kSlower);
+  EXPECT_EQ(find(ranked, kFaster)->obstacle, Obstacle::unmeasured);
+  conversation.second.reports.push_back({.path = kFaster});
+  ranked = rank(TrafficClass::bulk, conversation, {}, {});
+  EXPECT_EQ(ranked.front().path, kFaster) << "it has nothing to say against it";
+}
+
 TEST(Rank, SaysWhichDirectionIsBroken) {
   Conversation conversation = two_paths();
   // What does not come to the second host does not get away from the first.
