@@ -154,7 +154,7 @@ TEST_F(Cluster, LosesNothingWhenItsLeaderIsKilledUnderLoad) {
     move_through([&] {
       leader.stop();
       for (Host* host : lab_->hosts()) {
-        wait_until([&] { return served_by_another(*host, leader.address()); }, 10s,
+        wait_until([&] { return served_by_another(*host, leader.address()); }, 30s,
                    host->name() + " to be served by another server",
                    [&] { return host->agent().log_tail(); });
       }

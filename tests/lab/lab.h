@@ -39,6 +39,10 @@ inline constexpr char kContainerDevice[] = "app0";
 /// QEMU's arguments for such a VM, with the placeholders of a launch profile.
 Command guest_arguments(const GuestOptions& guest, const GuestImage& image);
 
+/// A complaint of an agent that another connects to before it has heard of it from the database,
+/// as when both have just begun: it is tried again.
+inline constexpr char kNotKnownYet[] = "no host host. with a certificate";
+
 /// One directory, one set of namespaces (own_name()), all gone with the object. What a lab
 /// whose process was killed has left behind is removed when the next one is made.
 class Lab {

@@ -104,7 +104,8 @@ TEST(Guest, AnswersItsClients) {
   client.ip("addr add 10.1.0.2/24 dev eth0");
   client.ip("addr add fd01::2/64 dev eth0 nodad");
   bridge.inside().ip("tuntap add tap0 mode tap");
-  bridge.inside().ip("link set tap0 master br0 up");
+  // As long as those of the agent: a guest may stand still for a while.
+  bridge.inside().ip("link set tap0 txqueuelen 20000 master br0 up");
   TapRecord taps;
   TapWatch watch(bridge.inside(), taps);
 

@@ -50,7 +50,7 @@ class Lanes : public testing::Test {
     fleet_->guest().check_memory();
     EXPECT_EQ(fleet_->guest().status().memory_mismatches, 0u);
     fleet_->wait_settled(fleet_->wait_somewhere());
-    EXPECT_THAT(fleet_->lab().complaints({"paths cannot be negotiated"}), testing::IsEmpty());
+    EXPECT_THAT(fleet_->lab().complaints({kNotKnownYet}), testing::IsEmpty());
   }
 
   /// Waits until the source says so, after what was waited for before.

@@ -56,9 +56,7 @@ class LinksTest : public testing::TestWithParam<Matrix> {
       for (const auto& each : host->underlay_interfaces()) relax(*host, each.underlay);
     }
   }
-  void TearDown() override {
-    EXPECT_THAT(fleet_.lab().complaints({"paths cannot be negotiated"}), IsEmpty());
-  }
+  void TearDown() override { EXPECT_THAT(fleet_.lab().complaints({kNotKnownYet}), IsEmpty()); }
 
   microseconds delay_of(const Host& host, unsigned underlay) const {
     return (&host == &c_ ? GetParam().of_c : GetParam().of_others).at(underlay);

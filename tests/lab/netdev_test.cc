@@ -115,13 +115,14 @@ TEST_F(Netdev, WhatIsSentOnIsOvertakenOnlyByWhatComesDirectly) {
 TEST_F(Netdev, SpeaksWhereItIs) {
   Host& here = fleet_->wait_somewhere();
   Host& there = fleet_->other_than(here);
+  int flows = 0;
   auto is_heard = [&](const Host& host) {
     const Namespace& container = *fleet_->containers().at(&host == &fleet_->a() ? 0 : 1);
     // It asks anew. What it asked while nobody heard it would otherwise end now, unanswered, and
     // take the first datagram along.
     container.ip("neigh flush all");
     Flow flow(container, "10.1.0.2", {&fleet_->lab().client()},
-              fleet_->lab().directory() / "spoken", 1000);
+              fleet_->lab().directory() / ("spoken-" + std::to_string(++flows)), 1000);
     flow.wait_sent(100, 10s);
     const FlowReport report = flow.finish();
     EXPECT_TRUE(report.lost == 0 || report.lost == report.sent) << report.to_string();

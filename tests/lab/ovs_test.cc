@@ -122,7 +122,6 @@ TEST_F(OpenVSwitchHost, WhatIsMeddledWithIsMendedAndTheRestLeftAlone) {
   // Those of the container's address.
   std::size_t log = host.agent().log_size();
   bridge.ofctl("del-flows", "br-int", "dl_dst=" + fleet_->options().mac);
-  EXPECT_NE(flows(kOurs), ours);
   host.agent().wait_for_log("flows of the address " + fleet_->options().mac, 5s, log);
   EXPECT_EQ(flows(kOurs), ours);
 
@@ -189,7 +188,8 @@ TEST_F(OpenVSwitchHost, ItsSwitchHangsAndTheAgentAnswersMeanwhile) {
   for (const auto until = Clock::now() + 5s; Clock::now() < until;) {
     const auto began = Clock::now();
     EXPECT_THAT(host.get("/v1/status"), HasSubstr(" 200 "));
-    EXPECT_LT(Clock::now() - began, 2500ms);
+    // What it is asked as it freezes is waited for, for 3 s.
+    EXPECT_LT(Clock::now() - began, 4s);
   }
   host.agent().wait_for_log("ovs-vswitchd has not answered for a while", 20s, log);
   for (int i = 0; i < 20; ++i) {

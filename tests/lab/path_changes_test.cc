@@ -52,7 +52,7 @@ class PathChanges : public testing::Test {
     for (Link* link : {&a_.underlay(), &a_.second_underlay()}) {
       if (link->is_cut()) link->restore();
     }
-    EXPECT_THAT(lab_.complaints({"paths cannot be negotiated"}), IsEmpty());
+    EXPECT_THAT(lab_.complaints({kNotKnownYet}), IsEmpty());
   }
 
   /// At the host where the application is.
@@ -93,6 +93,7 @@ class PathChanges : public testing::Test {
 std::unique_ptr<Fleet> PathChanges::fleet_;
 
 TEST_F(PathChanges, ACarrierThatIsLostAndWhatAControllerAsksAreTold) {
+  prefer(used_);
   const std::string second = other(used_);
   const std::string end = interface_of(second);
   link_of(used_).cut();
@@ -107,6 +108,7 @@ TEST_F(PathChanges, ACarrierThatIsLostAndWhatAControllerAsksAreTold) {
   lab_.homeport_checked("path permit interactive hostA/" + end);
   watch_->wait_change(second, "pinned", 10s);
   lab_.homeport_checked("path unpin interactive hostC/" + end + " hostA/" + end);
+  prefer_no_more(used_);
   expect_whole();
 }
 

@@ -21,9 +21,7 @@ class PathsTest : public testing::TestWithParam<std::string> {
   Host& source_ = fleet_.c();       // of the traffic
   Host& destination_ = fleet_.a();  // where the application is
 
-  void TearDown() override {
-    EXPECT_THAT(fleet_.lab().complaints({"paths cannot be negotiated"}), IsEmpty());
-  }
+  void TearDown() override { EXPECT_THAT(fleet_.lab().complaints({kNotKnownYet}), IsEmpty()); }
 
   std::string told() const {
     const ClassView here = path_view(source_, destination_),

@@ -240,7 +240,9 @@ TEST_F(TraceLab, CountsRealPacketsAndLosesNone) {
   ASSERT_THAT(path(told), ElementsAre("hostC sent", here.name() + " delivered"));
   const json::array& hosts = told.at("hosts").as_array();
   EXPECT_GT(count(hosts[0], "sent"), 1000u) << json::serialize(told);
-  EXPECT_EQ(count(hosts[0], "sent"), count(hosts[0], "packets"));
+  // One after the other is read while packets go on.
+  EXPECT_NEAR(static_cast<double>(count(hosts[0], "sent")),
+              static_cast<double>(count(hosts[0], "packets")), 5);
   EXPECT_GT(count(hosts[1], "delivered"), 1000u) << json::serialize(told);
   // Nothing of another kind.
   const CommandResult other = run(fleet_->c(), "client fd01::5 --live --for 1 --json");
