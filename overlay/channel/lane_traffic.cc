@@ -53,10 +53,11 @@ std::unique_ptr<LaneTraffic::Watched> LaneTraffic::watch(int socket) {
 std::vector<LaneTraffic::Carried> LaneTraffic::take() {
   std::vector<Carried> all;
   const std::lock_guard lock(mutex_);
-  const auto now = Clock::now();
   for (Watched::Lane& lane : lanes_) {
     const auto figures = transport_figures(lane.socket);
     if (!figures) continue;  // it has just ended
+    // After that: the kernel counts back from when it was asked.
+    const auto now = Clock::now();
     const TransportFigures before = std::exchange(lane.seen, *figures);
     const bool acknowledged = figures->acknowledged > before.acknowledged;
     const bool received = figures->received > before.received;

@@ -20,8 +20,8 @@ using testing::IsEmpty;
 using Carried = LaneTraffic::Carried;
 using Clock = LaneTraffic::Clock;
 
-/// The kernel tells times to its ticks.
-constexpr auto kTick = 15ms;
+/// The kernel tells times to its ticks, which come late on a busy machine.
+constexpr auto kTick = 200ms;
 
 class LaneTrafficTest : public ChannelFixture, public testing::WithParamInterface<const char*> {
  protected:
