@@ -1,18 +1,22 @@
 #include "tests/unit/overlay/link/devices.h"
 
 #include "overlay/link/netlink.h"
-
+#include "overlay/link/route_objects.h"
 #include "overlay/link/unique_fd.h"
 
 #include <linux/ethtool.h>
 #include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netlink/route/link/veth.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <chrono>
 #include <stdexcept>
+#include <thread>
 
 namespace homeport::overlay {
 
@@ -39,6 +43,27 @@ AddressObject address_object(nl_sock* socket, const std::string& name,
   return object;
 }
 
+/// Waits until the kernel takes what comes to the address of that device.
+void await_local_route(nl_sock* socket, int device, const policy::IpAddress& address) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (true) {
+    // Fails now and then: while it is read the table changes.
+    const auto routes = netlink::routes_of(socket, RT_TABLE_LOCAL);
+    if (routes && std::any_of(routes->begin(), routes->end(), [&](const auto& route) {
+          rtnl_nexthop* next = rtnl_route_nexthop_n(route.get(), 0);
+          return rtnl_route_get_type(route.get()) == RTN_LOCAL && next &&
+                 rtnl_route_nh_get_ifindex(next) == device &&
+                 netlink::to_ip(rtnl_route_get_dst(route.get())) == address;
+        })) {
+      return;
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      throw std::runtime_error("add_address: " + address.to_string() + " does not serve");
+    }
+    std::this_thread::yield();
+  }
+}
+
 }  // namespace
 
 void create_veth(const std::string& name, const std::string& peer,
@@ -58,6 +83,9 @@ void add_address(const std::string& name, const policy::IpAddress& address, int 
   auto object = address_object(socket.get(), name, address, prefix_length);
   check(rtnl_addr_add(socket.get(), object.get(), NLM_F_CREATE | NLM_F_EXCL),
         "add_address " + name);
+  if (address.is_v6()) {
+    await_local_route(socket.get(), rtnl_addr_get_ifindex(object.get()), address);
+  }
 }
 
 void remove_address(const std::string& name, const policy::IpAddress& address, int prefix_length) {

@@ -15,7 +15,8 @@ namespace homeport::overlay {
 void create_veth(const std::string& name, const std::string& peer,
                  std::optional<int> peer_namespace = std::nullopt);
 
-/// IPv6 addresses are added without duplicate address detection, so that they serve at once.
+/// IPv6 addresses are added without duplicate address detection. The kernel has them serve a moment
+/// later even so: returns when they do.
 void add_address(const std::string& name, const policy::IpAddress& address, int prefix_length);
 void remove_address(const std::string& name, const policy::IpAddress& address, int prefix_length);
 
