@@ -94,6 +94,7 @@ int write_with_threads(TargetView view) {
     });
   }
   threads.clear();
+  if (::write(view.answers, "k", 1) != 1) return 1;
   char end = 0;
   while (::read(view.commands, &end, 1) > 0) {
   }
@@ -122,11 +123,8 @@ TEST(DirtyTracker, KeepsUpWithThreadsThatWriteAllTheTime) {
   }
   // The guest is stopped: its threads have ended. It lives on until its pipe is closed.
   target.control().stop = true;
-  std::uint64_t before;
-  do {
-    before = target.control().progress;
-    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
-  } while (target.control().progress != before);
+  char ended = 0;
+  ASSERT_EQ(::read(target.answers(), &ended, 1), 1);
   send_what_was_written();
   EXPECT_EQ(store.missing_pages(), 0u);
   EXPECT_TRUE(std::equal(copy.begin(), copy.end(), target.memory().bytes().begin()));
