@@ -75,11 +75,10 @@ TEST_F(Routes, ThatAreTheAgentsOwnAreToldOfWhenTheyGo) {
   // IPv6 of the devices is still coming up, which changes routes a few times.
   EXPECT_LT(told_, 10);
   for (int i = 0; i < 20; ++i) {
+    const int before = told_;
     ip("route del 198.51." + std::to_string(i) + ".0/24 proto 72");
-    io_.restart();
-    io_.run_for(5ms);
+    EXPECT_TRUE(see(before + 1)) << i;
   }
-  EXPECT_GE(told_, 20);
 }
 
 TEST_F(Routes, ThousandsAreToldOfOnce) {
