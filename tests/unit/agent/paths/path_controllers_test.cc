@@ -387,14 +387,22 @@ TEST_F(PathControllersTest, WhatIsNoMatterOfPathsCostsNothing) {
   in_namespace([&] {
     settle();
     const auto remove_rule = [] { ASSERT_EQ(std::system("ip rule del from 198.51.100.1"), 0); };
+    const auto has_rule = [] { return std::system(rule_of("198.51.100.1").c_str()) == 0; };
     // By hand, which the next look at the kernel mends; a change of the database does not look.
-    remove_rule();
-    wait([&] { return std::system(rule_of("198.51.100.1").c_str()) == 0; }, "it to be mended");
-    remove_rule();  // just after a look: the next is seconds away
-    const int before = agent->changes;
-    server->transact(R"({"op":"insert","table":"Policy","row":{"name":"fast"}})");
-    wait([&] { return agent->changes > before; }, "the change");
-    EXPECT_NE(std::system(rule_of("198.51.100.1").c_str()), 0);
+    bool mended = true;
+    for (int attempt = 0; attempt < 10 && mended; ++attempt) {
+      remove_rule();
+      wait(has_rule, "it to be mended");
+      // Just after a look: the next is a second away, as a rule that goes is news. But there is one
+      // every five seconds too, and on a busy machine what follows takes longer than that second.
+      remove_rule();
+      const int before = agent->changes;
+      server->transact(
+          fmt::format(R"({{"op":"insert","table":"Policy","row":{{"name":"fast{}"}}}})", attempt));
+      wait([&] { return agent->changes > before; }, "the change");
+      mended = has_rule();
+    }
+    EXPECT_FALSE(mended) << "at each of ten changes";
   });
 }
 
