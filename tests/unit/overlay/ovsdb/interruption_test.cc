@@ -17,6 +17,7 @@
 #include <boost/uuid/random_generator.hpp>
 
 #include <chrono>
+#include <thread>
 
 namespace homeport::overlay::ovsdb {
 namespace {
@@ -137,6 +138,12 @@ TEST_F(InterruptionTest, DoesNotDelayACommitByALargeUpdate) {
   std::size_t rows_at_outcome = 0;
   bool asked = false;
   observer.on_slice = [&] {
+    // Until the outcome is there each slice takes long: ten seconds all of them, which are more
+    // than a busy server needs to answer.
+    const auto slow = std::chrono::steady_clock::now() + 20ms;
+    while (asked && rows_at_outcome == 0 && std::chrono::steady_clock::now() < slow) {
+      std::this_thread::yield();
+    }
     if (!observer.more || asked) return;
     asked = true;
     asio::co_spawn(
@@ -171,7 +178,7 @@ TEST_F(InterruptionTest, TellsWhyThereIsNoConnection) {
 
 TEST_F(InterruptionTest, WaitsForAServerOnlySoLong) {
   Observer observer(io, "unix:/nowhere/homeport.sock");
-  auto result = test::run(io, observer.session.wait_synced(100ms));
+  auto result = test::run(io, observer.session.wait_synced(2s));
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, errc::timed_out);
   EXPECT_THAT(result.error().message, HasSubstr("/nowhere/homeport.sock"));
