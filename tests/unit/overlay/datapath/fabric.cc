@@ -205,7 +205,12 @@ void Fabric::add_host(Kind kind, std::filesystem::path pin_directory) {
   } else {
     // The userspace datapath handles tunnels by itself: the underlay is a bridge of its own.
     host->open_vswitch = std::make_unique<test::TestSwitch>(host->inside.fd());
-    host->inside.run([] { set_link_up("underlay", true).value(); });
+    // It forgets all its tunnels for a moment at every change of a route, as devices with IPv6
+    // cause it when they come and when their link-local address has proved to be theirs alone.
+    host->inside.run([] {
+      set_ipv6_silent("underlay").value();
+      set_link_up("underlay", true).value();
+    });
     // The kernel sees the bridge's packets at its port too, and is not to answer there.
     host->inside.shell("sysctl -qw net.ipv4.conf.all.arp_ignore=1");
     host->open_vswitch->vsctl({"add-br", "br-phy", "--", "set", "Bridge", "br-phy",
@@ -216,9 +221,7 @@ void Fabric::add_host(Kind kind, std::filesystem::path pin_directory) {
     host->ovs_options.bridge = host->open_vswitch->bridge("br-int");
     host->ovs_options.udp_port = kUdpPort;
     host->ovs_options.local_vtep = host->vtep;
-    // It forgets all its tunnels for a moment at every change of a route, as devices with IPv6
-    // cause it when they come and when their link-local address has proved to be theirs alone.
-    host->inside.run([] { set_ipv6_silent("br-phy").value(); });
+    host->inside.run([] { set_ipv6_silent("br-phy").value(); });  // as above
     join_underlay(*host, "br-phy");
   }
   host->restart();
