@@ -30,6 +30,7 @@ void UseHistory::count(Counted& counted, bool is_new, std::uint64_t packets, Pro
 }
 
 void UseHistory::note(const std::vector<vswitch::Flow>& flows, ProbeTime now) {
+  failures_ = 0;
   std::map<vswitch::FlowKey, Path> paths;
   std::map<policy::IpAddress, Counted> heard;
   for (const vswitch::Flow& flow : flows) {
@@ -57,6 +58,7 @@ void UseHistory::note(const std::vector<vswitch::Flow>& flows, ProbeTime now) {
 }
 
 std::vector<WayUsed> UseHistory::used() const {
+  if (failures_ > 1) return {};
   std::map<ProbePair, WayUsed> ways;  // several classes may have the same
   for (const auto& [key, path] : paths_) {
     WayUsed& way = ways[path.pair];
@@ -111,8 +113,12 @@ void UseCounts::keep_reading() {
     }
     lock.unlock();
     const auto flows = read();
-    if (flows) history.note(*flows, std::chrono::steady_clock::now());
-    std::vector<WayUsed> used = flows ? history.used() : std::vector<WayUsed>();
+    if (flows) {
+      history.note(*flows, std::chrono::steady_clock::now());
+    } else {
+      history.note_failure();
+    }
+    std::vector<WayUsed> used = history.used();
     lock.lock();
     used_ = std::move(used);
     wanted_.wait_for(lock, kInterval, [this] { return ended_; });

@@ -25,7 +25,10 @@ class UseHistory {
  public:
   /// Homeport's flows of the tables kPath and kFromTunnel, as they were at that moment.
   void note(const std::vector<vswitch::Flow>& flows, ProbeTime now);
-  /// What counts have grown since the first reading that had them.
+  /// They could not be read: a busy switch takes too long now and then.
+  void note_failure() { ++failures_; }
+  /// What counts have grown since the first reading that had them. One failure changes nothing of
+  /// it; after two in a row it is empty until there is a reading again.
   std::vector<WayUsed> used() const;
 
  private:
@@ -41,6 +44,7 @@ class UseHistory {
   };
   std::map<vswitch::FlowKey, Path> paths_;
   std::map<policy::IpAddress, Counted> heard_;
+  int failures_ = 0;  ///< in a row
 };
 
 class UseCounts {
@@ -51,7 +55,8 @@ class UseCounts {
   UseCounts(const UseCounts&) = delete;
   UseCounts& operator=(const UseCounts&) = delete;
 
-  /// As of the last reading, and asks for the next. Empty: there was none, or it has failed.
+  /// As of the last reading, and asks for the next. Empty: there was none, or the last two have
+  /// failed.
   std::vector<WayUsed> used();
 
  private:

@@ -84,5 +84,21 @@ TEST_F(UseCountsTest, OfAWayThatIsNoneAnyMoreAreForgotten) {
   EXPECT_EQ(used()->sent, std::nullopt);
 }
 
+TEST_F(UseCountsTest, OutliveOneReadingThatFails) {
+  note(1s, 1, 1);
+  note(2s, 2, 1);
+  for (int i = 0; i < 2; ++i) {
+    history.note_failure();
+    ASSERT_TRUE(used()) << "the way is no less used because the switch is busy";
+    EXPECT_EQ(used()->sent, ProbeTime(2s));
+    note(3s, 2, 1);
+  }
+  history.note_failure();
+  history.note_failure();
+  EXPECT_TRUE(history.used().empty()) << "who does not answer at all tells nothing";
+  note(4s, 3, 1);
+  EXPECT_EQ(used()->sent, ProbeTime(4s));
+}
+
 }  // namespace
 }  // namespace homeport::overlay::ovs
