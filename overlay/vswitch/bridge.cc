@@ -97,10 +97,10 @@ class Bridge::Replica : public ovsdb::LoopClient {
       : bridge_(hp_bridge_create(options.database.c_str(), options.name.c_str())) {}
 
   hp_bridge* get() const { return bridge_; }
-  void listen(const char* target, std::uint16_t controller, PuntedAnswer answer) {
+  void listen(const BridgeOptions& bridge, std::uint16_t controller, PuntedAnswer answer) {
     answer_ = std::move(answer);
-    const hp_listener_options options{controller, &Replica::answer, this};
-    listener_ = hp_listener_create(target, &options);
+    const hp_listener_options options{controller, bridge.silence.count(), &Replica::answer, this};
+    listener_ = hp_listener_create(bridge.management.c_str(), &options);
   }
   void take(UniqueFd socket, ArrivalReader reader) {
     reader_ = std::move(reader);
@@ -440,8 +440,7 @@ Result<void> Bridge::remove_meter(std::uint32_t id) {
 }
 
 void Bridge::answer_punted(std::uint16_t controller, PuntedAnswer answer) {
-  replica_->thread->call(
-      [&] { replica_->listen(options_.management.c_str(), controller, std::move(answer)); });
+  replica_->thread->call([&] { replica_->listen(options_, controller, std::move(answer)); });
 }
 
 void Bridge::take_datagrams(UniqueFd socket, ArrivalReader reader) {

@@ -33,6 +33,9 @@ struct BridgeOptions {
   /// How long one call may wait for ovs-vswitchd and its database; 1 ms more for each flow to
   /// change.
   std::chrono::milliseconds patience{3000};
+  /// After how long without an answer it is called silent, where packets are answered
+  /// (Bridge::answer_punted()): a busy machine may have it wait for a processor.
+  std::chrono::milliseconds silence{1000};
 };
 
 struct BridgePort {
@@ -128,8 +131,8 @@ using FrameMaker = std::function<std::string()>;
 
 /// Used from one thread. Calls wait for ovs-vswitchd, no longer than the options' patience, and
 /// then fail with an error that says so. Where packets are answered (answer_punted()), ovs-vswitchd
-/// is asked twice a second whether it answers, for which nobody waits: while it has not for a
-/// second, calls fail at once, and none begins to wait for longer than that.
+/// is asked twice a second whether it answers, for which nobody waits: while it has not for the
+/// options' `silence`, calls fail at once, and none begins to wait for longer than that.
 class Bridge {
  public:
   /// Connects when first used.

@@ -31,10 +31,7 @@ enum {
   messages_per_turn = 64,
   frames_on_the_way = 1024, /* More than that wait for ovs-vswitchd to read: it has stopped. */
   longest_frame = 60000,    /* It is in a message of 64 KiB at most. */
-  /* Milliseconds between questions whether ovs-vswitchd answers, and until it is called silent: a
-   * busy machine may have it wait for a processor. */
-  ask_every = 500,
-  silent_after = 1000,
+  ask_every = 500,          /* Milliseconds between questions whether ovs-vswitchd answers. */
 };
 
 struct hp_listener {
@@ -293,11 +290,11 @@ static void ask(struct hp_listener* listener) {
 /* After what there was to hear has been heard. */
 static void judge_silence(struct hp_listener* listener) {
   const long long now = time_msec();
-  if (now - listener->last_turn > silent_after && listener->asked) {
+  if (now - listener->last_turn > listener->options.silent_after && listener->asked) {
     listener->asked_at = now; /* Nobody has listened. */
   }
   listener->last_turn = now;
-  if (listener->asked && now - listener->asked_at >= silent_after) {
+  if (listener->asked && now - listener->asked_at >= listener->options.silent_after) {
     listener->silent = true;
   } else if (!listener->asked && now - listener->asked_at >= ask_every) {
     ask(listener);
@@ -318,7 +315,8 @@ bool hp_listener_answers(struct hp_listener* listener) {
   while (listener->asked && !listener->silent && rconn_is_connected(listener->rconn)) {
     rconn_run_wait(listener->rconn);
     rconn_recv_wait(listener->rconn);
-    poll_timer_wait_until(MIN(listener->asked_at + silent_after, time_msec() + ask_every));
+    poll_timer_wait_until(
+        MIN(listener->asked_at + listener->options.silent_after, time_msec() + ask_every));
     poll_block();
     hp_listener_run(listener);
   }

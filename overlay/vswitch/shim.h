@@ -154,7 +154,8 @@ struct hp_replies {
 typedef void hp_answer_punted(void* aux, const struct hp_punted*, struct hp_replies*);
 
 struct hp_listener_options {
-  uint16_t controller; /* hears the actions controller(id=...) with this number */
+  uint16_t controller;    /* hears the actions controller(id=...) with this number */
+  long long silent_after; /* milliseconds without an answer of ovs-vswitchd */
   hp_answer_punted* answer;
   void* aux;
 };

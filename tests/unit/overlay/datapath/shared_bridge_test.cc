@@ -295,6 +295,9 @@ TEST_P(SharedBridge, OpenVSwitchThatIsStartedAgainIsFilledAgain) {
 }
 
 TEST_P(SharedBridge, WhatCouldNotBeAppliedIsAppliedThoughNothingHasChanged) {
+  host_.ovs_options.bridge.silence = std::chrono::seconds(1);
+  host_.restart();
+  host_.apply().value();
   EXPECT_TRUE(host_.untouched());
   host_.open_vswitch->freeze_daemon();
   EXPECT_FALSE(host_.apply());

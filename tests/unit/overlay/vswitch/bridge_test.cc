@@ -316,7 +316,7 @@ TEST_F(BridgeTest, RevalidationIsWaitedFor) {
 
 TEST_F(BridgeTest, DaemonThatDoesNotAnswerIsGivenUp) {
   BridgeOptions options = switch_.bridge("br-int");
-  options.patience = std::chrono::milliseconds(200);
+  options.patience = std::chrono::seconds(1);
   Bridge bridge(options);
   bridge.ports().value();
   switch_.freeze_daemon();
@@ -328,7 +328,7 @@ TEST_F(BridgeTest, DaemonThatDoesNotAnswerIsGivenUp) {
 
 TEST_F(BridgeTest, DaemonThatHangsIsWaitedForOnce) {
   BridgeOptions options = switch_.bridge("br-int");
-  options.patience = std::chrono::seconds(1);
+  options.patience = options.silence = std::chrono::seconds(1);
   Bridge bridge(options);
   bridge.answer_punted(0x4850, [](const PuntedPacket&) { return PuntedReply{}; });
   bridge.flows(kOurs, kMask).value();

@@ -115,7 +115,9 @@ overlay::vswitch::BridgeOptions TestSwitch::bridge(const std::string& name) cons
           .name = name,
           .management = "unix:" + file(name + ".mgmt"),
           .datapath_type = "netdev",
-          .patience = std::chrono::seconds(10)};
+          .patience = std::chrono::seconds(10),
+          // Busy tests have its main thread take turns of more than a second.
+          .silence = std::chrono::seconds(5)};
 }
 
 std::string TestSwitch::vsctl(std::vector<std::string> arguments) const {
