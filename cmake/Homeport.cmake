@@ -150,7 +150,11 @@ function(homeport_test name)
     add_dependencies(tests-${group} ${name})
   endforeach()
   list(JOIN groups - label)  # gtest_discover_tests() cannot give a test two labels
+  set(seconds 120)
+  if(HOMEPORT_SANITIZE)
+    set(seconds 600)  # what takes seconds otherwise takes more than a minute
+  endif()
   include(GoogleTest)
   gtest_discover_tests(${name} NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS ${label} TIMEOUT 120)
+    PROPERTIES LABELS ${label} TIMEOUT ${seconds})
 endfunction()
