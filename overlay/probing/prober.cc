@@ -94,8 +94,8 @@ void Prober::follow(const std::string& peer, std::vector<ProbedWay> ways, Time n
   }
   // An interface that has come back may be heard at the other host before its own neighbors are
   // resolved again, which takes a second: what this host sends by it is lost until then.
-  for (Followed* way : added) {
-    if (another_carries) way->begin_down();
+  if (another_carries) {
+    for (Followed* way : added) way->begin_down();
   }
   for (const auto& way : before) {
     if (!way) continue;
@@ -119,6 +119,7 @@ void Prober::forget(const std::string& peer) {
   if (found == peers_.end()) return;
   for (const auto& way : found->second.ways) drop(*way);
   peers_.erase(found);
+  left_.erase(peer);
   recount_ = true;
 }
 

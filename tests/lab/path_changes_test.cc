@@ -46,10 +46,12 @@ class PathChanges : public testing::Test {
     watch_ = std::make_unique<PathWatch>(a_, c_, "interactive", lab_.directory() / name);
   }
   void TearDown() override {
-    if (HasFailure() && watch_)
+    if (HasFailure() && watch_) {
       std::printf("%s was told\n%s", a_.name().c_str(), watch_->told().c_str());
+    }
     watch_.reset();
-    for (Link* link : {&a_.underlay(), &a_.second_underlay()}) {
+    for (Link* link :
+         {&a_.underlay(), &a_.second_underlay(), &c_.underlay(), &c_.second_underlay()}) {
       if (link->is_cut()) link->restore();
     }
     EXPECT_THAT(lab_.complaints({kNotKnownYet}), IsEmpty());

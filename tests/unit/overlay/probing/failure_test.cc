@@ -232,7 +232,6 @@ struct Weather {
 // An hour of each, in quarters, so that sanitizers keep up.
 class BadWeather : public testing::TestWithParam<std::tuple<Weather, bool, unsigned>> {};
 
-/// Otherwise it would not be used for a quarter of an hour: few packets are asked on an idle way.
 /// Whoever keeps what is known of ways hears of it, lest they know it when it is there again.
 TEST(Failure, IsToldOfAWayThatIsNotFollowedAnyMore) {
   ProbedNetwork network(1);
@@ -271,6 +270,7 @@ TEST(Failure, IsWhatAWayBeginsWithWhereAnotherCarries) {
   EXPECT_FALSE(network.quality(kPeer, last).broken());
 }
 
+/// Otherwise it would not be used for a quarter of an hour: few packets are asked on an idle way.
 TEST(Failure, IsNoLossOnceItIsOver) {
   for (bool counts : {true, false}) {
     ProbedNetwork network(1);
